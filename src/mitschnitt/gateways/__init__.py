@@ -1,0 +1,1 @@
+"""Shells towards others: the simulated contact centre, exports."""

@@ -1,0 +1,1 @@
+"""The one process that holds key state and writes the domain database."""

@@ -1,0 +1,1 @@
+"""Remembers: tables and named queries, one writer with group commit."""

@@ -1,0 +1,1 @@
+"""Reads and writes bytes, sans-IO; imports only wire and errors."""
