@@ -25,19 +25,19 @@ class Obedience(StrEnum):
     LEAKS = "leaks"
 
 
-@dataclass(frozen=True)
-class Answered:
-    """The recorder's final answer to an offer; `sdp` is empty unless the status is 2xx."""
-
-    status: int
-    sdp: bytes
-
-
 class SessionListener(Protocol):
-    """What the recorder does within a session."""
+    """What the recorder does within a session. Called at once, in the order of its messages: an answer that
+    were taken up later could undo an offer that came right behind it.
+    """
+
+    def answered(self, sdp: bytes) -> None:
+        """It took our offer; this is what it asks for."""
 
     def offered(self, sdp: bytes) -> bytes:
         """It changes the session; our description is its answer."""
+
+    def snapshot(self) -> bytes:
+        """It wants to know again who is on the line: complete metadata (RFC 7866, section 9.2)."""
 
     def ended(self, why: str) -> None:
         """It ended the session, or the session is lost."""
@@ -46,11 +46,11 @@ class SessionListener(Protocol):
 class SessionClient(Protocol):
     """The SIP side of a client: one dialog per session."""
 
-    async def invite(self, sdp: bytes, metadata: bytes, listener: SessionListener) -> tuple[str, Answered]:
-        """Starts a session; its dialog and the final answer. Status 408 when none came."""
+    async def invite(self, sdp: bytes, metadata: bytes, listener: SessionListener) -> tuple[str, int]:
+        """Starts a session; its dialog and the final status, 408 when none came."""
 
-    async def reoffer(self, dialog: str, sdp: bytes, metadata: bytes) -> Answered:
-        """Changes a session."""
+    async def reoffer(self, dialog: str, sdp: bytes, metadata: bytes) -> int:
+        """Changes a session; the final status."""
 
     async def bye(self, dialog: str) -> int:
         """Ends a session; the status of the answer, 408 when none came."""
@@ -85,6 +85,7 @@ class RecordingSession:
         self._lines: list[Line] = []
         self.streams: dict[str, RtpStream] = {}
         self._dialog: str | None = None
+        self._over = False
         self._version = 0
         self.status = 0  # of the answer to the INVITE
         self.changes: list[Change] = []
@@ -97,18 +98,24 @@ class RecordingSession:
 
     async def start(self) -> int:
         """Sends the INVITE; the status of the final answer."""
-        self._dialog, answer = await self._client.invite(self._offer(), self._metadata(), self)
-        self.status = answer.status
-        self._take(answer)
-        return answer.status
+        dialog, self.status = await self._client.invite(self._offer(), self.snapshot(), self)
+        if self.status < 300 and not self._over:
+            self._dialog = dialog
+        return self.status
 
     async def reoffer(self) -> int:
         """Offers the lines as they are now, with a new snapshot of who is on them; the status."""
         if self._dialog is None:
             return 0
-        answer = await self._client.reoffer(self._dialog, self._offer(), self._metadata())
-        self._take(answer)
-        return answer.status
+        return await self._client.reoffer(self._dialog, self._offer(), self.snapshot())
+
+    def answered(self, sdp: bytes) -> None:
+        """Aims the streams by an answer; whatever is no clear request closes."""
+        try:
+            asked = session_text.read_description(sdp)
+        except PeerError:
+            asked = []
+        self._aim([*asked, *silent_for(self._lines[len(asked) :])], by="answer")
 
     def offered(self, sdp: bytes) -> bytes:
         """Aims the streams as the recorder wants them now; our answer. Raises MalformedPacket."""
@@ -120,7 +127,7 @@ class RecordingSession:
 
     def ended(self, why: str) -> None:
         """Sends nothing more."""
-        self._dialog = None
+        self._dialog, self._over = None, True
         self._note(why, silent_for(self._lines))
         for stream in self.streams.values():
             stream.aim(None)
@@ -138,16 +145,6 @@ class RecordingSession:
     def counters(self) -> dict[int, int]:
         """Audio packets sent so far, by stream number."""
         return {stream.setup.stream: stream.counter for stream in self.streams.values()}
-
-    def _take(self, answer: Answered) -> None:
-        """Aims by an answer; whatever is no clear request closes."""
-        if not 200 <= answer.status < 300:
-            return
-        try:
-            asked = session_text.read_description(answer.sdp)
-        except PeerError:
-            asked = []
-        self._aim([*asked, *silent_for(self._lines[len(asked) :])], by="answer")
 
     def _aim(self, asked: Sequence[Asked], *, by: str) -> None:
         for line, wanted in zip(self._lines, asked, strict=False):
@@ -176,7 +173,8 @@ class RecordingSession:
         self._version += 1
         return session_text.offer(self._names, self._lines, version=self._version, directions=directions)
 
-    def _metadata(self) -> bytes:
+    def snapshot(self) -> bytes:
+        """Who is on the line now, complete."""
         return session_text.metadata(self._names, self._lines, now=self._now())
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from mitschnitt.errors import MitschnittError
 from mitschnitt.gateways import cast, scenarios
 from mitschnitt.gateways.cast import Speaker
-from mitschnitt.gateways.control_client import Announced, ControlClient, rfc3339
+from mitschnitt.gateways.control_client import Announced, ControlClient, ControlGone, rfc3339
 from mitschnitt.gateways.recording_session import Change, Obedience, RecordingSession, SessionClient
 from mitschnitt.gateways.rtp_sender import RtpSender, RtpStream, StreamSetup
 from mitschnitt.gateways.scenarios import PLANS, Action, Do, Event, Scenario, State, Step
@@ -56,6 +56,7 @@ class SimulatedCall:
         self.number, self.scenario = number, scenario
         self._plan, self._dialogue, self._centre, self._dice = PLANS[scenario], dialogue, centre, dice
         self.state = State.ARRIVED
+        self.control_gone = False  # a request to the control API got no answer
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._steps: list[Step] = list(self._plan.steps)
         self._timers: list[asyncio.TimerHandle] = []
@@ -111,6 +112,7 @@ class SimulatedCall:
         try:
             await doing[action]()
         except MitschnittError as error:
+            self.control_gone = self.control_gone or isinstance(error, ControlGone)
             self._errors.append(f"{action.name.lower()}: {error}")
 
     async def _announce(self) -> None:
