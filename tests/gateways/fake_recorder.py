@@ -56,11 +56,8 @@ class Session:
     sockets: list[socket.socket] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)  # of the newest sockets, one per line
     ended: bool = False
-
-    @property
-    def ports(self) -> list[int]:
-        return [sock.getsockname()[1] for sock in self.sockets[-self.lines :]]
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -152,6 +149,7 @@ class FakeRecorder:
             sock.bind(("127.0.0.1", 0))
             sock.setblocking(False)
             session.sockets.append(sock)
+            session.ports = [*session.ports, sock.getsockname()[1]][-session.lines :]
             asyncio.get_running_loop().add_reader(sock, self._read, session, sock)
 
     def _read(self, session: Session, sock: socket.socket) -> None:

@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways.fake_recorder import FakeControl, FakeRecorder, Session
 
+from gateways.fake_recorder import FakeControl, FakeRecorder, Session
 from mitschnitt.errors import ConfigError, PeerError
 from mitschnitt.gateways import centre, scenarios, speech, stamp
 from mitschnitt.gateways.centre import Options, Summary
 from mitschnitt.gateways.recording_session import Obedience
 from mitschnitt.gateways.sip_client import Recorder
 
-SHORT = speech.Prompt("ask-training", "de", "v", "1", "2", "?", "ab" * 32, 200, b"\x55" * 1600)
+SHORT = speech.Prompt("ask-training", "de", "v", "1", "2", "?", "ab" * 32, 100, b"\x55" * 800)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers of tests react at once; what happens in which order stays the same."""
     for name in ("REACT_SECONDS", "CONNECT_SECONDS"):
-        monkeypatch.setattr(scenarios, name, 0.1)
+        monkeypatch.setattr(scenarios, name, 0.05)
     quicker = {
-        kind: replace(plan, steps=tuple(replace(step, after=step.after / 6) for step in plan.steps))
+        kind: replace(plan, steps=tuple(replace(step, after=step.after / 10) for step in plan.steps))
         for kind, plan in scenarios.PLANS.items()
     }
     monkeypatch.setattr("mitschnitt.gateways.simulated_call.PLANS", quicker)
@@ -87,7 +87,7 @@ def play(
             mix=mix,
             stamped=True,
             obedience=obedience,
-            max_talk_seconds=1.2,
+            max_talk_seconds=0.7,
         )
         try:
             summary = await centre.play(
@@ -133,7 +133,7 @@ def test_an_agreed_call_sends_nothing_before_the_recorder_asks_for_it(tmp_path: 
     assert {packet.port for packet in run.session.heard} == set(run.session.ports)
     for stream, report in zip((1, 2), run.row["streams"], strict=True):
         assert counters(run.session, stream) == list(range(report["audio"]))
-        assert report["audio"] > 40
+        assert report["audio"] > 10
         assert report["leaked"] == 0
         (segment,) = report["segments"]
         assert segment["allowed"]
@@ -148,7 +148,7 @@ def test_the_gateway_says_what_was_asked_before_it_posts_the_act(tmp_path: Path)
     announced, asked, act = (body for _, body in run.posted)
     assert announced["refs"] == [{"kind": "sip_session_id", "value": run.row["sip_session_id"]}]
     assert run.row["sip_session_id"].encode() in run.session.body
-    assert asked["played_ms"] == asked["length_ms"] == 200
+    assert asked["played_ms"] == asked["length_ms"] == 100
     assert str(announced["agent"]) in run.session.body.decode()
     assert (act["party"], act["kind"], act["value"], act["prompt"]) == (
         "caller",
@@ -180,14 +180,11 @@ def test_a_digit_in_the_stream_is_one_event_of_the_caller(tmp_path: Path) -> Non
     assert [bool(packet.payload[1] & 0x80) for packet in events] == [False] * 5 + [True] * 3
     assert "acts" not in [what for what, _ in run.posted]
     answered = run.row["marks"][1]
-    assert answered["counters"][1] > 5  # stamped packets went out before the key: the filter's business
+    assert answered["counters"][1] > 1  # stamped packets went out before the key: the filter's business
 
 
 def test_a_withdrawal_in_the_stream_stops_it(tmp_path: Path) -> None:
-    def script(recorder: FakeRecorder, control: FakeControl) -> None:
-        open_at_act(recorder, control)
-
-    run = play(tmp_path, "withdrew", script)
+    run = play(tmp_path, "withdrew", open_at_act)
     keys = [packet.payload[0] for packet in run.session.heard if packet.payload_type == 101]
     assert sorted(set(keys), key=keys.index) == [10, 9]
 
@@ -226,7 +223,7 @@ def test_a_call_that_is_not_to_be_asked_goes_on_unasked(tmp_path: Path) -> None:
 
 def test_a_leaky_client_sends_in_spite_of_the_closed_answer(tmp_path: Path) -> None:
     run = play(tmp_path, "silent", obedience=Obedience.LEAKS)
-    assert len(run.session.heard) > 50
+    assert len(run.session.heard) > 10
     assert {packet.epoch for packet in run.session.heard} == {0}
     assert all(stream["leaked"] == stream["audio"] > 0 for stream in run.row["streams"])
 
@@ -281,10 +278,9 @@ def test_options_that_make_no_sense_are_refused(words: list[str]) -> None:
 
 
 def test_options_are_taken_as_they_stand() -> None:
-    options, report = centre.parse_options(
-        "--recorder 127.0.0.1:15060 --calls 3 --rate 2.5 --mix silent --seed 7 --stamp --leaky"
-        " --transport tcp --law PCMU --report rows.jsonl".split()
-    )
+    words = "--recorder 127.0.0.1:15060 --calls 3 --rate 2.5 --mix silent --seed 7 --stamp --leaky "
+    words += "--transport tcp --law PCMU --report rows.jsonl"
+    options, report = centre.parse_options(words.split())
     assert options.recorder == Recorder("127.0.0.1", 15_060, "TCP")
     assert (options.calls, options.rate, options.mix, options.seed) == (3, 2.5, "silent", 7)
     assert (options.stamped, options.obedience, options.law) == (True, Obedience.LEAKS, "PCMU")
