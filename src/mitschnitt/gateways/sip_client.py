@@ -341,7 +341,7 @@ def sdp_of(content_type: str, body: bytes) -> bytes:
     found = re.search(r'boundary="?([^";]+)"?', content_type)
     if not kind.startswith("multipart/") or found is None:
         return b""
-    for part in body.split(b"--" + found[1].strip().encode()):
+    for part in body.split(b"--" + found[1].strip().encode())[1:]:  # before it: preamble
         head, _, content = part.partition(b"\r\n\r\n")
         if SDP_TYPE.encode() in head.lower():
             return content
