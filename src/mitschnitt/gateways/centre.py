@@ -184,7 +184,7 @@ async def play(
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
-        client.close()
+        await client.close()
         if control is not None:
             await control.close()
     return Summary(
