@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import TextIO
 
 import httpx
-import uvloop
 
 from mitschnitt.errors import ConfigError, PeerError
 from mitschnitt.gateways import scenarios, speech
@@ -87,7 +86,7 @@ def main(argv: list[str]) -> int:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     try:
-        with _report_file(report) as rows, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with _report_file(report) as rows, asyncio.Runner() as runner:
             summary = runner.run(play(options, progress=_line_to(sys.stdout), report=_line_to(rows)))
     except ConfigError as error:
         print(error, file=sys.stderr)
