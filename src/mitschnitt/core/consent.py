@@ -104,9 +104,7 @@ def window_of(asked: Asked, policy: Policy) -> tuple[datetime, datetime]:
     return asked.ended_at, asked.ended_at + policy.window
 
 
-def spoken_consent(
-    party: str, asked: Iterable[Asked], acts: Iterable[Act], policy: Policy, now: datetime
-) -> Decision:
+def spoken_consent(party: str, asked: Iterable[Asked], acts: Iterable[Act], policy: Policy, now: datetime) -> Decision:
     """What a caller or third party answered to the prompts of the policy. A no beats a yes.
 
     Only a digit between the end of a complete, known prompt and the end of its window counts; all others are as
@@ -135,9 +133,7 @@ def spoken_consent(
     return Decision(Verdict.WAIT, f"consent.{role}.waiting", party)
 
 
-LATE_POST = timedelta(
-    seconds=2
-)  # an act made in time may reach us this much after its window: HTTP and RTP drain
+LATE_POST = timedelta(seconds=2)  # an act made in time may reach us this much after its window: HTTP and RTP drain
 
 
 def withdrawn(acts: Iterable[Act]) -> Act | None:
@@ -149,9 +145,7 @@ def paused(acts: Iterable[Act]) -> Act | None:
     """The pause that is in force: a party's latest pause with no later resume of the same party."""
     latest: dict[str, Act] = {}
     for act in acts:
-        if act.kind in (ActKind.PAUSE, ActKind.RESUME) and (
-            act.party not in latest or latest[act.party].at <= act.at
-        ):
+        if act.kind in (ActKind.PAUSE, ActKind.RESUME) and (act.party not in latest or latest[act.party].at <= act.at):
             latest[act.party] = act
     return next((act for act in latest.values() if act.kind is ActKind.PAUSE), None)
 
@@ -167,9 +161,7 @@ def _time(data: Mapping[str, Any], key: str) -> datetime:
     try:
         at = datetime.fromisoformat(_text(data, key))
     except ValueError as error:
-        raise MalformedPacket(
-            f"`{key}` must be an RFC 3339 time, for example 2026-11-23T09:30:00Z"
-        ) from error
+        raise MalformedPacket(f"`{key}` must be an RFC 3339 time, for example 2026-11-23T09:30:00Z") from error
     if at.tzinfo is None:
         raise MalformedPacket(f"`{key}` must name its zone, for example a final Z")
     return at

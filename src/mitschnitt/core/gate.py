@@ -247,9 +247,7 @@ def may_hear_digits(state: State, facts: CallFacts) -> frozenset[ActKind]:
     if state in (State.ARRIVED, State.ASKING):
         return frozenset({ActKind.DIGIT})
     if state is State.PAUSED:
-        waiting = (
-            frozenset({ActKind.DIGIT}) if any(p.role is Role.THIRD for p in facts.parties) else frozenset()
-        )
+        waiting = frozenset({ActKind.DIGIT}) if any(p.role is Role.THIRD for p in facts.parties) else frozenset()
         return waiting | {ActKind.WITHDRAW, ActKind.PAUSE, ActKind.RESUME}
     if state is State.KEEPING:
         return frozenset({ActKind.WITHDRAW, ActKind.PAUSE})

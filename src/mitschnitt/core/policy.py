@@ -86,17 +86,13 @@ def _check_keys(table: Mapping[str, Any], section: str) -> None:
     unknown = sorted(set(table) - KNOWN_KEYS[section])
     if unknown:
         known = ", ".join(sorted(KNOWN_KEYS[section]))
-        raise ConfigError(
-            f"policy: unknown key `{unknown[0]}` in [{section or 'top level'}]; known are {known}"
-        )
+        raise ConfigError(f"policy: unknown key `{unknown[0]}` in [{section or 'top level'}]; known are {known}")
 
 
 def _need(table: Mapping[str, Any], section: str, key: str, kind: type) -> Any:
     value = table.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ConfigError(
-            f"policy: [{section or 'top level'}] needs `{key}` as {kind.__name__}, found {value!r}"
-        )
+        raise ConfigError(f"policy: [{section or 'top level'}] needs `{key}` as {kind.__name__}, found {value!r}")
     return value
 
 
@@ -122,9 +118,7 @@ def _prompt(table: Mapping[str, Any]) -> Prompt:
     length = _need(table, "prompt", "length_ms", int)
     if not 1_000 <= length <= 120_000:
         raise ConfigError(f"policy: [[prompt]] `length_ms` must be 1000 to 120000, found {length}")
-    return Prompt(
-        _need(table, "prompt", "name", str), _need(table, "prompt", "language", str), sha256, length
-    )
+    return Prompt(_need(table, "prompt", "name", str), _need(table, "prompt", "language", str), sha256, length)
 
 
 def parse_policy(data: bytes) -> Policy:

@@ -31,8 +31,7 @@ class Agent:
     def matches(self, aor: str) -> bool:
         """Whether this address of record (RFC 3261 section 6) is this agent's."""
         return any(
-            aor.startswith(pattern[:-1]) if pattern.endswith("*") else aor == pattern
-            for pattern in self.patterns
+            aor.startswith(pattern[:-1]) if pattern.endswith("*") else aor == pattern for pattern in self.patterns
         )
 
 
@@ -117,9 +116,7 @@ def view_from_json(data: Mapping[str, Any]) -> View:
     if policy.hash != data.get("policy_hash"):
         raise MalformedPacket("view: the policy's text does not have the hash that the view names")
     if len(officer_key) != OFFICER_KEY_BYTES:
-        raise MalformedPacket(
-            f"view: the officer's key has {len(officer_key)} bytes, not {OFFICER_KEY_BYTES}"
-        )
+        raise MalformedPacket(f"view: the officer's key has {len(officer_key)} bytes, not {OFFICER_KEY_BYTES}")
     if len(agents) > MAX_AGENTS:
         raise MalformedPacket(f"view: {len(agents)} agents, at most {MAX_AGENTS}")
     return View(version, policy, text, agents, grants, officer_key)
