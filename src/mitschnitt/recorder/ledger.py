@@ -42,9 +42,10 @@ class Ledger:
         sealed = self._seal(key, "arrived", fields, self._writer.next_seq)
         return self._append(call, "arrived", {"index": key.index, "block": key.block, "sealed": sealed}, at)
 
-    def track(self, call: str, party: int, codecs: Mapping[str, Any], *, at: datetime) -> Entry:
+    def track(self, call: str, party: int, role: str, codecs: Mapping[int, tuple[str, int]], *, at: datetime) -> Entry:
         """Kept media of this party begins; recovery finishes what has a track."""
-        data = {"party": party, "track": party, "codecs": dict(codecs), "started_at": rfc3339(at)}
+        named = {str(number): list(codec) for number, codec in codecs.items()}
+        data = {"party": party, "track": party, "role": role, "codecs": named, "started_at": rfc3339(at)}
         return self._append(call, "track", data, at)
 
     def shred(self, call: str, *, at: datetime) -> Entry:
@@ -63,7 +64,7 @@ class Ledger:
         return self._append(call, "closed", data, at)
 
     def _append(self, call: str, kind: str, data: dict[str, Any], at: datetime) -> Entry:
-        return self._writer.append(call, kind, data, at=rfc3339(at))
+        return self._writer.append(call, kind, data, at=at)
 
     def sync(self) -> None:
         """All entries so far are on disk. NoSpace when the disk takes no more."""

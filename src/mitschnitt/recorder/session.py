@@ -244,9 +244,7 @@ class Session:
         if leg is None or not leg.party or view is None:
             return
         hears = may_hear_digits(self.state, self.facts)
-        leg.pressed, act = press(
-            leg.pressed, digit, moment(at_ns), party=leg.party, hears=hears, policy=view.policy
-        )
+        leg.pressed, act = press(leg.pressed, digit, moment(at_ns), party=leg.party, hears=hears, policy=view.policy)
         if act is not None:
             self.facts = self.facts.with_act(act)
             self.look(since=act.at)

@@ -191,9 +191,7 @@ class JournalReader:
                 raise Damaged(f"{segment_name(number)} has {len(data)} bytes, the position is {start}")
             entries, used = unpack_entries(data[start:])
             if start + used < len(data) and number != wanted[-1]:
-                raise Damaged(
-                    f"{segment_name(number)} is broken at byte {start + used}, and newer files exist"
-                )
+                raise Damaged(f"{segment_name(number)} is broken at byte {start + used}, and newer files exist")
             yield from _counted(entries, number, start)
 
     def drop_before(self, segment: int) -> None:
