@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mitschnitt.commands.call import decide, load_key
-from mitschnitt.commands.demo import DemoSite, prepare
+from mitschnitt.commands.demo_site import DemoSite, prepare
 from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import PeerError
 

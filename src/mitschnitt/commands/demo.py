@@ -5,7 +5,6 @@ Everything it shows is what the running site says; it knows no outcome itself. W
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -15,7 +14,7 @@ import tempfile
 import time
 import wave
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

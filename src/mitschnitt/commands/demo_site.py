@@ -1,4 +1,4 @@
-"""The site that `demo` and the journeys serve: one directory, four agents who agreed, one who did not, one too long ago."""
+"""The site that `demo` and the journeys serve: four agents who agreed, one who did not, one too long ago."""
 
 from __future__ import annotations
 
