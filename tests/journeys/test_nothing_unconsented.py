@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,11 +124,11 @@ def test_no_packet_from_before_consent_is_ever_in_our_memory_or_files(tmp_path: 
         assert all(len(counters) > 100 for counters in opened.values())
 
 
-def opened_stamps(site: Site) -> dict[int, set[int]]:
-    """What lies in the vault once it is opened through the one door."""
+def opened_stamps(site: Site, *, only: Container[str] | None = None) -> dict[int, set[int]]:
+    """What lies in the vault once it is opened through the one door: stream to counters."""
     opened: dict[int, set[int]] = defaultdict(set)
     for call in site.calls():
-        if call["state"] != "kept":
+        if call["state"] != "kept" or (only is not None and call["call"] not in only):
             continue
         for party in site.door.get(f"/calls/{call['call']}", **{"as": "coach"})["parties"]:
             request = {"party": party["party"], "artefact": "media", "purpose": "training", "role": "coach"}
