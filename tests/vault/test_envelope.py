@@ -55,7 +55,7 @@ def test_the_same_content_is_sealed_differently_each_time() -> None:
 @SETTINGS
 def test_any_flipped_bit_is_damaged(data: st.DataObject) -> None:
     sealed = bytearray.fromhex(OFFICER["cases"][1]["sealed"])
-    sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= 1 << data.draw(st.integers(0, 6))
+    sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(Damaged, match="does not open"):
         open_with(PRIVATE, bytes(sealed), context=bytes.fromhex(OFFICER["cases"][1]["context"]))
 
