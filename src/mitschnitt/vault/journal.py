@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import rfc8785
@@ -29,15 +29,17 @@ MAX_SEQ = 10**12 - 1  # a file is named by 12 digits
 FIRST_BYTES = b'{"at":"'  # how every body begins: its keys are sorted
 FIELDS = frozenset({"at", "call", "data", "seq", "type", "v"})
 TYPE = re.compile(r"[a-z][a-z_]{0,31}")
-AT_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+AT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One event; `seq` counts per recorder over all files, `at` is aware, `call` is spelled as for people."""
+    """One event. `seq` counts per recorder over all files, `at` is RFC 3339 in UTC with microseconds and Z,
+    `call` a call id in its 26 characters, `type` a lower case word, `data` plain JSON, integers below 2^53.
+    """
 
     seq: int
-    at: datetime
+    at: str
     call: str
     type: str
     data: Mapping[str, Any]
@@ -45,8 +47,6 @@ class Entry:
 
 def pack_entry(entry: Entry) -> bytes:
     """The frame in its one spelling; VaultError for an entry that no reader would take."""
-    if entry.at.tzinfo is None:
-        raise VaultError("the time of an entry needs a time zone")
     body = _body(entry)
     if len(body) > MAX_BODY_BYTES:
         raise VaultError(f"an entry has at most {MAX_BODY_BYTES} bytes, got {len(body)}")
@@ -105,7 +105,7 @@ def _body(entry: Entry) -> bytes:
     fields: dict[str, Any] = {
         "v": VERSION,
         "seq": entry.seq,
-        "at": entry.at.astimezone(UTC).strftime(AT_FORMAT),
+        "at": entry.at,
         "call": entry.call,
         "type": entry.type,
         "data": dict(entry.data),
@@ -123,16 +123,19 @@ def _entry(body: bytes) -> Entry:
         raise Damaged("the body of an entry is not JSON") from None
     if not isinstance(fields, dict) or fields.keys() != FIELDS or fields["v"] != VERSION:
         raise Damaged(f"an entry has the fields {sorted(FIELDS)} and v {VERSION}")
-    seq, call, kind, data = fields["seq"], fields["call"], fields["type"], fields["data"]
+    seq, at, call = fields["seq"], fields["at"], fields["call"]
+    kind, data = fields["type"], fields["data"]
     if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
         raise Damaged(f"the seq of an entry is 0 to {MAX_SEQ}")
     if not isinstance(kind, str) or not TYPE.fullmatch(kind) or not isinstance(data, dict):
         raise Damaged("an entry has a type of lower case letters and an object as data")
+    if not isinstance(at, str) or not AT.fullmatch(at) or not isinstance(call, str):
+        raise Damaged("an entry has a call and a time in RFC 3339, UTC, with microseconds and Z")
     try:
         decode_call_id(call)
-        at = datetime.strptime(fields["at"], AT_FORMAT).replace(tzinfo=UTC)
-    except (MalformedPacket, TypeError, ValueError):
-        raise Damaged("an entry names a call id and a time in UTC with microseconds") from None
+        datetime.fromisoformat(at)
+    except (MalformedPacket, ValueError):
+        raise Damaged("an entry names a call id and a time that exists") from None
     entry = Entry(seq, at, call, kind, data)
     try:
         canonical = _body(entry) == body

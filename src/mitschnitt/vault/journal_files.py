@@ -1,4 +1,4 @@
-"""The event journal on disk: `<first seq as 12 digits>.jnl`, one writer (the recorder), one reader (the keeper).
+"""The event journal on disk, `<first seq as 12 digits>.jnl`: one writer (recorder), one reader (keeper).
 
 Nothing that was appended is durable before `sync` returned; whoever acts on an entry syncs first. A file is
 whole and synced before the next one exists, so only the newest can end in a torn tail. It never looks
@@ -11,13 +11,12 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mitschnitt.errors import Damaged, NoSpace, VaultError
-from mitschnitt.vault.blobs import DIRECTORY_MODE, FILE_MODE, reading, sync_directory, write_all, writing
-from mitschnitt.vault.journal import Entry, pack_entry, unpack_entries
+from mitschnitt.vault.blobs import FILE_MODE, make_directories, reading, sync_directory, write_all, writing
+from mitschnitt.vault.journal import Entry, pack_entry, placed_entries, unpack_entries
 
 ROTATE_BYTES = 8_388_608  # a file that the keeper has applied is dropped whole; 8 MiB is some 20,000 events
 SEGMENT_NAME = re.compile(r"(\d{12})\.jnl")
@@ -40,9 +39,7 @@ class JournalWriter:
         self._unsynced = False
         self._failed = False
         with writing("opening the journal"):
-            if not directory.is_dir():
-                directory.mkdir(DIRECTORY_MODE)
-                sync_directory(directory.parent)
+            make_directories(directory)
             found = segments(directory)
             if found:
                 self._continue(found[-1])
@@ -52,10 +49,11 @@ class JournalWriter:
         """The seq that the next entry gets."""
         return self._next_seq
 
-    def append(self, call: str, type: str, data: Mapping[str, Any], *, at: datetime) -> Entry:  # noqa: A002
-        """The entry with its seq; durable only after `sync`. VaultError for data that is not plain JSON.
+    def append(self, call: str, type: str, data: Mapping[str, Any], *, at: str) -> Entry:  # noqa: A002
+        """The entry with its seq; durable only after `sync`. VaultError for what is not as `Entry` says.
 
-        NoSpace when a full file could not be closed: the entry was not taken and its seq is still free.
+        NoSpace when a full file could not be closed or the next one made: the entry was not taken then,
+        and its seq is still free.
         """
         self._usable()
         entry = Entry(self._next_seq, at, call, type, data)
@@ -72,9 +70,9 @@ class JournalWriter:
     def sync(self) -> None:
         """Everything appended is durable when it returns.
 
-        NoSpace otherwise: entries that could not be written stay in memory for the next try, and the file ends
-        at a whole entry again. After a failed fdatasync the system may have dropped what it held, so this
-        writer refuses everything from then on; a new one continues with what is on disk.
+        NoSpace otherwise: entries that could not be written stay in memory for the next try, and the file
+        ends at a whole entry again. After a failed fdatasync the system may have dropped what it held, so
+        this writer refuses everything from then on; a new one continues with what is on disk.
         """
         self._usable()
         if self._unwritten:
@@ -86,17 +84,19 @@ class JournalWriter:
 
     def close(self) -> None:
         """Syncs and lets go of the file; nothing can be appended afterwards."""
-        if not self._failed:
-            self.sync()
-        self._failed = True
-        self._let_go()
+        try:
+            if not self._failed:
+                self.sync()
+        finally:
+            self._failed = True
+            self._let_go()
 
     def _usable(self) -> None:
         if self._failed:
             raise NoSpace("this journal writer is closed or has failed; open a new one")
 
     def _continue(self, segment: int) -> None:
-        """Cuts the torn tail off the newest file. A crash here leaves the tail, or not: the next open does it."""
+        """Cuts the torn tail off the newest file; after a crash in here the next open does the same again."""
         path = self._directory / segment_name(segment)
         data = path.read_bytes()
         entries, used = unpack_entries(data)
@@ -174,10 +174,12 @@ class JournalReader:
         self._directory = directory
 
     def read_from(self, segment: int, offset: int) -> Iterator[tuple[Entry, int, int]]:
-        """Every whole entry behind a position, as (entry, segment, offset behind it); (0, 0) is the beginning.
+        """Every whole entry behind a position, with its segment and the offset behind it; (0, 0) begins.
 
-        Ends before a torn tail: ask again from the last position later. Damaged when a file is broken, its
-        entries do not count up by one, or the position is not in the journal.
+        Ends before a torn tail: ask again from the last position later. A position behind a file's end is
+        that of entries which were read before a power cut took them; it finds nothing there, because the
+        writer, told the keeper's `next_seq`, goes on in a new file. Damaged when a file is broken, its
+        entries do not count up by one, or the position's file is missing.
         """
         found = segments(self._directory)
         if offset and segment not in found:
@@ -187,12 +189,24 @@ class JournalReader:
             start = offset if number == segment else 0
             with reading("reading the journal"):
                 data = (self._directory / segment_name(number)).read_bytes()
+<<<<<<< HEAD
             if start > len(data):
                 raise Damaged(f"{segment_name(number)} has {len(data)} bytes, the position is {start}")
             entries, used = unpack_entries(data[start:])
             if start + used < len(data) and number != wanted[-1]:
                 raise Damaged(f"{segment_name(number)} is broken at byte {start + used}, and newer files exist")
             yield from _counted(entries, number, start)
+=======
+            placed = placed_entries(data[start:])
+            end = start + (placed[-1][1] if placed else 0)
+            if end < len(data) and number != wanted[-1]:
+                raise Damaged(f"{segment_name(number)} is broken at byte {end}, and newer files exist")
+            expected = placed[0][0].seq if start and placed else number
+            for count, (entry, used) in enumerate(placed):
+                if entry.seq != expected + count:
+                    raise Damaged(f"entry {entry.seq} of {segment_name(number)} is not {expected + count}")
+                yield entry, number, start + used
+>>>>>>> vault
 
     def drop_before(self, segment: int) -> None:
         """Removes the files that begin before `segment`; the position in `segment` stays valid.
@@ -213,17 +227,6 @@ def segment_name(first_seq: int) -> str:
 def segments(directory: Path) -> list[int]:
     """First seq of every journal file in `directory`, ascending; other files are not looked at."""
     with reading("listing the journal"):
-        matches = [SEGMENT_NAME.fullmatch(name) for name in os.listdir(directory)]
+        names = [path.name for path in directory.iterdir()]
+    matches = [SEGMENT_NAME.fullmatch(name) for name in names]
     return sorted(int(match[1]) for match in matches if match)
-
-
-def _counted(entries: list[Entry], segment: int, start: int) -> Iterator[tuple[Entry, int, int]]:
-    """Entries with the offsets behind them; Damaged where the seq jumps."""
-    expected = entries[0].seq if start and entries else segment
-    offset = start
-    for entry in entries:
-        if entry.seq != expected:
-            raise Damaged(f"entry {entry.seq} of {segment_name(segment)} stands where {expected} belongs")
-        expected += 1
-        offset += len(pack_entry(entry))
-        yield entry, segment, offset
