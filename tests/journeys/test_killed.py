@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from journeys.memory import files_below
 from journeys.site import Site, report_rows, running_site
 from journeys.test_nothing_unconsented import opened_stamps
-
 from mitschnitt.gateways.stamp import find_stamps
 
 ROUNDS = int(os.environ.get("MITSCHNITT_KILL_ROUNDS", "10"))

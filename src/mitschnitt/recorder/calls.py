@@ -7,20 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from mitschnitt.errors import MalformedPacket, PeerError, TooLarge
 from mitschnitt.recorder.media import Line
-from mitschnitt.recorder.ports import NoFreePort
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
-from mitschnitt.wire.sdp import Offer, parse_offer
 from mitschnitt.wire.sip import events as sip
-from mitschnitt.wire.sip.agent import UserAgent
-from mitschnitt.wire.sip.message import Request
-from mitschnitt.wire.siprec import Metadata
-from mitschnitt.wire.sip.recording import Bodies, Kind, bodies_of, classify
 
 ANSWER_AFTER_SECONDS = 0.020  # real clients lose a 200 that comes within about 1 ms of their INVITE
 SDP_TYPE = "application/sdp"

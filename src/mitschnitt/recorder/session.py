@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from mitschnitt.core.call import decode_call_id, encode_call_id
-from mitschnitt.core.consent import Act, act_from_json, asked_from_json
+from mitschnitt.core.consent import act_from_json, asked_from_json
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.digits import NOTHING_PRESSED, Pressed, press
 from mitschnitt.core.gate import (
@@ -24,7 +24,6 @@ from mitschnitt.core.gate import (
     Step,
     Surroundings,
     end,
-    keeps_anything,
     may_hear_digits,
     next_look,
     step,
@@ -37,7 +36,7 @@ from mitschnitt.recorder.link import KeeperLink, LeasedKey
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, posted_left, signalled
 from mitschnitt.vault.keytree import leaf_key
-from mitschnitt.wire.sdp import Form, Offer, OurMedia, answer, reoffer
+from mitschnitt.wire.sdp import Form, Offer, answer
 from mitschnitt.wire.siprec import Metadata, bind
 
 SEAL_AGAIN_SECONDS = 5.0  # after the disk refused a finished file: until then the journal keeps it
