@@ -277,7 +277,9 @@ class _LocalWriter:
         if self._descriptor < 0:
             return
         self._close()
-        with contextlib.suppress(OSError):  # a full or read-only disk keeps the temp file; `sweep` comes later
+        with contextlib.suppress(
+            OSError
+        ):  # a full or read-only disk keeps the temp file; `sweep` comes later
             self._temp.unlink()
 
     def _open(self) -> None:

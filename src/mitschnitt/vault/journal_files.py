@@ -189,14 +189,6 @@ class JournalReader:
             start = offset if number == segment else 0
             with reading("reading the journal"):
                 data = (self._directory / segment_name(number)).read_bytes()
-<<<<<<< HEAD
-            if start > len(data):
-                raise Damaged(f"{segment_name(number)} has {len(data)} bytes, the position is {start}")
-            entries, used = unpack_entries(data[start:])
-            if start + used < len(data) and number != wanted[-1]:
-                raise Damaged(f"{segment_name(number)} is broken at byte {start + used}, and newer files exist")
-            yield from _counted(entries, number, start)
-=======
             placed = placed_entries(data[start:])
             end = start + (placed[-1][1] if placed else 0)
             if end < len(data) and number != wanted[-1]:
@@ -206,7 +198,6 @@ class JournalReader:
                 if entry.seq != expected + count:
                     raise Damaged(f"entry {entry.seq} of {segment_name(number)} is not {expected + count}")
                 yield entry, number, start + used
->>>>>>> vault
 
     def drop_before(self, segment: int) -> None:
         """Removes the files that begin before `segment`; the position in `segment` stays valid.

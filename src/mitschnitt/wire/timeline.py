@@ -33,8 +33,12 @@ RUN = np.dtype(
 
 RATE = g711.SAMPLE_RATE  # samples per second of everything rendered here
 NS_PER_SAMPLE = 1_000_000_000 // RATE
-RESTART_SAMPLES = 5 * RATE  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
-ANCHOR_RUNS = 40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
+RESTART_SAMPLES = (
+    5 * RATE
+)  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
+ANCHOR_RUNS = (
+    40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
+)
 MAX_SAMPLES = 24 * 3600 * RATE  # no call lasts a day; more is a damaged timeline, not silence to write out
 UNWRAP = 1 << 32  # RTP time is a circle of 32 bits (RFC 3550, section 5.1)
 
@@ -182,7 +186,9 @@ def _ordered(pieces: list[Layout], undecoded: int) -> Layout:
         repeated=len(first) - len(unique),
     )
     if layout.samples > MAX_SAMPLES:
-        raise TooLarge(f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played")
+        raise TooLarge(
+            f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played"
+        )
     return layout
 
 
