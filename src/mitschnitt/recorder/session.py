@@ -36,10 +36,12 @@ from mitschnitt.recorder.link import KeeperLink, LeasedKey
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, posted_left, signalled
 from mitschnitt.vault.keytree import leaf_key
-from mitschnitt.wire.sdp import Form, Offer, answer
-from mitschnitt.wire.siprec import Metadata, bind
+from mitschnitt.wire.sdp import REFUSED, Description, Form, LocalLine, answer, refusal, reoffer
+from mitschnitt.wire.siprec import Metadata, Unbound, Update, bind
 
 SEAL_AGAIN_SECONDS = 5.0  # after the disk refused a finished file: until then the journal keeps it
+ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
+MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
 
 
 class Signalling(Protocol):
@@ -61,18 +63,17 @@ class Services:
     link: KeeperLink
     clock: SteadyClock
     surroundings: Callable[[], Surroundings]
-    recorder: int
+    address: str  # where media is received, as the client must see it
 
 
 @dataclass(slots=True)
 class Leg:
     """One m-line of the session: whose voice it should carry, and where we receive it."""
 
-    label: str
-    usable: bool  # audio that we accept
-    codecs: Mapping[int, tuple[str, int]]  # payload type: name, RTP clock in Hz
-    event_types: Mapping[int, int]  # payload type: clock in Hz
-    line: Line | None = None
+    label: str = ""
+    codecs: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # payload type: name, RTP clock in Hz
+    event_types: Mapping[int, int] = field(default_factory=dict)  # payload type: clock in Hz
+    line: Line | None = None  # none for an m-line that is refused
     former: list[Line] = field(default_factory=list)  # released once the client has moved
     party: str = ""
     pressed: Pressed = NOTHING_PRESSED
@@ -90,15 +91,17 @@ class Session:
         self._roll = Roll()
         self._posted: frozenset[str] = frozenset()
         self._announced_agent: str | None = None
-        self._metadata: Metadata | None = None
+        self._metadata: Update | None = None
         self._legs: list[Leg] = []
         self._offer: Offer | None = None
-        self._version = 0
+        self._told: Description | None = None
+        self._sdp_session = secrets.randbits(31)
         self._in_band = False
-        self._pauses: list[list[str]] = []
+        self._pauses: list[tuple[str, str]] = []
+        self._paused_at = ""
+        self._started_at = ""
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
-        self._kept_once = False
         self.answered = False
         self.call = ""
         self.state = State.ARRIVED
@@ -108,36 +111,63 @@ class Session:
 
     # -- what signalling brings ------------------------------------------------------------------
 
-    def take_offer(self, offer: Offer, *, at: datetime) -> None:
+    def take_offer(self, offer: Description, *, at: datetime) -> None:
         """The client's newest offer: new m-lines get a gated line, refused ones lose theirs.
 
-        Raises NoPort when the port range is used up; the INVITE is then answered 503.
+        Raises NoPortLeft when the port range is used up; the INVITE is then answered 503.
         """
         self._offer = offer
-        for number, media in enumerate(offer.media):
+        for number, media in enumerate(offer.lines):
             if number == len(self._legs):
-                self._legs.append(Leg(media.label, media.usable, media.codecs, media.event_types))
+                self._legs.append(Leg())
             leg = self._legs[number]
-            leg.label, leg.usable = media.label, media.usable
-            leg.codecs, leg.event_types = media.codecs, media.event_types
-            if leg.usable and leg.line is None:
+            leg.label = media.label or ""
+            leg.event_types = media.event_types
+            leg.codecs = {
+                codec.payload_type: (codec.name, codec.clock)
+                for codec in media.codecs
+                if codec.name and not codec.is_events
+            }
+            usable = refusal(offer, number) is None
+            if usable and leg.line is None:
                 leg.line = self._services.media.line()
-            elif not leg.usable and leg.line is not None:
+            elif not usable and leg.line is not None:
                 self._services.media.shut(leg.line, since_ns=nanoseconds(at))
                 self._services.media.release(leg.line)
                 leg.line = None
         self._bind()
 
-    def take_metadata(self, metadata: Metadata | None) -> None:
-        """The client's newest view of who is on the line; None is metadata that does not parse."""
-        self._metadata = metadata
+    def take_metadata(self, update: Update) -> None:
+        """The client's newest word on who is on the line; what does not parse unbinds everybody."""
+        known = self._metadata
+        if isinstance(update, Metadata) and isinstance(known, Metadata):
+            self._metadata = known.apply(update)
+        else:
+            self._metadata = update
         self._bind()
 
     def body(self) -> bytes:
         """The SDP answer that the gate's state asks for at this moment, whatever the offer was."""
         if self._offer is None:
             raise PeerError("there is no offer to answer")
-        return answer(self._offer, self._ours(), self.form(), address=self._address, version=self._next_version())
+        self._told = answer(
+            self._offer,
+            self._local_lines(),
+            self.form(),
+            address=self._services.address,
+            session=self._sdp_session,
+            previous=self._told,
+        )
+        return bytes(self._told)
+
+    def _offer_body(self) -> bytes:
+        if self._told is None:
+            raise PeerError("nothing was answered yet, so nothing can be offered anew")
+        self._told = reoffer(self._told, self._local_lines(), self.form(), address=self._services.address)
+        return bytes(self._told)
+
+    def _local_lines(self) -> list[LocalLine]:
+        return [LocalLine(leg.line.port) if leg.line is not None else REFUSED for leg in self._legs]
 
     def form(self) -> Form:
         """Closed, listening behind the filter, or open: a function of the state alone."""
@@ -192,20 +222,21 @@ class Session:
         view = self._services.surroundings().view
         if view is None:
             return
-        labels = [leg.label for leg in self._legs if leg.usable]
-        if self._metadata is None:
-            self.facts = replace(self.facts, unbound="binding.missing")
-            return
-        binding = bind(self._metadata, labels)
+        labels = [leg.label if leg.line is not None else None for leg in self._legs]
+        recorded = [label for leg, label in zip(self._legs, labels, strict=True) if leg.line is not None]
+        binding = bind(self._metadata, recorded)
         participants = [Participant(item.id, item.aor) for item in binding.participants]
         self._roll = signalled(self._roll, participants, view, posted=self._posted)
-        problem = binding.problem or self._roll.problem or self._contradiction()
-        for leg in self._legs:
-            speaker = binding.senders.get(leg.label, "")
-            leg.party = self._roll.by_participant.get(speaker, "") if leg.usable else ""
-            if leg.usable and not leg.party:
-                problem = problem or "binding.missing"
-        self.facts = replace(self.facts, unbound=problem if labels else "binding.missing", parties=self._roll.parties)
+        problem = "" if binding.certain else min(binding.reasons, default=Unbound.MISSING).value
+        for leg, label in zip(self._legs, labels, strict=True):
+            speaker = binding.labels.get(label) if label is not None else None
+            known = speaker is not None and not isinstance(speaker, Unbound)
+            leg.party = self._roll.by_participant.get(speaker.id, "") if known else ""
+        self.facts = replace(
+            self.facts,
+            unbound=problem or self._roll.problem or self._contradiction(),
+            parties=self._roll.parties,
+        )
 
     def _contradiction(self) -> str:
         named = {party.agent for party in self._roll.parties if party.agent is not None and party.present}
@@ -316,10 +347,13 @@ class Session:
                 if leg.line is not None:
                     self._services.media.listen(leg.line, leg.event_types)
 
-    def _keep(self, since: datetime) -> None:
+    def _keep(self, _since: datetime) -> None:
         services = self._services
-        if self._pauses and len(self._pauses[-1]) == 1:
-            self._pauses[-1].append(rfc3339(since))
+        now = rfc3339(services.clock.now())
+        self._started_at = self._started_at or now
+        if self._paused_at:
+            self._pauses.append((self._paused_at, now))
+            self._paused_at = ""
         for leg in self._legs:
             party = self._roll.party(leg.party)
             if leg.line is None or party is None or self._key is None:
@@ -336,16 +370,17 @@ class Session:
             if self.answered:
                 # A fresh port: what the client still sends to the old one stays behind the filter.
                 leg.former.append(leg.line)
-                leg.line = services.media.line(event_types=leg.event_types)
-            services.media.keep(leg.line, track, event_types=leg.event_types)
-        self._kept_once = True
+                leg.line = services.media.line()
+            services.media.listen(leg.line, leg.event_types)
+            services.media.keep(leg.line, track)
 
     def _shut(self, since: datetime) -> None:
         for leg in self._legs:
             for line in (*leg.former, *((leg.line,) if leg.line is not None else ())):
                 self._services.media.shut(line, since_ns=nanoseconds(since))
+                self._services.media.listen(line, {})
         if self.state is State.PAUSED:
-            self._pauses.append([rfc3339(since)])
+            self._paused_at = rfc3339(since)
 
     def _send_form(self, _since: datetime) -> None:
         if self.answered:
@@ -369,13 +404,21 @@ class Session:
         reason = "failed" if self.state is State.FAILED else "ended"
         self._sealing = asyncio.get_running_loop().create_task(self._seal_all(reason))
 
+    def _pauses_told(self) -> list[tuple[str, str]]:
+        open_pause = [(self._paused_at, rfc3339(self._services.clock.now()))] if self._paused_at else []
+        return [*self._pauses, *open_pause]
+
     async def _seal_all(self, reason: str) -> None:
         services = self._services
         for number, track in list(self._tracks.items()):
             while True:
                 try:
                     sealed = await services.media.finish(
-                        track, reason=reason, ended_at=rfc3339(services.clock.now()), pauses=self._pauses
+                        track,
+                        reason=reason,
+                        started_at=self._started_at,
+                        ended_at=rfc3339(services.clock.now()),
+                        pauses=self._pauses_told(),
                     )
                 except NoSpace:
                     await asyncio.sleep(SEAL_AGAIN_SECONDS)
