@@ -34,7 +34,8 @@ Job = Callable[[JournalWriter], None]
 class Ledger:
     """Takes entries on the loop, writes and syncs them in order in a thread of its own.
 
-    `on_synced` is called (from that thread) whenever new entries are durable, `on_full` when the disk refuses;
+    `on_synced` is called (from that thread) whenever new entries are durable, with what was to be done then;
+    `on_full` when the disk refuses;
     what could not be written is tried again for ever, for it may be a withdrawal.
     """
 
@@ -43,7 +44,7 @@ class Ledger:
         open_writer: Callable[[], JournalWriter],
         *,
         recorder: int,
-        on_synced: Callable[[], None],
+        on_synced: Callable[[list[Callable[[], None]]], None],
         on_full: Callable[[], None],
     ) -> None:
         self._open_writer = open_writer
@@ -51,6 +52,7 @@ class Ledger:
         self._recorder = recorder
         self._on_synced = on_synced
         self._on_full = on_full
+        self._then: list[Callable[[], None]] = []
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
@@ -74,9 +76,14 @@ class Ledger:
         """The keys of this call are to be punctured now."""
         self._append(call, "shred", {"party": None}, at)
 
-    def sealed(self, call: str, data: Mapping[str, Any], *, at: datetime) -> None:
-        """A party's files are written, synced and named."""
-        self._append(call, "sealed", dict(data), at)
+    def sealed(self, call: str, data: Mapping[str, Any], *, at: datetime, then: Callable[[], None]) -> None:
+        """A party's files are written, synced and named; `then` goes to `on_synced` once this is durable."""
+
+        def job(writer: JournalWriter) -> None:
+            writer.append(call, "sealed", data, at=rfc3339(at))
+            self._then.append(then)
+
+        self._jobs.put(job)
 
     def closed(self, call: str, decision: Mapping[str, Any], officer_key: bytes, *, kept: str, at: datetime) -> None:
         """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only."""
@@ -114,7 +121,8 @@ class Ledger:
                 if job is not None:
                     self._until_taken(job)
             self._until_taken(lambda writer: writer.sync())
-            self._on_synced()
+            done, self._then = self._then, []
+            self._on_synced(done)
         self._writer.close()
 
     def _until_taken(self, job: Job) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import base64
 import contextlib
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,9 @@ RETRY_SECONDS = 0.5  # between two attempts to reach the keeper
 ANSWER_SECONDS = 2.0  # how long an INVITE waits to be joined to an announced call
 READ_BYTES = 65_536  # one read of the socket
 LOW_WATER = 0.5  # share of a block below which the next one is asked for
+
+
+Then = Callable[[Mapping[str, Any] | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class KeeperLink:
         self._keys: deque[LeasedKey] = deque()
         self._asked_for_keys = False
         self._tokens = itertools.count(1)
-        self._waiting: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._waiting: dict[str, tuple[Then, asyncio.TimerHandle]] = {}
         self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -84,6 +86,7 @@ class KeeperLink:
                 finally:
                     writer, self._writer = self._writer, None
                     writer.close()
+                    self.take_back()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -111,9 +114,7 @@ class KeeperLink:
             for offset, node in enumerate(message["nodes"]):
                 self._keys.append(LeasedKey(first + offset, block, base64.b64decode(node, validate=True)))
         elif kind == "joined":
-            waiting = self._waiting.pop(message["token"], None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message)
+            self._answer(message["token"], message)
         else:
             self._events.fact_posted(kind, message)
 
@@ -141,21 +142,27 @@ class KeeperLink:
         self._top_up()
         return key
 
-    async def join(self, refs: Sequence[Mapping[str, str]]) -> Mapping[str, Any] | None:
-        """Which announced call these references mean; None when the keeper did not answer in time."""
+    def join(self, refs: Sequence[Mapping[str, str]], then: Then) -> None:
+        """Ask which announced call these references mean; `then` hears it, or None when no answer came in time.
+
+        It is called before any later frame is looked at: a fact that follows finds its call.
+        """
         token = f"{self._boot}-{next(self._tokens)}"
-        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = answer
-        try:
-            if not self.send({"type": "arrived", "token": token, "refs": list(refs)}):
-                return None
-            return await asyncio.wait_for(answer, ANSWER_SECONDS)
-        except TimeoutError:
-            return None
-        finally:
-            self._waiting.pop(token, None)
+        loop = asyncio.get_running_loop()
+        if not self.send({"type": "arrived", "token": token, "refs": list(refs)}):
+            loop.call_soon(then, None)
+            return
+        timer = loop.call_later(ANSWER_SECONDS, self._answer, token, None)
+        self._waiting[token] = (then, timer)
 
+    def _answer(self, token: str, message: Mapping[str, Any] | None) -> None:
+        then, timer = self._waiting.pop(token, (None, None))
+        if then is not None and timer is not None:
+            timer.cancel()
+            then(message)
 
-def monotonic() -> float:
-    """Seconds that only run forward; the age of a view is measured by it."""
-    return time.monotonic()
+    def take_back(self) -> None:
+        """The connection is gone: whoever waits for an answer hears that none will come."""
+        for token in list(self._waiting):
+            self._answer(token, None)
+

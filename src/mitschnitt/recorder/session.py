@@ -10,11 +10,12 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
-from mitschnitt.core.call import decode_call_id, encode_call_id
-from mitschnitt.core.consent import act_from_json, asked_from_json
+from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
+from mitschnitt.core.consent import Asked, act_from_json, asked_from_json
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.digits import NOTHING_PRESSED, Pressed, press
 from mitschnitt.core.gate import (
@@ -29,12 +30,13 @@ from mitschnitt.core.gate import (
     step,
 )
 from mitschnitt.core.policy import Asking
-from mitschnitt.errors import KeyGone, NoSpace, PeerError
+from mitschnitt.errors import KeyGone, NoSpace, PeerError, VaultError
 from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds, rfc3339
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink, LeasedKey
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, posted_left, signalled
+from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.wire.sdp import REFUSED, Description, Form, LocalLine, answer, refusal, reoffer
 from mitschnitt.wire.siprec import Metadata, Unbound, Update, bind
@@ -77,6 +79,7 @@ class Leg:
     former: list[Line] = field(default_factory=list)  # released once the client has moved
     party: str = ""
     pressed: Pressed = NOTHING_PRESSED
+    kept: bool = False  # packets go into the party's track
 
 
 class Session:
@@ -93,7 +96,7 @@ class Session:
         self._announced_agent: str | None = None
         self._metadata: Update | None = None
         self._legs: list[Leg] = []
-        self._offer: Offer | None = None
+        self._offer: Description | None = None
         self._told: Description | None = None
         self._sdp_session = secrets.randbits(31)
         self._in_band = False
@@ -102,6 +105,7 @@ class Session:
         self._started_at = ""
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
+        self._journalled = False
         self.answered = False
         self.call = ""
         self.state = State.ARRIVED
@@ -185,29 +189,44 @@ class Session:
 
     # -- who this call is ------------------------------------------------------------------------
 
-    async def join(self) -> None:
+    def join(self) -> None:
         """Ask the keeper which announced call this is; without an answer the call is not to be asked."""
-        joined = await self._services.link.join(self._refs)
-        if self.state is not State.ARRIVED:
+        self._services.link.join(self._refs, self._joined)
+
+    def _joined(self, joined: Mapping[str, Any] | None) -> None:
+        """The keeper's answer, or None when none came in time."""
+        if self.state is not State.ARRIVED or self.call:
             return
+        told = joined or {}
         view = self._services.surroundings().view
-        asserted = view is not None and view.policy.asking is Asking.ASSERTED
-        matched = joined is not None and joined.get("call")
-        self.call = str(joined["call"]) if joined is not None and matched else encode_call_id(secrets.token_bytes(16))
-        if joined is None or not matched:
-            rule = "keeper.gone" if joined is None else str(joined.get("rule") or "call.unmatched")
-            self.facts = replace(self.facts, excluded="" if asserted and joined is not None else rule)
-            self._in_band = asserted
-        else:
-            self._in_band = joined.get("answer_by") == "digit"
-            self._announced_agent = joined.get("agent")
+        asserted = joined is not None and view is not None and view.policy.asking is Asking.ASSERTED
+        matched = bool(told.get("call"))
+        self.call = str(told["call"]) if matched else encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
+        self._in_band = asserted if not matched else told.get("answer_by") == "digit"
+        self._announced_agent = told.get("agent")
+        if not matched and not asserted:
+            rule = "keeper.gone" if joined is None else str(told.get("rule") or "call.unmatched")
+            self.facts = replace(self.facts, excluded=rule)
         self._take_key()
         self._bind()
-        if joined is not None:
-            for kind, plural in (("asked", "asked"), ("act", "acts"), ("party", "parties")):
-                for data in joined.get(plural) or ():
-                    self._take_fact(kind, data)
+        if asserted and not matched:
+            self._assert_asked()
+        for kind, plural in (("asked", "asked"), ("act", "acts"), ("party", "parties")):
+            for data in told.get(plural) or ():
+                self._take_fact(kind, data)
         self.look()
+
+    def _assert_asked(self) -> None:
+        """The policy says that whoever reaches us has heard the whole prompt; the decision names its rule."""
+        view = self._services.surroundings().view
+        if view is None:
+            return
+        prompt, now = view.policy.prompt_for(view.policy.language), self._services.clock.now()
+        length = timedelta(milliseconds=prompt.length_ms)
+        asked = Asked(
+            "caller", prompt.name, prompt.sha256, prompt.language, now - length, now, prompt.length_ms, prompt.length_ms
+        )
+        self.facts = self.facts.with_asked(asked)
 
     def _take_key(self) -> None:
         services = self._services
@@ -217,6 +236,7 @@ class Session:
             self.facts = replace(self.facts, excluded=self.facts.excluded or "keys.none")
             return
         services.ledger.arrived(self.call, self._key, {"refs": self._refs}, at=services.clock.now())
+        self._journalled = True
 
     def _bind(self) -> None:
         view = self._services.surroundings().view
@@ -231,7 +251,10 @@ class Session:
         for leg, label in zip(self._legs, labels, strict=True):
             speaker = binding.labels.get(label) if label is not None else None
             known = speaker is not None and not isinstance(speaker, Unbound)
-            leg.party = self._roll.by_participant.get(speaker.id, "") if known else ""
+            party = self._roll.by_participant.get(speaker.id, "") if known else ""
+            if leg.kept and party != leg.party:
+                self._shut_leg(leg, self._services.clock.now_ns())  # another voice must not end in this track
+            leg.party = party
         self.facts = replace(
             self.facts,
             unbound=problem or self._roll.problem or self._contradiction(),
@@ -249,7 +272,7 @@ class Session:
     def post(self, kind: str, data: Mapping[str, Any]) -> None:
         """A fact that the gateway posted; a broken one changes nothing (PeerError)."""
         self._take_fact(kind, data)
-        self.look(since=self._services.clock.now())
+        self.look(since=_said_at(data, self._services.clock.now()))
 
     def _take_fact(self, kind: str, data: Mapping[str, Any]) -> None:
         view = self._services.surroundings().view
@@ -292,6 +315,9 @@ class Session:
             return
         now = self._services.clock.now()
         self._do(step(self.state, self.facts, self._services.surroundings(), now), since or now)
+        if self.state is State.KEEPING and any(leg.line is not None and not leg.kept for leg in self._legs):
+            self._keep(now)  # an m-line that the client added, or whose speaker changed to another who agreed
+            self._send_form(now)
         self._set_alarm(now)
 
     def ended(self) -> None:
@@ -309,9 +335,13 @@ class Session:
         self.moved()
         for leg in self._legs:
             if leg.line is not None:
-                self._services.media.shut(leg.line, since_ns=None)
                 self._services.media.release(leg.line)
                 leg.line = None
+
+    async def sealed(self) -> None:
+        """Until the files of this call are written, if it keeps any."""
+        if self._sealing is not None:
+            await self._sealing
 
     def _do(self, moved: Step, since: datetime) -> None:
         if moved.state is not self.state or moved.decision.verdict is not self.decision.verdict:
@@ -356,7 +386,7 @@ class Session:
             self._paused_at = ""
         for leg in self._legs:
             party = self._roll.party(leg.party)
-            if leg.line is None or party is None or self._key is None:
+            if leg.line is None or leg.kept or party is None or self._key is None:
                 continue
             track = self._tracks.get(party.number)
             if track is None:
@@ -373,14 +403,19 @@ class Session:
                 leg.line = services.media.line()
             services.media.listen(leg.line, leg.event_types)
             services.media.keep(leg.line, track)
+            leg.kept = True
 
     def _shut(self, since: datetime) -> None:
         for leg in self._legs:
-            for line in (*leg.former, *((leg.line,) if leg.line is not None else ())):
-                self._services.media.shut(line, since_ns=nanoseconds(since))
-                self._services.media.listen(line, {})
+            self._shut_leg(leg, nanoseconds(since))
         if self.state is State.PAUSED:
             self._paused_at = rfc3339(since)
+
+    def _shut_leg(self, leg: Leg, since_ns: int) -> None:
+        leg.kept = False
+        for line in (*leg.former, *((leg.line,) if leg.line is not None else ())):
+            self._services.media.shut(line, since_ns=since_ns)
+            self._services.media.listen(line, {})
 
     def _send_form(self, _since: datetime) -> None:
         if self.answered:
@@ -402,36 +437,50 @@ class Session:
 
     def _seal(self, _since: datetime) -> None:
         reason = "failed" if self.state is State.FAILED else "ended"
-        self._sealing = asyncio.get_running_loop().create_task(self._seal_all(reason))
+        # The hold of all parties is sealed now; what follows only moves sealed bytes.
+        first = {number: self._finish(track, reason) for number, track in self._tracks.items()}
+        self._sealing = asyncio.get_running_loop().create_task(self._seal_all(first, reason))
+
+    def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:
+        return self._services.media.finish(
+            track,
+            reason=reason,
+            started_at=self._started_at,
+            ended_at=rfc3339(self._services.clock.now()),
+            pauses=self._pauses_told(),
+        )
 
     def _pauses_told(self) -> list[tuple[str, str]]:
         open_pause = [(self._paused_at, rfc3339(self._services.clock.now()))] if self._paused_at else []
         return [*self._pauses, *open_pause]
 
-    async def _seal_all(self, reason: str) -> None:
+    async def _seal_all(self, first: Mapping[int, asyncio.Future[SealedParty]], reason: str) -> None:
         services = self._services
-        for number, track in list(self._tracks.items()):
-            while True:
+        for number, attempt in first.items():
+            track = self._tracks.get(number)
+            while track is not None:
                 try:
-                    sealed = await services.media.finish(
-                        track,
-                        reason=reason,
-                        started_at=self._started_at,
-                        ended_at=rfc3339(services.clock.now()),
-                        pauses=self._pauses_told(),
-                    )
-                except NoSpace:
-                    await asyncio.sleep(SEAL_AGAIN_SECONDS)
-                else:
+                    sealed = await attempt
                     break
-            if not self._tracks:  # withdrawn while we sealed: the key is gone, the keeper removes the files
-                return
-            services.ledger.sealed(self.call, sealed.to_json(number), at=services.clock.now())
+                except NoSpace:
+                    await asyncio.sleep(SEAL_AGAIN_SECONDS)  # the journal keeps the slices until it works
+                except VaultError:
+                    if self._tracks:  # not because of a withdrawal meanwhile: recovery will try from the journal
+                        raise
+                    return
+                track = self._tracks.get(number)
+                if track is not None:
+                    attempt = self._finish(track, reason)
+            if track is None or number not in self._tracks:
+                return  # withdrawn while we sealed: the key is gone, the keeper removes the files
+            settled = partial(services.media.settled, track)
+            services.ledger.sealed(self.call, _told(sealed), at=services.clock.now(), then=settled)
+        self._tracks.clear()
         self._close("kept")
 
     def _close(self, kept: str) -> None:
         services, view = self._services, self._services.surroundings().view
-        if view is None or not self.call:
+        if view is None or not self._journalled:
             return
         decision = {
             "call": self.call,
@@ -446,3 +495,24 @@ class Session:
         }
         services.ledger.closed(self.call, decision, view.officer_key, kept=kept, at=services.clock.now())
         services.link.send({"type": "ended", "call": self.call})
+
+
+def _told(sealed: SealedParty) -> dict[str, Any]:
+    """A finished party as the journal tells it (design section 11)."""
+    return {
+        "party": sealed.party,
+        "media": {"name": sealed.media_name, "size": sealed.media_size, "sha256": sealed.media_sha256},
+        "timeline": {"name": sealed.timeline_name, "size": sealed.timeline_size, "sha256": sealed.timeline_sha256},
+        "reason": sealed.reason,
+        "started_at": sealed.started_at,
+        "ended_at": sealed.ended_at,
+    }
+
+
+def _said_at(data: Mapping[str, Any], now: datetime) -> datetime:
+    """When a posted fact was true: its own time if it has one that is not in the future, else now."""
+    try:
+        at = datetime.fromisoformat(str(data.get("at")))
+    except ValueError:
+        return now
+    return min(at, now) if at.tzinfo is not None else now
