@@ -176,6 +176,13 @@ def test_a_run_of_no_packets_is_nothing() -> None:
     assert timeline.lay_out(runs, CODECS).samples == 0
 
 
+def test_a_run_whose_time_runs_backwards_is_laid_out_backwards() -> None:
+    runs = np.array([(NOON, 1000, (1 << 32) - PACKET, 1, 3, PACKET, 8, 0, 1, 0)], RUN)
+    layout = timeline.lay_out(runs, CODECS)
+    assert layout.first.tolist() == [0, PACKET, 2 * PACKET]
+    assert layout.offset.tolist() == [2 * PACKET, PACKET, 0]
+
+
 def test_media_shorter_than_its_timeline_is_refused() -> None:
     recorder = Recorder().heard(0, 10, rtp_time=0, fill=1)
     layout = recorder.layout()

@@ -46,8 +46,11 @@ class Written:
     undecoded_packets: int
 
 
-def voice_from(artefact: bytes, fetch: Fetch) -> Voice:
-    """A party from its opened timeline artefact; Damaged when that is not one."""
+def voice_from(artefact: bytes, fetch: Fetch, *, role: str = "") -> Voice:
+    """A party from its opened timeline artefact; Damaged when that is not one.
+
+    `role` is what the store knows the party as; without it the order of appearance names the channel.
+    """
     if artefact[: len(MAGIC)] != MAGIC:
         raise Damaged(f"a timeline begins with {MAGIC!r}, got {artefact[:4]!r}")
     size = int.from_bytes(artefact[4:8], "big")
@@ -55,11 +58,17 @@ def voice_from(artefact: bytes, fetch: Fetch) -> Voice:
         raise Damaged(f"a timeline header of {size} bytes does not fit into {len(artefact)} bytes")
     try:
         header = json.loads(artefact[8 : 8 + size])
-        party, codecs = str(header["party"]), _codecs(header["codecs"])
+        party, codecs = _name(header["party"], role), _codecs(header["codecs"])
         runs = timeline.parse_runs(artefact[8 + size :])
     except (ValueError, KeyError, TypeError, AttributeError, MalformedPacket) as error:
         raise Damaged(f"a timeline that does not parse: {error}") from error
     return Voice(party, timeline.lay_out(runs, codecs), fetch)
+
+
+def _name(party: object, role: str) -> str:
+    if role in ORDER or not isinstance(party, int):
+        return role or str(party)
+    return ORDER[party] if party < len(ORDER) and not role else f"third-{party - 1}"
 
 
 def _codecs(named: Mapping[str, Sequence[object]]) -> dict[int, str]:
