@@ -117,6 +117,16 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directories(directory: Path) -> None:
+    """Makes `directory` and what is missing above it, 0700 and durable."""
+    if directory.is_dir():
+        return
+    make_directories(directory.parent)
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
+        directory.mkdir(DIRECTORY_MODE)
+        sync_directory(directory.parent)
+
+
 class LocalBlobs:
     """Blobs as files below `root` (0600, directories 0700); `root` itself must exist."""
 
@@ -132,7 +142,7 @@ class LocalBlobs:
         temp = path.parent / f"{TEMP_PREFIX}{secrets.token_hex(TEMP_RANDOM_BYTES)}"
         with writing(f"creating blob {name}"):
             for _ in range(OPEN_ATTEMPTS):
-                self._make_directories(path.parent)
+                make_directories(path.parent)
                 with contextlib.suppress(FileNotFoundError):
                     return _LocalWriter(name, path, temp)
         raise VaultError(f"creating blob {name}: its directory vanished {OPEN_ATTEMPTS} times")
@@ -188,14 +198,6 @@ class LocalBlobs:
                 self._remove_empty(here)
                 removed += gone
         return removed
-
-    def _make_directories(self, directory: Path) -> None:
-        if directory == self._root or directory.is_dir():
-            return
-        self._make_directories(directory.parent)
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
-            directory.mkdir(DIRECTORY_MODE)
-            sync_directory(directory.parent)
 
     def _remove_empty(self, directory: Path) -> None:
         """Takes away directories that are empty now, upwards, never the root."""
