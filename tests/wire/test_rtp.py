@@ -141,11 +141,16 @@ def test_runs_say_exactly_what_arrived(packets: list[tuple[int, int, int, int, i
     headers = parsed(datagrams, [packet[0] for packet in packets])
     found, first = rtp.runs(headers, arrival_ns=1)
     told = [
-        (int(headers.stream[begin]), int(run["seq"]) + n & 0xFFFF,
-         (int(run["rtp_time"]) + n * int(run["step"])) & 0xFFFFFFFF, int(run["length"]), int(run["payload_type"]))
+        (
+            int(headers.stream[begin]),
+            (int(run["seq"]) + n) & 0xFFFF,
+            (int(run["rtp_time"]) + n * int(run["step"])) & 0xFFFFFFFF,
+            int(run["length"]),
+            int(run["payload_type"]),
+        )
         for run, begin in zip(found, first, strict=True)
         for n in range(int(run["count"]))
-    ]  # fmt: skip
+    ]
     assert told == [(s, seq & 0xFFFF, time, length, kind) for s, seq, time, length, kind, _ in packets]
 
 

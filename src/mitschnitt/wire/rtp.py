@@ -74,7 +74,7 @@ class Headers:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """True where the row holds a packet that parses."""
-        return self.reason == Reason.VALID
+        return np.equal(self.reason, np.uint8(Reason.VALID))
 
     def refused(self) -> dict[Reason, int]:
         """How many packets do not parse, by reason; only reasons that occur."""
@@ -121,7 +121,7 @@ def parse(rows: Bytes2, lengths: NDArray[np.int32], stream: NDArray[np.int32]) -
     return Headers(
         stream,
         reason,
-        kind & 0x7F,
+        kind & np.uint8(0x7F),
         kind >= 0x80,
         wire["seq"].astype(np.uint16),
         wire["rtp_time"].astype(np.uint32),
