@@ -18,6 +18,7 @@ import httpx
 
 from mitschnitt.gateways import speech
 from mitschnitt.gateways.sip_client import sdp_of
+from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.events import (
@@ -29,8 +30,6 @@ from mitschnitt.wire.sip.events import (
     RetryDue,
     SipEvent,
 )
-from mitschnitt.wire.sip.framing import StreamFramer
-from mitschnitt.wire.sip.hop import Hop
 
 
 @dataclass(frozen=True)
@@ -60,30 +59,6 @@ class Session:
     ended: bool = False
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, recorder: FakeRecorder) -> None:
-        self.recorder = recorder
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.recorder.arrived(data, Hop("UDP", addr[0], addr[1]))
-
-
-class _Connection(asyncio.Protocol):
-    def __init__(self, recorder: FakeRecorder) -> None:
-        self.recorder, self.framer = recorder, StreamFramer()
-        self.hop = Hop("TCP", "", 0)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        host, port = transport.get_extra_info("peername")
-        self.hop = Hop("TCP", host, port, next(self.recorder.numbers))
-        assert isinstance(transport, asyncio.Transport)
-        self.recorder.connections[self.hop.connection] = transport
-
-    def data_received(self, data: bytes) -> None:
-        for message in self.framer.feed(data):
-            self.recorder.arrived(message, self.hop)
-
-
 class FakeRecorder:
     """SIP over UDP or TCP on a free port; `at_start` is the form of its first answer."""
 
@@ -91,36 +66,19 @@ class FakeRecorder:
         self.at_start = at_start
         self.sessions: dict[str, Session] = {}
         self.on_session: Callable[[Session], None] = lambda session: None
-        self.numbers = itertools.count(1)
-        self.connections: dict[int, asyncio.Transport] = {}
         words = (f"w{number}" for number in itertools.count(int(time.time_ns())))
         self.agent = UserAgent(AgentConfig(user="rec"), lambda: next(words))
-        self.port = 0
-        self._udp: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self.shell = SipServer(self.agent, self._take)
 
-    async def open(self, *, transport: str = "UDP") -> None:
-        loop = asyncio.get_running_loop()
-        if transport == "TCP":
-            self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
-            self.port = self._server.sockets[0].getsockname()[1]
-        else:
-            self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), local_addr=("127.0.0.1", 0)
-            )
-            self.port = self._udp.get_extra_info("sockname")[1]
-        self.agent.located("127.0.0.1", self.port)
+    @property
+    def port(self) -> int:
+        return self.shell.port
 
-    def close(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        if self._udp:
-            self._udp.close()
-        if self._server:
-            self._server.close()
-        for transport in self.connections.values():
-            transport.close()
+    async def open(self) -> None:
+        await self.shell.start("127.0.0.1", 0)
+
+    async def close(self) -> None:
+        await self.shell.stop()
         for session in self.sessions.values():
             for sock in session.sockets:
                 asyncio.get_running_loop().remove_reader(sock)
@@ -133,15 +91,12 @@ class FakeRecorder:
         if state == "open":
             self._bind(session)
         self._offer(session)
-
-    def arrived(self, data: bytes, source: Hop) -> None:
-        self.agent.receive(data, source, asyncio.get_running_loop().time())
-        self._flush()
+        self.shell.flush()
 
     def _offer(self, session: Session) -> None:
-        now = asyncio.get_running_loop().time()
-        self.agent.reinvite(session.dialog, now=now, body=self._sdp(session), content_type="application/sdp")
-        self._flush()
+        self.agent.reinvite(
+            session.dialog, now=self.shell.now, body=self._sdp(session), content_type="application/sdp"
+        )
 
     def _bind(self, session: Session) -> None:
         for _ in range(session.lines):
@@ -169,25 +124,6 @@ class FakeRecorder:
         for number, port in enumerate(session.ports, 1):
             text += f"m=audio {port} RTP/AVP 8 101\r\na=label:{number}\r\na={direction}\r\n"
         return text.encode()
-
-    def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        while events := self.agent.events():
-            for event in events:
-                self._take(event)
-        for hop, data in self.agent.outbox():
-            if hop.transport == "TCP":
-                self.connections[hop.connection].write(data)
-            elif self._udp:
-                self._udp.sendto(data, (hop.host, hop.port))
-        if self._timer:
-            self._timer.cancel()
-        due = self.agent.next_timer()
-        self._timer = None if due is None else loop.call_at(due, self._tick)
-
-    def _tick(self) -> None:
-        self.agent.tick(asyncio.get_running_loop().time())
-        self._flush()
 
     def _take(self, event: SipEvent) -> None:
         match event:
@@ -221,7 +157,7 @@ class FakeRecorder:
         self.agent.respond(
             transaction,
             200,
-            now=asyncio.get_running_loop().time(),
+            now=self.shell.now,
             body=self._sdp(session),
             content_type="application/sdp",
         )

@@ -76,7 +76,7 @@ def play(
 
     async def run() -> tuple[Summary, list[Session], FakeControl]:
         recorder, control = FakeRecorder(at_start=at_start), FakeControl(prompt)
-        await recorder.open(transport=transport)
+        await recorder.open()
         script(recorder, control)
         options = Options(
             Recorder("127.0.0.1", recorder.port, transport),
@@ -99,8 +99,7 @@ def play(
             )
             await asyncio.sleep(0.05)  # what is still in the sockets
         finally:
-            recorder.close()
-            await asyncio.sleep(0)
+            await recorder.close()
         return summary, list(recorder.sessions.values()), control
 
     summary, sessions, control = asyncio.run(run())
@@ -251,7 +250,7 @@ def test_a_recorder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         nowhere = Options(Recorder("127.0.0.1", 9, "TCP"), calls=1)
         await centre.play(nowhere, progress=lambda line: None, report=lambda row: None)
 
-    with pytest.raises(PeerError, match="takes no connection"):
+    with pytest.raises(PeerError, match="no recorder answers at 127.0.0.1:9"):
         asyncio.run(run())
 
 
@@ -260,7 +259,7 @@ def test_main_maps_what_went_wrong_to_exit_codes(tmp_path: Path, capsys: pytest.
     assert centre.main(["--wrong"]) == 2
     assert centre.main(["--recorder", "here"]) == 2
     assert centre.main(["--recorder", "127.0.0.1:9", "--transport", "tcp", "--calls", "1"]) == 3
-    assert "takes no connection" in capsys.readouterr().err
+    assert "no recorder answers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The SIP side of the simulated centre: sockets and timers around one `UserAgent` in the role of a client.
+"""The SIP side of the simulated centre: one `UserAgent` in the role of a client, in the recorder's shell.
 
 It carries bodies and statuses; what a description means is `recording_session`'s business.
 """
@@ -10,10 +10,10 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
 
 from mitschnitt.errors import PeerError
 from mitschnitt.gateways.recording_session import SessionListener
+from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.events import (
@@ -29,7 +29,6 @@ from mitschnitt.wire.sip.events import (
     TransactionTimedOut,
     UpdateReceived,
 )
-from mitschnitt.wire.sip.framing import StreamFramer
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Request
 
@@ -58,63 +57,6 @@ class Recorder:
         return f"sip:recorder@{self.host}:{self.port}{suffix}"
 
 
-class _Link(Protocol):
-    def send(self, hop: Hop, data: bytes) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """One UDP socket for all calls."""
-
-    def __init__(self, arrived: Callable[[bytes, Hop], None]) -> None:
-        self._arrived = arrived
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Event loops give datagram transports that are no asyncio.DatagramTransport by inheritance.
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._arrived(data, Hop("UDP", addr[0], addr[1]))
-
-    def send(self, hop: Hop, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.sendto(data, (hop.host, hop.port))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-
-class _Connection(asyncio.Protocol):
-    """One TCP connection to the recorder for all calls, in both directions (RFC 3261, section 18)."""
-
-    def __init__(self, recorder: Recorder, arrived: Callable[[bytes, Hop], None]) -> None:
-        self._source = Hop("TCP", recorder.host, recorder.port, 1)
-        self._arrived = arrived
-        self._framer = StreamFramer()
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for message in self._framer.feed(data):
-                self._arrived(message, self._source)
-        except PeerError:
-            self.close()  # the stream has lost its sense
-
-    def send(self, hop: Hop, data: bytes) -> None:
-        if self._transport is not None and hop.reliable:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-
 class SipClient:
     """All recording sessions of one centre towards one recorder; `open` first."""
 
@@ -123,45 +65,25 @@ class SipClient:
         self._host = host
         config = AgentConfig(host=host, user="centre", feature=SRC_FEATURE, product="mitschnitt-centre")
         self._agent = UserAgent(config, token or (lambda: secrets.token_hex(8)))
-        self._hop = Hop(recorder.transport, recorder.host, recorder.port, int(recorder.transport == "TCP"))
-        self._link: _Link | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._hop = Hop(recorder.transport, recorder.host, recorder.port)
+        self._shell = SipServer(self._agent, self._take)
         self._listeners: dict[str, SessionListener] = {}
         self._finals: dict[tuple[str | None, str], asyncio.Future[int]] = {}
         self._retries: dict[str, asyncio.Event] = {}
 
     async def open(self) -> None:
-        """Opens the socket; raises PeerError when the recorder takes no TCP connection."""
-        loop = asyncio.get_running_loop()
-        transport: asyncio.BaseTransport
-        if self.recorder.transport == "TCP":
-            try:
-                transport, self._link = await loop.create_connection(
-                    lambda: _Connection(self.recorder, self._arrived),
-                    self.recorder.host,
-                    self.recorder.port,
-                    local_addr=(self._host, 0),
-                )
-            except OSError as error:
-                raise PeerError(f"the recorder takes no connection: {error.strerror}") from error
-        else:
-            transport, self._link = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self._arrived), local_addr=(self._host, 0)
-            )
-        self._agent.located(self._host, transport.get_extra_info("sockname")[1])
+        """Opens our own sockets; raises ConfigError when they cannot be bound."""
+        await self._shell.start(self._host, 0)
 
-    def close(self) -> None:
-        """Closes the socket; sessions should have ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._link is not None:
-            self._link.close()
+    async def close(self) -> None:
+        """Sends what waits and closes the sockets; sessions should have ended."""
+        await self._shell.stop()
 
     async def ping(self) -> bool:
         """Whether the recorder answers OPTIONS."""
         final = self._expect(None, "OPTIONS")
-        self._agent.options(self.recorder.uri, self._hop, now=self._now(), sender=self._sender)
-        self._flush()
+        self._agent.options(self.recorder.uri, self._hop, now=self._shell.now, sender=self._sender)
+        self._shell.flush()
         try:
             return await asyncio.wait_for(final, PING_SECONDS) < 300
         except TimeoutError:
@@ -172,7 +94,7 @@ class SipClient:
         dialog = self._agent.invite(
             self.recorder.uri,
             self._hop,
-            now=self._now(),
+            now=self._shell.now,
             sender=self._sender,
             body=multipart(sdp, metadata),
             content_type=f"multipart/mixed;boundary={BOUNDARY}",
@@ -180,7 +102,7 @@ class SipClient:
         )
         self._listeners[dialog] = listener
         final = self._expect(dialog, "INVITE")
-        self._flush()
+        self._shell.flush()
         status = await final
         if status >= 300:
             self._listeners.pop(dialog, None)
@@ -194,12 +116,12 @@ class SipClient:
             retry.clear()
             sent = self._agent.reinvite(
                 dialog,
-                now=self._now(),
+                now=self._shell.now,
                 body=multipart(sdp, metadata),
                 content_type=f"multipart/mixed;boundary={BOUNDARY}",
                 headers=SRC_HEADERS,
             )
-            self._flush()
+            self._shell.flush()
             if sent is not None:
                 status = await final
                 if status != 491:
@@ -213,8 +135,8 @@ class SipClient:
         """Ends the session; whoever hung up does not wait long for the answer."""
         self._listeners.pop(dialog, None)
         final = self._expect(dialog, "BYE")
-        self._agent.bye(dialog, now=self._now())
-        self._flush()
+        self._agent.bye(dialog, now=self._shell.now)
+        self._shell.flush()
         try:
             return await asyncio.wait_for(final, BYE_SECONDS)
         except TimeoutError:
@@ -223,9 +145,6 @@ class SipClient:
     @property
     def _sender(self) -> str:
         return f"sip:centre@{self._host}"
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def _expect(self, dialog: str | None, method: str) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -236,27 +155,6 @@ class SipClient:
         future = self._finals.pop((dialog, method), None)
         if future is not None and not future.done():
             future.set_result(status)
-
-    def _arrived(self, data: bytes, source: Hop) -> None:
-        self._agent.receive(data, source, self._now())
-        self._flush()
-
-    def _tick(self) -> None:
-        self._agent.tick(self._now())
-        self._flush()
-
-    def _flush(self) -> None:
-        """Carries events up and messages out until there are none, then waits for the next timer."""
-        while events := self._agent.events():
-            for event in events:
-                self._take(event)
-        for hop, data in self._agent.outbox():
-            if self._link is not None:
-                self._link.send(hop, data)
-        if self._timer is not None:
-            self._timer.cancel()
-        due = self._agent.next_timer()
-        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._tick)
 
     def _take(self, event: SipEvent) -> None:
         match event:
@@ -272,7 +170,7 @@ class SipClient:
             ):
                 self._take_change(dialog, transaction, request)
             case InviteReceived(dialog, transaction, _, _):
-                self._agent.respond(transaction, 403, now=self._now())  # a client is never called
+                self._agent.respond(transaction, 403, now=self._shell.now)  # a client is never called
             case RetryDue(dialog):
                 self._retry(dialog)
             case ByeReceived(dialog, _):
@@ -305,7 +203,7 @@ class SipClient:
         """The recorder changes the session: what it wants holds before our answer is on the wire."""
         listener = self._listeners.get(dialog)
         sdp = sdp_of(request.content_type, request.body)
-        now = self._now()
+        now = self._shell.now
         if listener is None:
             self._agent.respond(transaction, 481, now=now)
         elif sdp:
@@ -341,7 +239,7 @@ def sdp_of(content_type: str, body: bytes) -> bytes:
     found = re.search(r'boundary="?([^";]+)"?', content_type)
     if not kind.startswith("multipart/") or found is None:
         return b""
-    for part in body.split(b"--" + found[1].strip().encode()):
+    for part in body.split(b"--" + found[1].strip().encode())[1:]:  # before it: preamble
         head, _, content = part.partition(b"\r\n\r\n")
         if SDP_TYPE.encode() in head.lower():
             return content
