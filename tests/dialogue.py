@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from mitschnitt.core.consent import Act, ActKind, Asked, Role, StandingGrant
-from mitschnitt.core.gate import CallFacts, Command, Party, State, Step, Surroundings, Trigger, end, step
-from mitschnitt.core.gate import Happening as H
+from mitschnitt.core.gate import CallFacts, Command, Happening, Party, State, Step, Surroundings, Trigger, end, step
 from mitschnitt.core.policy import parse_policy
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.core.view import Agent, View
@@ -198,7 +197,7 @@ class Play:
 
     def ends(self, at: datetime) -> Play:
         """The call is over at this time."""
-        self._take(end(self.state, self.scene.facts, self.scene.around, at), at, H.CALL_ENDED)
+        self._take(end(self.state, self.scene.facts, self.scene.around, at), at, Happening.CALL_ENDED)
         return self
 
     def goes(self, state: State, *commands: Command, because: str) -> Play:
