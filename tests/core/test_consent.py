@@ -77,6 +77,12 @@ def test_of_two_grants_of_the_same_moment_the_withdrawn_one_counts() -> None:
         assert agent_consent("agent", JENS.id, order, TRAINING, t(0)).rule == "consent.agent.withdrawn"
 
 
+def test_of_two_grants_of_the_same_moment_the_shorter_one_counts() -> None:
+    grants = [grant(granted=-10, expires=100), grant(granted=-10, expires=-1)]
+    for order in (grants, grants[::-1]):
+        assert agent_consent("agent", JENS.id, order, TRAINING, t(0)).rule == "consent.agent.expired"
+
+
 def test_a_withdrawal_counts_at_once_even_if_its_clock_is_ahead() -> None:
     assert agent_consent("agent", JENS.id, [grant(withdrawn=3)], TRAINING, t(0)).verdict is Verdict.WITHDRAW
 

@@ -225,9 +225,13 @@ def _agent_agreed(agent: str | None, scene: Scene, now: float) -> bool:
     view = scene.around.view
     assert view is not None
     own = sorted((item for item in view.grants if item.agent == agent), key=lambda item: item.granted_at)
-    if not own or not own[-1].granted_at <= t(now) < own[-1].expires_at:
-        return False
-    return all(item.withdrawn_at is None or item.withdrawn_at < own[-1].granted_at for item in own)
+    for item in own:
+        newest = item.granted_at == own[-1].granted_at
+        if newest and not item.granted_at <= t(now) < item.expires_at:
+            return False
+        if item.withdrawn_at is not None and item.withdrawn_at >= own[-1].granted_at:
+            return False
+    return bool(own)
 
 
 def _said_yes(name: str, scene: Scene, now: float) -> bool:

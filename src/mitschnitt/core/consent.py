@@ -98,11 +98,12 @@ def agent_consent(
     own = [grant for grant in grants if grant.agent == agent and grant.purpose == purpose]
     if not own:
         return Decision(Verdict.REFUSE, "consent.agent.none", party)
-    newest = max(own, key=lambda grant: grant.granted_at)
+    granted_at = max(grant.granted_at for grant in own)
+    expires_at = min(grant.expires_at for grant in own if grant.granted_at == granted_at)
     taken_back = [grant.withdrawn_at for grant in own if grant.withdrawn_at is not None]
-    if taken_back and max(taken_back) >= newest.granted_at:
+    if taken_back and max(taken_back) >= granted_at:
         return Decision(Verdict.WITHDRAW, "consent.agent.withdrawn", party)
-    if not newest.granted_at <= now < newest.expires_at:
+    if not granted_at <= now < expires_at:
         return Decision(Verdict.REFUSE, "consent.agent.expired", party)
     return _yes(party)
 
