@@ -101,7 +101,8 @@ class Recorder:
         )
         linking = loop.create_task(link.run())
         stopping = loop.create_task(stop.wait())
-        await asyncio.wait([link.ready, stopping], return_when=asyncio.FIRST_COMPLETED)
+        waiting: list[asyncio.Future[Any]] = [link.ready, stopping]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if link.ready.done():
             await self._serve(link, link.ready.result(), stopping)
         linking.cancel()

@@ -260,8 +260,9 @@ class Session:
         problem = "" if binding.certain else min(binding.reasons, default=Unbound.MISSING).value
         for leg, label in zip(self._legs, labels, strict=True):
             speaker = binding.labels.get(label) if label is not None else None
-            known = speaker is not None and not isinstance(speaker, Unbound)
-            party = self._roll.by_participant.get(speaker.id, "") if known else ""
+            party = ""
+            if speaker is not None and not isinstance(speaker, Unbound):
+                party = self._roll.by_participant.get(speaker.id, "")
             if leg.kept and party != leg.party:
                 self._shut_leg(leg, self._services.clock.now_ns())  # another voice must not end in this track
             leg.party = party
