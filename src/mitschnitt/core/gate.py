@@ -135,12 +135,12 @@ class CallFacts:
     failed: str = ""  # rule by which we can no longer keep
 
     def with_act(self, act: Act) -> CallFacts:
-        """The facts after this act."""
-        return replace(self, acts=(*self.acts, act))
+        """The facts after this act; told twice it is one."""
+        return self if act in self.acts else replace(self, acts=(*self.acts, act))
 
     def with_asked(self, asked: Asked) -> CallFacts:
-        """The facts after this prompt."""
-        return replace(self, asked=(*self.asked, asked))
+        """The facts after this prompt; told twice it is one."""
+        return self if asked in self.asked else replace(self, asked=(*self.asked, asked))
 
 
 @dataclass(frozen=True, slots=True)
