@@ -128,7 +128,8 @@ def _section(kind: type, name: str, table: Any) -> Any:
             raise ConfigError(f"config: unknown key `{key}` in [{name}]; known are {', '.join(sorted(known))}")
         expected = tuple if hints[key] not in (str, int, bool) else hints[key]
         found = tuple(value) if isinstance(value, list) else value
-        if type(found) is not expected:
+        texts = not isinstance(found, tuple) or all(isinstance(item, str) for item in found)
+        if type(found) is not expected or not texts:
             raise ConfigError(f"config: [{name}] `{key}` must be {expected.__name__}, found {value!r}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
@@ -148,7 +149,7 @@ def parse_config(text: str, directory: Path) -> Config:
     """The configuration in a file's text; ConfigError says what was found and expected."""
     try:
         top = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"config: not TOML: {error}") from error
     unknown = sorted(set(top) - set(SECTIONS))
     if unknown:
@@ -167,16 +168,26 @@ def _check(config: Config) -> None:
             raise ConfigError(f"config: [{name}] `host` must be an IP address, found {host!r}") from error
         if not (address.is_loopback or (address.is_private and not address.is_unspecified)):
             raise ConfigError(f"config: [{name}] `host` must be loopback or private while unencrypted, found {host}")
+    if not ipaddress.ip_address(config.control.host).is_loopback:
+        raise ConfigError(f"config: [control] `host` must be loopback, found {config.control.host}")
     for name, port in (("sip", config.sip.port), ("control", config.control.port)):
         if not 1 <= port <= 65_535:
             raise ConfigError(f"config: [{name}] `port` must be 1 to 65535, found {port}")
     if not 1_024 <= config.rtp.first_port < config.rtp.last_port <= 65_535:
         raise ConfigError("config: [rtp] first_port and last_port must rise and lie between 1024 and 65535")
-    if not 1 <= config.limits.recorders <= 64:
-        raise ConfigError(f"config: [limits] `recorders` must be 1 to 64, found {config.limits.recorders}")
-    for place in (config.kek_dir, *(copy for copy in config.state_copies[1:])):
-        if place.resolve().is_relative_to(config.directory) and place == config.kek_dir:
-            raise ConfigError(f"config: keys.kek_dir must lie outside {config.directory}; a copy would open all")
+    for section, key, value, most in (
+        ("sip", "max_calls", config.sip.max_calls, 100_000),
+        ("rtp", "receive_buffer_bytes", config.rtp.receive_buffer_bytes, 1 << 30),
+        ("keys", "lease_block", config.keys.lease_block, 4_096),
+        ("limits", "recorders", config.limits.recorders, 64),
+        ("limits", "announced_calls", config.limits.announced_calls, 1_000_000),
+    ):
+        if not 1 <= value <= most:
+            raise ConfigError(f"config: [{section}] `{key}` must be 1 to {most}, found {value}")
+    if not config.audio.resolve().is_relative_to(config.directory):
+        raise ConfigError(f"config: [vault] `audio` must lie inside {config.directory}, found {config.vault.audio!r}")
+    if config.kek_dir.resolve().is_relative_to(config.directory):
+        raise ConfigError(f"config: keys.kek_dir must lie outside {config.directory}; a copy would open all")
 
 
 def load_config(directory: Path) -> Config:
@@ -186,4 +197,6 @@ def load_config(directory: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"config: cannot read {path}: {error.strerror}; `mitschnitt init DIR` makes one") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config: {path} is not UTF-8: {error.reason} at byte {error.start}") from error
     return parse_config(text, directory)

@@ -22,7 +22,7 @@ from mitschnitt.commands.door_client import Door
 from mitschnitt.config import Config, load_config
 from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.exit_codes import DONE, REFUSED
-from mitschnitt.recorder.filters import attach_cutting_filter
+from mitschnitt.recorder.filters import attach, cutting_filter
 
 FREE_BYTES = 2 * 1024**3  # below it a busy hour no longer fits: 100 calls of G.711 for an hour are 6 GB
 SPARE_FILES = 256  # descriptors besides RTP sockets: journals, blobs, SIP connections
@@ -128,7 +128,7 @@ def _receive_buffer(config: Config) -> Iterator[Finding]:
 def _filter(_config: Config) -> Iterator[Finding]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            attach_cutting_filter(probe, frozenset())
+            attach(probe, cutting_filter(()))
         except OSError as error:
             yield Finding(BAD, "socket filter", f"cannot be attached: {error.strerror}", "without it nobody is asked")
         else:

@@ -17,6 +17,9 @@ from mitschnitt.core.purpose import Purpose
 from mitschnitt.errors import MalformedPacket
 
 MAX_TEXT_CHARS = 256  # of any text in a posted fact; longer ones are not ours
+YEARS = range(2000, 2200)  # of any posted time; beyond them a window cannot be reckoned
+LATE_POST = timedelta(seconds=2)  # an act made in time may reach us this much after its window: HTTP and RTP drain
+ROUNDED_TIMES = timedelta(seconds=1)  # what `to` minus `from` may fall short of the played length: whole seconds
 
 
 class Role(StrEnum):
@@ -51,8 +54,9 @@ class Asked:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole prompt was heard."""
-        return 0 < self.length_ms <= self.played_ms
+        """Whether the whole prompt was heard, and there was time for it between its start and its end."""
+        took = self.ended_at - self.started_at + ROUNDED_TIMES
+        return 0 < self.length_ms <= self.played_ms and timedelta(milliseconds=self.length_ms) <= took
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,21 @@ def _yes(party: str) -> Decision:
 def agent_consent(
     party: str, agent: str | None, grants: Iterable[StandingGrant], purpose: Purpose, now: datetime
 ) -> Decision:
-    """Whether this agent's newest standing grant covers the purpose at `now`. No grant is a refusal."""
+    """Whether this agent's newest standing grant covers the purpose at `now`. No grant is a refusal.
+
+    A withdrawal counts at once, whatever its date, against every grant that is not newer than it.
+    """
     if agent is None:
         return Decision(Verdict.REFUSE, "consent.agent.unknown", party)
     own = [grant for grant in grants if grant.agent == agent and grant.purpose == purpose]
     if not own:
         return Decision(Verdict.REFUSE, "consent.agent.none", party)
-    newest = max(own, key=lambda grant: grant.granted_at)
-    if newest.withdrawn_at is not None and newest.withdrawn_at <= now:
+    granted_at = max(grant.granted_at for grant in own)
+    expires_at = min(grant.expires_at for grant in own if grant.granted_at == granted_at)
+    taken_back = [grant.withdrawn_at for grant in own if grant.withdrawn_at is not None]
+    if taken_back and max(taken_back) >= granted_at:
         return Decision(Verdict.WITHDRAW, "consent.agent.withdrawn", party)
-    if not newest.granted_at <= now < newest.expires_at:
+    if not granted_at <= now < expires_at:
         return Decision(Verdict.REFUSE, "consent.agent.expired", party)
     return _yes(party)
 
@@ -108,7 +117,7 @@ def spoken_consent(party: str, asked: Iterable[Asked], acts: Iterable[Act], poli
     """What a caller or third party answered to the prompts of the policy. A no beats a yes.
 
     Only a digit between the end of a complete, known prompt and the end of its window counts; all others are as
-    if they had never been pressed.
+    if they had never been pressed. A yes whose time has not come yet is awaited.
     """
     role = "caller" if party == "caller" else "third"
     questions = [item for item in asked if item.party == party]
@@ -118,22 +127,19 @@ def spoken_consent(party: str, asked: Iterable[Asked], acts: Iterable[Act], poli
         rule = "prompt.cut" if known else "prompt.unknown" if questions else "waiting"
         return Decision(Verdict.WAIT, f"consent.{role}.{rule}", party)
     answers = [
-        act.value
+        act
         for act in acts
         if act.party == party
         and act.kind is ActKind.DIGIT
         and any(start <= act.at <= end for start, end in (window_of(item, policy) for item in whole))
     ]
-    if policy.no in answers:
+    if any(act.value == policy.no for act in answers):
         return Decision(Verdict.REFUSE, f"consent.{role}.refused", party)
-    if policy.yes in answers:
+    if any(act.value == policy.yes and act.at <= now for act in answers):
         return _yes(party)
-    if all(now > window_of(item, policy)[1] + LATE_POST for item in whole):
+    if all(now >= window_of(item, policy)[1] + LATE_POST for item in whole):
         return Decision(Verdict.REFUSE, f"consent.{role}.silent", party)
     return Decision(Verdict.WAIT, f"consent.{role}.waiting", party)
-
-
-LATE_POST = timedelta(seconds=2)  # an act made in time may reach us this much after its window: HTTP and RTP drain
 
 
 def withdrawn(acts: Iterable[Act]) -> Act | None:
@@ -141,13 +147,18 @@ def withdrawn(acts: Iterable[Act]) -> Act | None:
     return min((act for act in acts if act.kind is ActKind.WITHDRAW), key=lambda act: act.at, default=None)
 
 
-def paused(acts: Iterable[Act]) -> Act | None:
-    """The pause that is in force: a party's latest pause with no later resume of the same party."""
-    latest: dict[str, Act] = {}
+def paused(acts: Iterable[Act], now: datetime) -> Act | None:
+    """The pause that is in force: only a resume of the same party that came after it, in order and in time, lifts it.
+
+    A resume whose time has not come yet lifts nothing.
+    """
+    in_force: dict[str, Act] = {}
     for act in acts:
-        if act.kind in (ActKind.PAUSE, ActKind.RESUME) and (act.party not in latest or latest[act.party].at <= act.at):
-            latest[act.party] = act
-    return next((act for act in latest.values() if act.kind is ActKind.PAUSE), None)
+        if act.kind is ActKind.PAUSE:
+            in_force[act.party] = act
+        elif act.kind is ActKind.RESUME and act.party in in_force and in_force[act.party].at <= act.at <= now:
+            del in_force[act.party]
+    return next(iter(in_force.values()), None)
 
 
 def _text(data: Mapping[str, Any], key: str, default: str | None = None) -> str:
@@ -164,6 +175,8 @@ def _time(data: Mapping[str, Any], key: str) -> datetime:
         raise MalformedPacket(f"`{key}` must be an RFC 3339 time, for example 2026-11-23T09:30:00Z") from error
     if at.tzinfo is None:
         raise MalformedPacket(f"`{key}` must name its zone, for example a final Z")
+    if at.year not in YEARS:
+        raise MalformedPacket(f"`{key}` lies in the year {at.year}, not in {YEARS.start} to {YEARS.stop - 1}")
     return at
 
 

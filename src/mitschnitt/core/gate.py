@@ -95,8 +95,8 @@ TRANSITIONS: Mapping[tuple[State, Trigger], tuple[State, tuple[Command, ...]]] =
         (State.ASKING, Happening.CALL_ENDED): (State.ENDED, (S, F)),
         (State.REFUSED, Happening.CALL_ENDED): (State.ENDED, (F,)),
         (State.KEEPING, Verdict.WAIT): (State.PAUSED, (S, L, O)),
-        (State.KEEPING, Verdict.REFUSE): (State.PAUSED, (S, O)),
-        (State.KEEPING, Verdict.EXCLUDE): (State.PAUSED, (S, O)),
+        (State.KEEPING, Verdict.REFUSE): (State.PAUSED, (S, L, O)),
+        (State.KEEPING, Verdict.EXCLUDE): (State.PAUSED, (S, L, O)),
         (State.KEEPING, Verdict.PAUSE): (State.PAUSED, (S, L, O)),
         (State.KEEPING, Verdict.WITHDRAW): (State.WITHDRAWN, (S, D, O, B)),
         (State.KEEPING, Verdict.FAIL): (State.FAILED, (S, W, O)),
@@ -135,12 +135,12 @@ class CallFacts:
     failed: str = ""  # rule by which we can no longer keep
 
     def with_act(self, act: Act) -> CallFacts:
-        """The facts after this act."""
-        return replace(self, acts=(*self.acts, act))
+        """The facts after this act; told twice it is one."""
+        return self if act in self.acts else replace(self, acts=(*self.acts, act))
 
     def with_asked(self, asked: Asked) -> CallFacts:
-        """The facts after this prompt."""
-        return replace(self, asked=(*self.asked, asked))
+        """The facts after this prompt; told twice it is one."""
+        return self if asked in self.asked else replace(self, asked=(*self.asked, asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +189,10 @@ def _parties(facts: CallFacts, around: Surroundings, now: datetime) -> Decision:
     present = [party for party in facts.parties if party.present]
     if view is None or not present:
         return Decision(Verdict.EXCLUDE, "parties.none")
+    if len({party.name for party in present}) < len(present):
+        return Decision(Verdict.EXCLUDE, "parties.ambiguous")
+    if len(present) == 1:
+        return Decision(Verdict.EXCLUDE, "parties.alone")
     if not any(party.role is Role.AGENT for party in present):
         return Decision(Verdict.EXCLUDE, "parties.no_agent")
     answers = []
@@ -202,7 +206,7 @@ def _parties(facts: CallFacts, around: Surroundings, now: datetime) -> Decision:
         for answer in answers:
             if answer.verdict is verdict:
                 return answer
-    stopped = paused(facts.acts)
+    stopped = paused(facts.acts, now)
     if stopped is not None:
         return Decision(Verdict.PAUSE, "act.pause", stopped.party)
     return Decision(Verdict.OPEN, "consent.all")
@@ -232,11 +236,17 @@ def end(state: State, facts: CallFacts, around: Surroundings, now: datetime) -> 
 
 
 def next_look(facts: CallFacts, view: View | None, now: datetime) -> datetime | None:
-    """When, without a new fact, the judgement may change: the end of an answer's window. None = never."""
+    """When, without a new fact, the judgement may change; None = never.
+
+    That is the end of an answer's window, the time of an act that lies ahead, or the end of a standing grant.
+    """
     if view is None:
         return None
+    agents = {party.agent for party in facts.parties if party.agent is not None}
     ends = [window_of(asked, view.policy)[1] + LATE_POST for asked in facts.asked if asked.complete]
-    return min((at for at in ends if at >= now), default=None)
+    ends += [act.at for act in facts.acts]
+    ends += [grant.expires_at for grant in view.grants if grant.agent in agents]
+    return min((at for at in ends if at > now), default=None)
 
 
 def keeps_anything(state: State) -> bool:

@@ -110,7 +110,9 @@ def _sequence(asking: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _prompt(table: Mapping[str, Any]) -> Prompt:
+def _prompt(table: Any) -> Prompt:
+    if not isinstance(table, dict):
+        raise ConfigError(f"policy: [[prompt]] must be a section, found {table!r}")
     _check_keys(table, "prompt")
     sha256 = _need(table, "prompt", "sha256", str)
     if not SHA256_HEX.fullmatch(sha256):
@@ -127,7 +129,7 @@ def parse_policy(data: bytes) -> Policy:
         raise ConfigError(f"policy: {len(data)} bytes, at most {MAX_POLICY_BYTES} are read")
     try:
         top = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"policy: not TOML: {error}") from error
     _check_keys(top, "")
     purpose = _need(top, "", "purpose", dict)
@@ -153,16 +155,18 @@ def _assemble(
     retention = DURATION_DAYS.fullmatch(_need(purpose, "purpose", "retention", str))
     if retention is None or int(retention[1]) < 1:
         raise ConfigError("policy: [purpose] `retention` must be whole days such as P30D")
-    window = timedelta(seconds=_need(asking, "asking", "window_s", int))
-    if not timedelta(seconds=1) <= window <= MAX_WINDOW:
-        raise ConfigError(f"policy: [asking] `window_s` must be 1 to {MAX_WINDOW.seconds}")
+    window_s = _need(asking, "asking", "window_s", int)
+    if not 1 <= window_s <= MAX_WINDOW.seconds:
+        raise ConfigError(f"policy: [asking] `window_s` must be 1 to {MAX_WINDOW.seconds}, found {window_s}")
     mode = _need(asking, "asking", "mode", str)
     if mode not in set(Asking):
         raise ConfigError(f"policy: [asking] `mode` must be one of {', '.join(Asking)}, found {mode!r}")
     yes, no = _digit(asking, "yes"), _digit(asking, "no")
     withdraw, pause = _sequence(asking, "withdraw"), _sequence(asking, "pause")
-    if yes == no or withdraw == pause:
-        raise ConfigError("policy: [asking] yes and no, and withdraw and pause, must differ")
+    if yes == no:
+        raise ConfigError(f"policy: [asking] yes and no must differ, both are {yes}")
+    if withdraw.startswith(pause) or pause.startswith(withdraw):
+        raise ConfigError(f"policy: [asking] withdraw {withdraw} and pause {pause}: neither may begin the other")
     return Policy(
         hash=digest,
         name=_need(top, "", "name", str),
@@ -171,7 +175,7 @@ def _assemble(
         rate=rate,
         retention=timedelta(days=int(retention[1])),
         asking=Asking(mode),
-        window=window,
+        window=timedelta(seconds=window_s),
         yes=yes,
         no=no,
         withdraw=withdraw,

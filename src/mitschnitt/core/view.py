@@ -107,11 +107,13 @@ def view_from_json(data: Mapping[str, Any]) -> View:
     try:
         text = base64.b64decode(data["policy"], validate=True)
         officer_key = base64.b64decode(data["officer_key"], validate=True)
-        version = int(data["version"])
+        version = data["version"]
         agents = tuple(agent_from_json(item) for item in data["agents"])
         grants = tuple(grant_from_json(item) for item in data["grants"])
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
         raise MalformedPacket(f"view: a field is missing or of the wrong kind: {error}") from error
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise MalformedPacket(f"view: `version` must be a whole number from 0, found {version!r}")
     policy = parse_policy(text)
     if policy.hash != data.get("policy_hash"):
         raise MalformedPacket("view: the policy's text does not have the hash that the view names")

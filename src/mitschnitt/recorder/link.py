@@ -125,6 +125,12 @@ class KeeperLink:
         self._writer.write(pack_frame(message))
         return True
 
+    async def drained(self) -> None:
+        """What was sent has left this process."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                await self._writer.drain()
+
     def poke(self) -> None:
         """The journal has new synced entries."""
         self.send({"type": "poke"})

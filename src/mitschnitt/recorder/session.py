@@ -66,6 +66,7 @@ class Services:
     clock: SteadyClock
     surroundings: Callable[[], Surroundings]
     address: str  # where media is received, as the client must see it
+    owners: dict[Line, Session] = field(default_factory=dict)  # whose line it is
 
 
 @dataclass(slots=True)
@@ -134,10 +135,10 @@ class Session:
             }
             usable = refusal(offer, number) is None
             if usable and leg.line is None:
-                leg.line = self._services.media.line()
+                leg.line = self._new_line()
             elif not usable and leg.line is not None:
-                self._services.media.shut(leg.line, since_ns=nanoseconds(at))
-                self._services.media.release(leg.line)
+                self._shut_leg(leg, nanoseconds(at))
+                self._release(leg.line)
                 leg.line = None
         self._bind()
 
@@ -184,8 +185,17 @@ class Session:
         """The client has answered our offer: the lines that it left are released."""
         for leg in self._legs:
             for line in leg.former:
-                self._services.media.release(line)
+                self._release(line)
             leg.former.clear()
+
+    def _new_line(self) -> Line:
+        line = self._services.media.line()
+        self._services.owners[line] = self
+        return line
+
+    def _release(self, line: Line) -> None:
+        self._services.media.release(line)
+        self._services.owners.pop(line, None)
 
     # -- who this call is ------------------------------------------------------------------------
 
@@ -250,8 +260,9 @@ class Session:
         problem = "" if binding.certain else min(binding.reasons, default=Unbound.MISSING).value
         for leg, label in zip(self._legs, labels, strict=True):
             speaker = binding.labels.get(label) if label is not None else None
-            known = speaker is not None and not isinstance(speaker, Unbound)
-            party = self._roll.by_participant.get(speaker.id, "") if known else ""
+            party = ""
+            if speaker is not None and not isinstance(speaker, Unbound):
+                party = self._roll.by_participant.get(speaker.id, "")
             if leg.kept and party != leg.party:
                 self._shut_leg(leg, self._services.clock.now_ns())  # another voice must not end in this track
             leg.party = party
@@ -302,6 +313,15 @@ class Session:
             self.facts = self.facts.with_act(act)
             self.look(since=act.at)
 
+    def leak(self, packets: int) -> bool:
+        """Packets came that the gate had cut; whether they are the first of this call."""
+        self.leaked_packets += packets
+        return self.leaked_packets == packets
+
+    def has(self, track: Track) -> bool:
+        """Whether this is a track of ours."""
+        return track in self._tracks.values()
+
     def failed(self, rule: str) -> None:
         """We can no longer keep this call: what is sealed stays, the gate shuts."""
         self.facts = replace(self.facts, failed=rule)
@@ -335,7 +355,7 @@ class Session:
         self.moved()
         for leg in self._legs:
             if leg.line is not None:
-                self._services.media.release(leg.line)
+                self._release(leg.line)
                 leg.line = None
 
     async def sealed(self) -> None:
@@ -400,7 +420,7 @@ class Session:
             if self.answered:
                 # A fresh port: what the client still sends to the old one stays behind the filter.
                 leg.former.append(leg.line)
-                leg.line = services.media.line()
+                leg.line = self._new_line()
             services.media.listen(leg.line, leg.event_types)
             services.media.keep(leg.line, track)
             leg.kept = True
