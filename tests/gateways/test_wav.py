@@ -15,7 +15,7 @@ from mitschnitt.errors import ConfigError, Damaged, NoSpace, NotAllowed
 from mitschnitt.gateways import wav
 from mitschnitt.gateways.wav import Voice
 from mitschnitt.wire import g711
-from mitschnitt.wire.timeline import RUN
+from mitschnitt.wire.rtp import RUN
 
 NOON = 1_795_435_200_000_000_000
 

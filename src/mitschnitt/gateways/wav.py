@@ -75,9 +75,7 @@ def _codecs(named: Mapping[str, Sequence[object]]) -> dict[int, str]:
     return {int(number): str(codec[0]) for number, codec in named.items()}
 
 
-def write_wav(
-    path: Path, voices: Sequence[Voice], *, progress: Callable[[float], None] | None = None
-) -> Written:
+def write_wav(path: Path, voices: Sequence[Voice], *, progress: Callable[[float], None] | None = None) -> Written:
     """Writes a new file, readable by its owner only; `progress` hears the part done, in [0, 1].
 
     Raises NotAllowed when no party has audio, ConfigError when the file exists, NoSpace when it cannot be
@@ -92,9 +90,7 @@ def write_wav(
     lined_up = [Voice(v.party, timeline.shifted(v.layout, origin), v.fetch) for v in present]
     samples = max(voice.layout.samples for voice in lined_up)
     if samples * len(lined_up) * SAMPLE_BYTES > MAX_WAV_BYTES:
-        raise ConfigError(
-            f"{samples // timeline.RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV"
-        )
+        raise ConfigError(f"{samples // timeline.RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV")
     _write(path, lined_up, samples, progress)
     return Written(
         channels=tuple(voice.party for voice in lined_up),
@@ -107,9 +103,7 @@ def _channel(voice: Voice) -> int:
     return ORDER.index(voice.party) if voice.party in ORDER else len(ORDER)
 
 
-def _write(
-    path: Path, voices: Sequence[Voice], samples: int, progress: Callable[[float], None] | None
-) -> None:
+def _write(path: Path, voices: Sequence[Voice], samples: int, progress: Callable[[float], None] | None) -> None:
     # A crash here leaves a cut WAV of the owner's own play-back; whoever asked for it asks again.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

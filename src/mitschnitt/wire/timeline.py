@@ -15,29 +15,12 @@ import numpy.typing as npt
 
 from mitschnitt.errors import MalformedPacket, TooLarge
 from mitschnitt.wire import g711
+from mitschnitt.wire.rtp import RUN
 
-RUN = np.dtype(  # as the media journal lays it out
-    [
-        ("arrival_ns", "<u8"),  # wall clock of the drain that brought the run, ns since 1970
-        ("rtp_time", "<u4"),  # of the first packet
-        ("step", "<u4"),  # RTP time from one packet to the next, modulo 2^32
-        ("seq", "<u2"),  # of the first packet
-        ("count", "<u2"),  # packets
-        ("length", "<u2"),  # payload bytes of each packet
-        ("payload_type", "u1"),
-        ("flags", "u1"),  # bit 0: marker on the first packet
-        ("ssrc", "<u4"),
-        ("reserved", "<u4"),
-    ]
-)
 RATE = g711.SAMPLE_RATE  # samples per second of everything rendered here
 NS_PER_SAMPLE = 1_000_000_000 // RATE
-RESTART_SAMPLES = (
-    5 * RATE
-)  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
-ANCHOR_RUNS = (
-    40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
-)
+RESTART_SAMPLES = 5 * RATE  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
+ANCHOR_RUNS = 40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
 MAX_SAMPLES = 24 * 3600 * RATE  # no call lasts a day; more is a damaged timeline, not silence to write out
 UNWRAP = 1 << 32  # RTP time is a circle of 32 bits (RFC 3550, section 5.1)
 
@@ -190,9 +173,7 @@ def _ordered(pieces: list[Layout], undecoded: int) -> Layout:
         repeated=len(first) - len(unique),
     )
     if layout.samples > MAX_SAMPLES:
-        raise TooLarge(
-            f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played"
-        )
+        raise TooLarge(f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played")
     return layout
 
 
