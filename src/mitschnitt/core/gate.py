@@ -61,9 +61,10 @@ class Command(StrEnum):
     SHRED = "shred"  # forget the keys here, puncture them at the keeper
     SEAL = "seal"  # write the parties' files
     FORGET = "forget"  # nothing was kept: the unused key is punctured, facts go
+    HANG_UP = "hang_up"  # BYE, once the client has answered the offer before it
 
 
-L, K, S, O, D, W, F = (  # noqa: E741 - a narrow table reads better than wide names
+L, K, S, O, D, W, F, B = (  # noqa: E741 - a narrow table reads better than wide names
     Command.LISTEN,
     Command.KEEP,
     Command.SHUT,
@@ -71,6 +72,7 @@ L, K, S, O, D, W, F = (  # noqa: E741 - a narrow table reads better than wide na
     Command.SHRED,
     Command.SEAL,
     Command.FORGET,
+    Command.HANG_UP,
 )
 
 Trigger = Verdict | Happening
@@ -96,15 +98,15 @@ TRANSITIONS: Mapping[tuple[State, Trigger], tuple[State, tuple[Command, ...]]] =
         (State.KEEPING, Verdict.REFUSE): (State.PAUSED, (S, O)),
         (State.KEEPING, Verdict.EXCLUDE): (State.PAUSED, (S, O)),
         (State.KEEPING, Verdict.PAUSE): (State.PAUSED, (S, L, O)),
-        (State.KEEPING, Verdict.WITHDRAW): (State.WITHDRAWN, (S, D, O)),
+        (State.KEEPING, Verdict.WITHDRAW): (State.WITHDRAWN, (S, D, O, B)),
         (State.KEEPING, Verdict.FAIL): (State.FAILED, (S, W, O)),
         (State.KEEPING, Happening.CALL_ENDED): (State.ENDED, (W,)),
         (State.PAUSED, Verdict.OPEN): (State.KEEPING, (K, O)),
-        (State.PAUSED, Verdict.WITHDRAW): (State.WITHDRAWN, (D, O)),
+        (State.PAUSED, Verdict.WITHDRAW): (State.WITHDRAWN, (S, D, O, B)),
         (State.PAUSED, Verdict.FAIL): (State.FAILED, (S, W, O)),
         (State.PAUSED, Happening.CALL_ENDED): (State.ENDED, (W,)),
         (State.WITHDRAWN, Happening.CALL_ENDED): (State.ENDED, (F,)),
-        (State.FAILED, Verdict.WITHDRAW): (State.WITHDRAWN, (D, O)),
+        (State.FAILED, Verdict.WITHDRAW): (State.WITHDRAWN, (D, O, B)),
         (State.FAILED, Happening.CALL_ENDED): (State.ENDED, ()),
     }
 )
@@ -152,11 +154,11 @@ class Surroundings:
 
 def judge(facts: CallFacts, around: Surroundings, *, running: State, now: datetime) -> Decision:
     """What the facts amount to. Missing, late, unclear or contradictory facts never open (design section 4)."""
-    if facts.failed:
-        return Decision(Verdict.FAIL, facts.failed)
     taken_back = withdrawn(facts.acts)
     if taken_back is not None:
         return Decision(Verdict.WITHDRAW, "consent.withdrawn", taken_back.party)
+    if facts.failed:
+        return Decision(Verdict.FAIL, facts.failed)
     if facts.excluded:
         return Decision(Verdict.EXCLUDE, facts.excluded)
     outside = _surroundings(around, running)

@@ -1,0 +1,74 @@
+"""Wall time that does not jump: anchored to the system clock, carried on by monotonic time.
+
+A jump of the system clock by more than two seconds opens no new gate until the clock was steady for a minute;
+running calls go on by monotonic time (design section 4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+MAX_JUMP_NS = 2_000_000_000  # more than any step of a well-kept NTP client
+STEADY_NS = 60_000_000_000  # how long the clock must run evenly before grants count again
+
+
+class SteadyClock:
+    """`now()` never runs backwards; `check()` once a second notices jumps and follows slow corrections."""
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._offset_ns = wall_ns() - monotonic_ns()
+        self._unsteady_since: int | None = None
+        self._strange_offset_ns = 0
+        self._last_ns = 0
+        self.jumps = 0
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970, never less than the call before."""
+        self._last_ns = max(self._last_ns, self._monotonic_ns() + self._offset_ns)
+        return self._last_ns
+
+    def now(self) -> datetime:
+        """The same as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self.now_ns() / 1e9, UTC)
+
+    @property
+    def steady(self) -> bool:
+        """Whether grants may count."""
+        return self._unsteady_since is None
+
+    def check(self) -> None:
+        """Compare the two clocks; to be called about once a second."""
+        mono = self._monotonic_ns()
+        offset = self._wall_ns() - mono
+        if self._unsteady_since is None:
+            if abs(offset - self._offset_ns) <= MAX_JUMP_NS:
+                self._offset_ns = offset
+            else:
+                self.jumps += 1
+                self._unsteady_since, self._strange_offset_ns = mono, offset
+        elif abs(offset - self._strange_offset_ns) > MAX_JUMP_NS:
+            self.jumps += 1
+            self._unsteady_since, self._strange_offset_ns = mono, offset
+        elif mono - self._unsteady_since >= STEADY_NS:
+            self._unsteady_since, self._offset_ns = None, offset
+
+
+def moment(nanoseconds: int) -> datetime:
+    """Nanoseconds since 1970 as an aware datetime in UTC."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def nanoseconds(at: datetime) -> int:
+    """The inverse of `moment`, to the microsecond."""
+    return int(at.timestamp() * 1e6) * 1_000
+
+
+def rfc3339(at: datetime) -> str:
+    """UTC with microseconds and Z, as journals carry it."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
