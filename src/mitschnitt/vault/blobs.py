@@ -75,6 +75,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def folder_of(prefix: str) -> str:
+    """The directory that all names with `prefix` lie in, empty for the root; VaultError when none can."""
+    return checked_name(prefix.rpartition("/")[0]) if "/" in prefix else ""
+
+
 def checked_range(start: int, stop: int) -> None:
     """VaultError unless `0 <= start <= stop`."""
     if not 0 <= start <= stop:
@@ -117,6 +122,16 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directories(directory: Path) -> None:
+    """Makes `directory` and what is missing above it, 0700 and durable."""
+    if directory.is_dir():
+        return
+    make_directories(directory.parent)
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
+        directory.mkdir(DIRECTORY_MODE)
+        sync_directory(directory.parent)
+
+
 class LocalBlobs:
     """Blobs as files below `root` (0600, directories 0700); `root` itself must exist."""
 
@@ -132,7 +147,7 @@ class LocalBlobs:
         temp = path.parent / f"{TEMP_PREFIX}{secrets.token_hex(TEMP_RANDOM_BYTES)}"
         with writing(f"creating blob {name}"):
             for _ in range(OPEN_ATTEMPTS):
-                self._make_directories(path.parent)
+                make_directories(path.parent)
                 with contextlib.suppress(FileNotFoundError):
                     return _LocalWriter(name, path, temp)
         raise VaultError(f"creating blob {name}: its directory vanished {OPEN_ATTEMPTS} times")
@@ -168,9 +183,7 @@ class LocalBlobs:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.names`."""
-        folder = prefix.rpartition("/")[0]
-        if folder:
-            checked_name(folder)
+        folder = folder_of(prefix)
         with reading("listing blobs"):
             for name in self._below(self._root / folder, f"{folder}/" if folder else ""):
                 if name.startswith(prefix):
@@ -188,14 +201,6 @@ class LocalBlobs:
                 self._remove_empty(here)
                 removed += gone
         return removed
-
-    def _make_directories(self, directory: Path) -> None:
-        if directory == self._root or directory.is_dir():
-            return
-        self._make_directories(directory.parent)
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
-            directory.mkdir(DIRECTORY_MODE)
-            sync_directory(directory.parent)
 
     def _remove_empty(self, directory: Path) -> None:
         """Takes away directories that are empty now, upwards, never the root."""
@@ -311,9 +316,7 @@ class MemoryBlobs:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.names`."""
-        folder = prefix.rpartition("/")[0]
-        if folder:
-            checked_name(folder)
+        folder_of(prefix)
         return iter(sorted(name for name in self._blobs if name.startswith(prefix)))
 
     def sweep(self) -> int:
