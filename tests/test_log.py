@@ -13,7 +13,9 @@ from mitschnitt.log import ALLOWED_FIELDS, JsonLines, log_to_stderr
 
 
 def line(**fields: Any) -> dict[str, Any]:
-    record = logging.makeLogRecord({"name": "mitschnitt.keeper", "levelno": 20, "levelname": "INFO", **fields})
+    record = logging.makeLogRecord(
+        {"name": "mitschnitt.keeper", "levelno": 20, "levelname": "INFO", **fields}
+    )
     parsed: dict[str, Any] = json.loads(JsonLines("keeper").format(record))
     return parsed
 
@@ -50,12 +52,13 @@ def test_a_message_that_is_no_text_shows_its_type_only() -> None:
 
 def test_the_process_logs_json_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
-    before = list(root.handlers), root.level
+    handlers, level = list(root.handlers), root.level
     try:
         log_to_stderr("keeper")
         logging.getLogger("mitschnitt.keeper").info("keeper is ready", extra={"version": 1})
         told = json.loads(capsys.readouterr().err)
     finally:
-        root.handlers[:], _ = before[0], root.setLevel(before[1])
+        root.handlers[:] = handlers
+        root.setLevel(level)
     assert told["event"] == "keeper is ready"
     assert logging.getLogger("uvicorn.access").disabled

@@ -13,7 +13,11 @@ from pathlib import Path
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 PR_GET_DUMPABLE = 3
-MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # asm-generic/mman.h; ONFAULT: pages when touched, not stacks whole
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = (
+    1,
+    2,
+    4,
+)  # asm-generic/mman.h; ONFAULT: pages when touched, not stacks whole
 CAP_IPC_LOCK_BIT = 1 << 14  # linux/capability.h
 
 

@@ -19,7 +19,6 @@ from mitschnitt.store.engine import open_engine, open_reader
 from mitschnitt.store.writer import Writer
 
 
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     where = tmp_path / "d.sqlite"
@@ -84,9 +83,8 @@ def test_one_that_fails_is_undone_alone(path: Path) -> None:
 
 def test_a_locked_database_fails_the_submission_and_not_the_writer(path: Path) -> None:
     writer = Writer(open_engine(path, busy_ms=1))
-    with open_engine(path).begin():
-        with pytest.raises(VaultError, match="SQLITE_BUSY"):
-            add(writer, 1).result(10)
+    with open_engine(path).begin(), pytest.raises(VaultError, match="SQLITE_BUSY"):
+        add(writer, 1).result(10)
     assert add(writer, 2).result(10) == 2
     writer.close()
     assert values(path) == [2]
@@ -137,7 +135,9 @@ while True:
 
 def test_nothing_acknowledged_is_lost_by_a_kill(path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
-    with subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, env=environment) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, env=environment
+    ) as child:
         assert child.stdout is not None
         for _ in range(30):
             child.stdout.readline()

@@ -125,7 +125,10 @@ def call_by_id(connection: Connection, call_id: str) -> CallRow | None:
 
 def all_calls(connection: Connection) -> list[CallRow]:
     """All calls by day, then by id: an order that tells nothing of when in the day, or why."""
-    return [CallRow(*row) for row in connection.execute(select(calls).order_by(calls.c.arrived_day, calls.c.call_id))]
+    return [
+        CallRow(*row)
+        for row in connection.execute(select(calls).order_by(calls.c.arrived_day, calls.c.call_id))
+    ]
 
 
 def any_call(connection: Connection) -> bool:
@@ -184,7 +187,13 @@ def seal_party(connection: Connection, row: PartyRow) -> None:
         for field in ("name", "size", "sha256")
     }
     sealed |= {"reason": row.reason, "started_at": row.started_at, "ended_at": row.ended_at}
-    new = {"call_id": row.call_id, "party": row.party, "role": row.role, "track": row.track, "codecs": row.codecs}
+    new = {
+        "call_id": row.call_id,
+        "party": row.party,
+        "role": row.role,
+        "track": row.track,
+        "codecs": row.codecs,
+    }
     connection.execute(
         upsert(parties)
         .values(**new, **sealed)
@@ -257,7 +266,9 @@ def move_position(connection: Connection, recorder: int, position: Position) -> 
 
 def next_index(connection: Connection) -> int:
     """The first tree index that no lease ever covered."""
-    return int(connection.execute(select(func.coalesce(func.max(leases.c.first + leases.c.count), 0))).scalar_one())
+    return int(
+        connection.execute(select(func.coalesce(func.max(leases.c.first + leases.c.count), 0))).scalar_one()
+    )
 
 
 def add_lease(connection: Connection, recorder: int, boot: str, *, first: int, count: int) -> int:
@@ -334,7 +345,13 @@ def grant_acts(connection: Connection) -> list[tuple[bytes, bytes]]:
 
 def add_access(connection: Connection, row: AccessRow) -> int:
     """Somebody is about to hear a recording; the number of the row."""
-    values = {"call_id": row.call_id, "role": row.role, "purpose": row.purpose, "at": row.at, "rule": row.rule}
+    values = {
+        "call_id": row.call_id,
+        "role": row.role,
+        "purpose": row.purpose,
+        "at": row.at,
+        "rule": row.rule,
+    }
     return int(connection.execute(insert(accesses).values(**values).returning(accesses.c.id)).scalar_one())
 
 
