@@ -63,7 +63,7 @@ def replace_file(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(temp, path)
+    temp.replace(path)
     sync_directory(path.parent)
 
 
