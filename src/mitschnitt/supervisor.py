@@ -43,8 +43,9 @@ class Part:
 class Supervisor:
     """Runs the parts of one directory until told to stop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, module: str = "mitschnitt.processes") -> None:
         self._config = config
+        self._module = module
         self._stopping = False
         here = str(config.directory)
         recorders = range(1, config.limits.recorders + 1)
@@ -74,9 +75,7 @@ class Supervisor:
         wait = FIRST_RETRY_SECONDS
         while True:
             started = time.monotonic()
-            part.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mitschnitt.processes", *part.arguments
-            )
+            part.process = await asyncio.create_subprocess_exec(sys.executable, "-m", self._module, *part.arguments)
             (self._config.run / f"{part.name}.pid").write_text(f"{part.process.pid}\n")
             code = await part.process.wait()
             if self._stopping:
