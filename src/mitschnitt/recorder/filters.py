@@ -1,0 +1,71 @@
+"""The gate in the kernel: classic BPF on a UDP socket that cuts audio off before it enters this process.
+
+Attaching needs no privilege. Cut, not dropped: a drop would count as loss (`SO_RXQ_OVFL`, SO_MEMINFO), and
+a cut packet still tells that somebody sends. Whoever cannot attach must not listen in-band: it raises.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from collections.abc import Iterable
+
+from mitschnitt.errors import ConfigError
+
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module does not name them
+SO_DETACH_FILTER = 27
+
+UDP_HEADER_BYTES = 8  # a filter on a UDP socket sees the UDP header first
+RTP_HEADER_BYTES = 12
+CUT_BYTES = UDP_HEADER_BYTES + RTP_HEADER_BYTES  # what is left of everything that is not an event
+MAX_EVENT_BYTES = UDP_HEADER_BYTES + 64  # an event has 4 bytes behind header and extensions; what is
+#                                          larger than this is audio under a false payload type: cut
+WHOLE = 0xFFFFFFFF
+MAX_EVENT_TYPES = 16  # payload types in one filter; sessions negotiate one to three
+
+_LD_B_ABS, _LD_W_LEN = 0x30, 0x80  # linux/bpf_common.h
+_AND_K, _JEQ_K, _JGE_K, _JGT_K, _RET_K = 0x54, 0x15, 0x35, 0x25, 0x06
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
+
+
+def cutting_filter(event_types: Iterable[int]) -> bytes:
+    """The program: version 2 and one of these payload types passes whole, all else is cut to 12 bytes.
+
+    `event_types` are 0 to 127; none means that nothing passes. Raises ConfigError for others or too many.
+    """
+    wanted = sorted(set(event_types))
+    if len(wanted) > MAX_EVENT_TYPES or any(not 0 <= kind <= 127 for kind in wanted):
+        raise ConfigError(f"a filter takes up to {MAX_EVENT_TYPES} payload types of 0 to 127, got {wanted}")
+    count = len(wanted)
+    cut, whole = 8 + count, 9 + count  # places of the two returns; a jump counts from the next instruction
+    program: list[Instruction] = [
+        (_LD_W_LEN, 0, 0, 0),  # a load behind the end of a packet would drop it, so lengths come first
+        (_JGE_K, 0, cut - 2, CUT_BYTES),
+        (_JGT_K, cut - 3, 0, MAX_EVENT_BYTES),
+        (_LD_B_ABS, 0, 0, UDP_HEADER_BYTES),
+        (_AND_K, 0, 0, 0xC0),
+        (_JEQ_K, 0, cut - 6, 0x80),  # version 2
+        (_LD_B_ABS, 0, 0, UDP_HEADER_BYTES + 1),
+        (_AND_K, 0, 0, 0x7F),  # payload type without the marker
+        *((_JEQ_K, whole - 9 - place, 0, kind) for place, kind in enumerate(wanted)),
+        (_RET_K, 0, 0, CUT_BYTES),
+        (_RET_K, 0, 0, WHOLE),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def attach(sock: socket.socket, program: bytes) -> None:
+    """Puts `program` in force for packets that arrive from now on; replaces another in one step.
+
+    Raises OSError when the system does not take it: the socket must not be used in-band then.
+    """
+    code = ctypes.create_string_buffer(program, len(program))
+    descriptor = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, descriptor)
+
+
+def detach(sock: socket.socket) -> None:
+    """Lets whole packets through from now on; what is queued already stays cut. OSError when none is on."""
+    sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)

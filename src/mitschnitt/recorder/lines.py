@@ -1,0 +1,179 @@
+"""Lines: bound sockets, what may pass each of them, and the tables that a whole batch is judged by.
+
+A line is gated (its filter on, kept nowhere) or open (whole packets, into one track). This file swaps
+filters and sorts rows; it copies no audio, and calls nobody back.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mitschnitt.errors import ConfigError
+from mitschnitt.recorder import filters, ports
+from mitschnitt.recorder.ports import PortPool
+from mitschnitt.wire import dtmf, rtp
+
+AUDIO, EVENT, CONTROL = 1, 2, 3  # what a payload type is on a line; 0: not negotiated
+CONTROL_TYPES = slice(64, 96)  # RTCP on the same port (RFC 5761, 4): no audio, so no leak
+GATED = -1  # in place of a track's slot
+FIRST_LINES = 256  # rows of the tables at the start; they double
+
+
+@dataclass(frozen=True)
+class Line:
+    """A bound RTP port, as the session names it."""
+
+    number: int  # its index in every batch, used again after release
+    port: int
+
+
+@dataclass
+class LineState:
+    """What is behind a line; `Lines` owns it."""
+
+    line: Line
+    sock: socket.socket
+    event_types: Mapping[int, int]  # payload type -> RTP clock in Hz
+    press: dtmf.Press | None = None
+    is_released: bool = False
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """What the rows of a batch are, each array with one entry per row."""
+
+    kept: NDArray[np.bool_]  # goes into a track: audio with payload, or an event on an open line
+    event: NDArray[np.bool_]  # a telephone event on any line
+    leaked: NDArray[np.bool_]  # any other RTP on a gated line
+    strange: NDArray[np.bool_]  # valid, on an open line, of a type that was not negotiated
+
+
+@dataclass
+class Lines:
+    """All lines of a recorder."""
+
+    address: str
+    pool: PortPool
+    _states: dict[int, LineState] = field(default_factory=dict)
+    _free: list[int] = field(default_factory=list)
+    _kinds: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((FIRST_LINES, 128), np.uint8))
+    _slots: NDArray[np.int32] = field(default_factory=lambda: np.full(FIRST_LINES, GATED, np.int32))
+
+    def add(self, event_types: Mapping[int, int]) -> Line:
+        """A new gated line. NoPortLeft, or OSError when there is no socket or no filter for it."""
+        sock, port = ports.open_from_pool(self.address, self.pool, filters.cutting_filter(event_types))
+        number = self._free.pop() if self._free else len(self._states)
+        if number >= self._slots.size:
+            self._kinds = np.concatenate([self._kinds, np.zeros_like(self._kinds)])
+            self._slots = np.concatenate([self._slots, np.full_like(self._slots, GATED)])
+        line = Line(number, port)
+        self._states[number] = LineState(line, sock, dict(event_types))
+        self._describe(number, GATED, {})
+        return line
+
+    def state(self, line: Line) -> LineState:
+        """What is behind the line. ConfigError when it was released."""
+        state = self._states.get(line.number)
+        if state is None or state.line is not line or state.is_released:
+            raise ConfigError(f"line {line.number} on port {line.port} was released")
+        return state
+
+    def slot(self, line: Line) -> int:
+        """Slot of the track that the line goes into, or GATED."""
+        return int(self._slots[line.number])
+
+    def lines_into(self, slot: int) -> list[Line]:
+        """The open lines of one track."""
+        return [self._states[int(number)].line for number in np.flatnonzero(self._slots == slot)]
+
+    def listen(self, line: Line, event_types: Mapping[int, int]) -> None:
+        """Swaps the filter of a gated line. ConfigError for an open one; OSError leaves the old one on."""
+        state = self.state(line)
+        if self.slot(line) != GATED:
+            raise ConfigError(f"line {line.number} is open; shut it before its filter is changed")
+        filters.attach(state.sock, filters.cutting_filter(event_types))
+        state.event_types = dict(event_types)
+        self._describe(line.number, GATED, {})
+
+    def open(self, line: Line, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+        """Takes the filter off; from the next packet on the line goes into the track with this slot."""
+        state = self.state(line)
+        was_gated = self.slot(line) == GATED
+        self._describe(line.number, slot, codecs)
+        if was_gated:
+            filters.detach(state.sock)
+
+    def cut(self, line: Line) -> None:
+        """Puts the filter back; what is queued before it still belongs to the line's track.
+
+        When the system refuses the filter, the socket is closed: then nothing comes at all.
+        """
+        state = self.state(line)
+        if self.slot(line) != GATED:
+            try:
+                filters.attach(state.sock, filters.cutting_filter(state.event_types))
+            except OSError:
+                state.sock.close()
+
+    def shut(self, line: Line) -> None:
+        """Puts the filter back and gates the line: rows that passed before the filter are dropped unread."""
+        self.cut(line)
+        self._describe(line.number, GATED, {})
+
+    def release(self, line: Line) -> None:
+        """Gates the line for good; its socket stays until `close_released`."""
+        self.shut(line)
+        self.state(line).is_released = True
+
+    def close_released(self) -> None:
+        """Closes the sockets of released lines; not while a drain may still use their descriptors."""
+        for number, state in [(n, s) for n, s in self._states.items() if s.is_released]:
+            state.sock.close()
+            del self._states[number]
+            self._free.append(number)
+            self.pool.give_back(state.line.port)
+
+    def sockets(self, *, listening_only: bool = False) -> list[tuple[int, int]]:
+        """(descriptor, index) of all lines, or of gated lines that wait for digits."""
+        return [
+            (state.sock.fileno(), number)
+            for number, state in self._states.items()
+            if not state.is_released
+            and state.sock.fileno() >= 0
+            and (not listening_only or (state.event_types and self._slots[number] == GATED))
+        ]
+
+    def __iter__(self) -> Iterator[LineState]:
+        return iter([state for state in self._states.values() if not state.is_released])
+
+    def sort(self, headers: rtp.Headers) -> Sorted:
+        """What each row is, by its line's state at this moment."""
+        kind = self._kinds[headers.stream, headers.payload_type]
+        valid = headers.valid
+        is_open = self._slots[headers.stream] != GATED
+        event = valid & (kind == EVENT) & (headers.length >= dtmf.EVENT_BYTES)
+        audio = valid & (kind == AUDIO) & (headers.length > 0)
+        leaked = valid & ~is_open & (kind != CONTROL) & ~event
+        strange = valid & (kind == 0) & is_open
+        return Sorted(is_open & (audio | event), event, leaked, strange)
+
+    def slots_of(self, stream: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Slot of the track of each row, or GATED."""
+        return self._slots[stream]
+
+    def state_at(self, number: int) -> LineState:
+        """What is behind the line with this index of a batch."""
+        return self._states[number]
+
+    def _describe(self, number: int, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+        kinds = self._kinds[number]
+        kinds[:] = 0
+        kinds[CONTROL_TYPES] = CONTROL
+        kinds[list(codecs)] = AUDIO
+        kinds[list(self._states[number].event_types)] = EVENT
+        self._slots[number] = slot

@@ -1,0 +1,109 @@
+"""RTP ports and their sockets: which port a line gets, and how its socket is made.
+
+A port that was given back rests at the end of the list, so that stale packets find nobody. Sockets are
+born behind their filter: it is attached before `bind`, so no whole packet can slip in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import deque
+
+from mitschnitt.errors import ConfigError, VaultError
+from mitschnitt.recorder import filters
+
+SO_MEMINFO = 55  # asm-generic/socket.h: nine u32 about a socket's memory
+_MEMINFO_BYTES = 36
+_MEMINFO_DROPS = 8  # place of the drop counter in it
+
+RECEIVE_BUFFER_BYTES = 256 * 1024  # asked of the kernel, which doubles it for its overhead: about 400
+#                                    packets of any size, that is 8 s of 20 ms packets when we are late
+LOWEST_PORT = 1024  # below are privileged ports
+
+
+class NoPortLeft(VaultError):  # noqa: N818 - reads as the sentence it is
+    """All RTP ports are in use, here or by other programs: no new call can be taken."""
+
+
+class PortPool:
+    """Even ports of a range, longest-rested first. Not thread-safe: one event loop owns it."""
+
+    def __init__(self, first: int, last: int) -> None:
+        """`first` to `last`, both included. ConfigError when no even port lies in that range."""
+        even = range(first + first % 2, last + 1, 2)
+        if first < LOWEST_PORT or last > 65535 or not even:
+            raise ConfigError(f"RTP ports are {LOWEST_PORT} to 65535 with an even one, got {first} to {last}")
+        self._free = deque(even)
+        self._taken: set[int] = set()
+
+    @property
+    def free(self) -> int:
+        """How many ports are not in use."""
+        return len(self._free)
+
+    def take(self) -> int:
+        """The port that has rested longest. Raises NoPortLeft."""
+        if not self._free:
+            raise NoPortLeft(
+                f"all {len(self._taken)} RTP ports are in use; widen [rtp] ports or add a recorder"
+            )
+        port = self._free.popleft()
+        self._taken.add(port)
+        return port
+
+    def give_back(self, port: int) -> None:
+        """Puts the port at the end of the list. ConfigError for one that is not taken."""
+        if port not in self._taken:
+            raise ConfigError(f"port {port} was not taken from this pool")
+        self._taken.remove(port)
+        self._free.append(port)
+
+
+def open_socket(address: str, port: int, program: bytes) -> socket.socket:
+    """A bound, non-blocking, close-on-exec UDP socket behind the filter `program`.
+
+    Raises OSError, also when the system takes no filter: then there is no socket at all.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        filters.attach(sock, program)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.bind((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def open_from_pool(address: str, pool: PortPool, program: bytes) -> tuple[socket.socket, int]:
+    """A socket on the next port that nobody else on this host holds, and that port.
+
+    Raises NoPortLeft when every port is held; OSError for other failures, with the port given back.
+    """
+    for _ in range(pool.free):
+        port = pool.take()
+        try:
+            return open_socket(address, port, program), port
+        except OSError as error:
+            pool.give_back(port)
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise NoPortLeft("every RTP port is in use by us or by other programs")
+
+
+def receive_buffer(sock: socket.socket) -> int:
+    """Bytes of receive buffer that the kernel granted, its own overhead included."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """Packets that the kernel threw away at this socket since it was opened, because its buffer was full.
+
+    SO_MEMINFO, asked rarely: SO_RXQ_OVFL would put a control message on every packet, and /proc/net/udp
+    is one text for all sockets of the host.
+    """
+    info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO_BYTES)
+    return int(struct.unpack_from("=I", info, 4 * _MEMINFO_DROPS)[0])

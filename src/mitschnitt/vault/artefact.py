@@ -1,0 +1,132 @@
+"""The plaintext of what is kept of a party: slices while the call runs, `media` and `timeline` at its end.
+
+    slice     u8 version | u8 flags | u16 run count | runs | payload bytes       little endian
+    media     payload bytes of all slices, in order of arrival
+    timeline  "MTL1" | u32 BE header length | JCS header | runs of all slices
+
+Pure: no keys, no files, no clock. Payload is kept as received; decoding happens on play-back.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rfc8785
+from numpy.typing import NDArray
+
+from mitschnitt.core.call import encode_call_id
+from mitschnitt.errors import Damaged
+from mitschnitt.wire.rtp import RUN
+
+SLICE_VERSION = 1
+SLICE_HEAD = struct.Struct("<BBH")  # version, flags, run count
+DIGITS_PRESENT = 1  # slice flags bit 0: telephone events came and were not kept
+TIMELINE_MAGIC = b"MTL1"
+MAX_HEADER_BYTES = 1 << 20  # of a timeline's JSON; thousands of pauses fit, a damaged length does not
+
+Runs = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PlainSlice:
+    """What one track received in one tick, opened."""
+
+    track: int
+    number: int
+    flags: int
+    runs: Runs
+    payload: bytes | memoryview
+
+
+@dataclass(frozen=True)
+class PartyHeader:
+    """What the timeline says of the whole party; times are RFC 3339 in UTC with microseconds and Z."""
+
+    codecs: Mapping[int, tuple[str, int]]  # payload type -> (encoding name, RTP clock in Hz)
+    started_at: str
+    ended_at: str
+    reason: str  # ended, truncated, failed, ...
+    pauses: Sequence[tuple[str, str]] = ()  # from, to
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A timeline file, taken apart."""
+
+    header: Mapping[str, Any]
+    runs: Runs
+
+
+def pack_slice(runs: Runs, payload: bytes, *, flags: int = 0) -> bytes:
+    """The plaintext of a slice; the recorder lays out the same bytes in its hold without this function."""
+    return SLICE_HEAD.pack(SLICE_VERSION, flags, runs.size) + runs.astype(RUN).tobytes() + payload
+
+
+def unpack_slice(plain: bytes, *, track: int, number: int) -> PlainSlice:
+    """The slice behind its plaintext. Damaged when version or lengths do not agree."""
+    if len(plain) < SLICE_HEAD.size:
+        raise Damaged(f"a slice has at least {SLICE_HEAD.size} bytes, got {len(plain)}")
+    version, flags, count = SLICE_HEAD.unpack_from(plain)
+    start = SLICE_HEAD.size + count * RUN.itemsize
+    if version != SLICE_VERSION or start > len(plain):
+        raise Damaged(f"a slice of version {version} with {count} runs in {len(plain)} bytes")
+    runs = np.frombuffer(plain, RUN, count, SLICE_HEAD.size)
+    payload = memoryview(plain)[start:]
+    if octets(runs) != len(payload):
+        raise Damaged(f"the runs of a slice count {octets(runs)} payload bytes, it has {len(payload)}")
+    return PlainSlice(track, number, flags, runs, payload)
+
+
+def packets(runs: Runs) -> int:
+    """How many packets with payload the runs count."""
+    return int(runs["count"][runs["length"] > 0].sum(dtype=np.int64))
+
+
+def octets(runs: Runs) -> int:
+    """How many payload bytes the runs count."""
+    return int((runs["count"].astype(np.int64) * runs["length"]).sum())
+
+
+def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *, flags: int) -> bytes:
+    """The plaintext of the timeline file; `flags` are those of all slices together."""
+    fields: dict[str, Any] = {
+        "v": 1,
+        "call": encode_call_id(call_id),
+        "party": party,
+        "codecs": {str(kind): [name, clock] for kind, (name, clock) in header.codecs.items()},
+        "started_at": header.started_at,
+        "ended_at": header.ended_at,
+        "reason": header.reason,
+        "pauses": [list(pause) for pause in header.pauses],
+        "packets": packets(runs),
+        "octets": octets(runs),
+        "digits": bool(flags & DIGITS_PRESENT),
+    }
+    text = rfc8785.dumps(fields)
+    return TIMELINE_MAGIC + len(text).to_bytes(4, "big") + text + runs.astype(RUN).tobytes()
+
+
+def parse_timeline(plain: bytes) -> Timeline:
+    """A timeline from its plaintext. Damaged when it is not one, or its runs and totals disagree."""
+    if plain[:4] != TIMELINE_MAGIC:
+        raise Damaged(f"a timeline begins with {TIMELINE_MAGIC!r}, got {plain[:4]!r}")
+    length = int.from_bytes(plain[4:8], "big")
+    start = 8 + length
+    if length > MAX_HEADER_BYTES or start > len(plain) or (len(plain) - start) % RUN.itemsize:
+        raise Damaged(f"a timeline of {len(plain)} bytes cannot have a header of {length}")
+    try:
+        header = json.loads(plain[8:start])
+        runs = np.frombuffer(plain, RUN, -1, start)
+        totals = (header["packets"], header["octets"])
+    except (ValueError, KeyError, TypeError):
+        raise Damaged("the header of a timeline is not the JSON object that it should be") from None
+    if totals != (packets(runs), octets(runs)):
+        raise Damaged(
+            f"a timeline counts {totals} packets and octets, its runs {packets(runs), octets(runs)}"
+        )
+    return Timeline(header, runs)

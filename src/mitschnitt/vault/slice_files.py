@@ -1,0 +1,239 @@
+"""The media journal on disk: `<seq>.sec` segments, appended by one writer, synced in a worker thread.
+
+Knows frames and who owns slices in which segment, but no keys: what passes through here is sealed. A
+segment is deleted when all owners of its slices are finished. A crash leaves segments and maybe a torn last
+frame; the next start writes to new segments, and recovery reads the old ones with `scan`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mitschnitt.errors import Damaged, NoSpace, VaultError
+from mitschnitt.vault import slices
+from mitschnitt.vault.blobs import FILE_MODE, sync_directory, write_all, writing
+from mitschnitt.vault.slices import SealedSlice
+
+SUFFIX = ".sec"
+ROTATE_BYTES = 64 * 1024 * 1024  # a segment goes when all its calls are finished: small enough to free
+#                                  space soon, large enough for few files at 8,000 streams (one a second)
+
+
+@dataclass
+class _Segment:
+    number: int
+    path: Path
+    descriptor: int
+    size: int = 0
+    owners: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a frame begins."""
+
+    segment: int
+    offset: int
+
+
+class SliceWriter:
+    """The only writer of a journal directory. One thread owns it; `read` alone may be called from any."""
+
+    def __init__(self, directory: Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
+        if not directory.is_dir():
+            raise VaultError(f"the media journal's directory {directory} does not exist")
+        self._directory = directory
+        self._rotate_bytes = rotate_bytes
+        numbers = [number for number, _ in segments(directory)]
+        self.first_segment = max(numbers, default=-1) + 1  # older ones belong to recovery
+        self._next = self.first_segment
+        self._segments: dict[int, _Segment] = {}
+        self._current: _Segment | None = None
+        self._unsynced: set[int] = set()
+        self._worker = ThreadPoolExecutor(1, "journal-sync")
+        self._syncing: Future[None] | None = None
+
+    def append(self, frame: Iterable[bytes | memoryview], owners: Iterable[int]) -> Position:
+        """Writes one frame, given in pieces, so that it survives this process; where it lies.
+
+        NoSpace when the disk takes no more: the segment is closed then, what it held before stays readable.
+        """
+        pieces = list(frame)
+        segment = self._writable()
+        position = Position(segment.number, segment.size)
+        # A crash inside this write leaves a torn last frame, which `scan` passes over.
+        try:
+            with writing(f"writing media journal {segment.path.name}"):
+                expected = sum(len(piece) for piece in pieces)
+                written = os.writev(segment.descriptor, pieces)
+                if written < expected:
+                    write_all(segment.descriptor, b"".join(pieces)[written:])
+        except VaultError:
+            self._current = None  # behind a torn frame nothing would be found: go on in a new segment
+            self._delete_unowned(segment)
+            raise
+        segment.size += expected
+        segment.owners.update(owners)
+        self._unsynced.add(segment.number)
+        return position
+
+    def sync(self) -> None:
+        """Starts to make all frames durable, in the background; at most one such sync is under way."""
+        if self._syncing is None and self._unsynced:
+            batch, self._unsynced = self._unsynced, set()
+            descriptors = [self._segments[number].descriptor for number in batch if number in self._segments]
+            self._syncing = self._worker.submit(_sync_all, self._directory, descriptors)
+
+    def has_synced(self) -> bool:
+        """Whether a sync has ended since this was last asked. NoSpace when it failed."""
+        if self._syncing is None or not self._syncing.done():
+            return False
+        done, self._syncing = self._syncing, None
+        try:
+            done.result()
+        except NoSpace:
+            self._current = None  # what the kernel could not write it may forget: trust a new file only
+            raise
+        return True
+
+    def wait(self) -> None:
+        """Blocks until all frames are durable. NoSpace when they cannot be."""
+        while self._syncing is not None or self._unsynced:
+            self.sync()
+            if self._syncing is not None:
+                self._syncing.exception()
+            self.has_synced()
+
+    def read(self, segment: int, offset: int, length: int) -> bytes:
+        """Bytes of a segment that still has an owner. Damaged when they are not all there."""
+        data = os.pread(self._segments[segment].descriptor, length, offset)
+        if len(data) != length:
+            raise Damaged(f"segment {segment} gave {len(data)} of {length} bytes")
+        return data
+
+    def release(self, owner: int) -> None:
+        """Nothing of this owner is needed any more; deletes segments that nobody owns."""
+        # Deletions are not synced: after a crash recovery finds the call sealed and deletes again.
+        for segment in list(self._segments.values()):
+            if owner in segment.owners:
+                segment.owners.discard(owner)
+                self._delete_unowned(segment)
+
+    def close(self) -> None:
+        """Makes all durable and closes the files; segments with owners stay for recovery."""
+        try:
+            self.wait()
+        finally:
+            self._worker.shutdown()
+            for segment in list(self._segments.values()):
+                os.close(segment.descriptor)
+            self._segments.clear()
+            self._current = None
+
+    def _writable(self) -> _Segment:
+        if self._current is None or self._current.size >= self._rotate_bytes:
+            path = self._directory / f"{self._next:012d}{SUFFIX}"
+            with writing(f"creating media journal {path.name}"):
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                descriptor = os.open(path, flags, FILE_MODE)
+            full, self._current = self._current, _Segment(self._next, path, descriptor)
+            self._segments[self._next] = self._current
+            self._next += 1
+            if full is not None:
+                self._delete_unowned(full)
+        return self._current
+
+    def _delete_unowned(self, segment: _Segment) -> None:
+        if segment.owners or segment.number not in self._segments:
+            return
+        if self._current is segment:
+            self._current = None
+        del self._segments[segment.number]
+        self._unsynced.discard(segment.number)
+        # By the worker, in its turn: a sync that is under way may still use the descriptor.
+        self._worker.submit(_remove, segment.descriptor, segment.path)
+
+
+def _remove(descriptor: int, path: Path) -> None:
+    os.close(descriptor)
+    path.unlink(missing_ok=True)
+
+
+def _sync_all(directory: Path, descriptors: list[int]) -> None:
+    with writing("syncing the media journal"):
+        for descriptor in descriptors:
+            os.fdatasync(descriptor)
+        sync_directory(directory)
+
+
+def segments(directory: Path) -> list[tuple[int, Path]]:
+    """(number, path) of the segments in a directory, ascending."""
+    found = [path for path in directory.glob(f"*{SUFFIX}") if path.stem.isdigit()]
+    return sorted((int(path.stem), path) for path in found)
+
+
+def drop_before(directory: Path, segment: int) -> int:
+    """Deletes the segments below this number, after recovery has read them; how many."""
+    old = [path for number, path in segments(directory) if number < segment]
+    for path in old:
+        path.unlink(missing_ok=True)
+    if old:
+        sync_directory(directory)
+    return len(old)
+
+
+def scan(directory: Path, call_id: bytes, *, before: int | None = None) -> Iterator[SealedSlice]:
+    """The slices of one call, by segment and frame, without those that were taken back.
+
+    `before` leaves out segments from that number on (a writer's own). A torn frame ends its segment; slices
+    of it that are whole are still given, their tags tell. Damaged frames inside a segment are passed over.
+    """
+    wanted = np.void(call_id)
+    paths = [path for number, path in segments(directory) if before is None or number < before]
+    gone: set[tuple[int, int, int]] = set()
+    for path in paths:
+        for _, index in _frames(path):
+            for party, track, first, count in slices.revoked(index, call_id):
+                gone.update((party, track, number) for number in range(first, first + count))
+    for path in paths:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for start, index in _frames(path):
+                for row in index[(index["call"] == wanted) & (index["length"] > 0)]:
+                    where = (int(row["party"]), int(row["track"]), int(row["slice"]))
+                    offset, length = start + int(row["offset"]), int(row["length"])
+                    if where not in gone and offset + length <= size:
+                        yield SealedSlice(call_id, *where, os.pread(file.fileno(), length, offset))
+
+
+def calls(directory: Path, *, before: int | None = None) -> set[bytes]:
+    """The ids of all calls with slices in this directory."""
+    found: set[bytes] = set()
+    for number, path in segments(directory):
+        if before is None or number < before:
+            for _, index in _frames(path):
+                found.update(call.tobytes() for call in index["call"])
+    return found
+
+
+def _frames(path: Path) -> Iterator[tuple[int, slices.Index]]:
+    """(offset, index) of the frames of a segment, up to its end or to bytes that are no frame."""
+    offset = 0
+    with path.open("rb") as file:
+        while head := os.pread(file.fileno(), slices.HEAD.size, offset):
+            try:
+                frame = slices.parse_head(head)
+            except Damaged:
+                return  # torn: where the next frame would begin is not known
+            try:
+                data = os.pread(file.fileno(), frame.index_bytes, offset + slices.HEAD.size)
+                yield offset, slices.parse_index(frame, data)
+            except Damaged:
+                pass  # its length is known, so the frames behind it are still found
+            offset += frame.length
