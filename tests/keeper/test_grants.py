@@ -14,17 +14,19 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mitschnitt.config import Config
 from mitschnitt.core.consent import StandingGrant, agent_consent
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.core.view import Agent
-from mitschnitt.errors import MalformedPacket, MitschnittError, NotAllowed, TooLarge
+from mitschnitt.errors import ConfigError, MalformedPacket, MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper.grants import (
     DOMAIN,
     SignedAct,
     Withdrawal,
     check_act,
     import_grant,
+    import_grants,
     sign_grant,
     sign_withdrawal,
     standing_grants,
@@ -51,7 +53,7 @@ def grant(
     key: Ed25519PrivateKey = ANNAS_KEY, name: str = "anna", days: int = 90, at: datetime = NOW
 ) -> SignedAct:
     expires = at + timedelta(days=days)
-    return sign_grant(key, agent=name, purpose=TRAINING, granted_at=at, expires_at=expires, notice="notice-1")
+    return sign_grant(StandingGrant(name, TRAINING, at, expires, "notice-1"), key)
 
 
 def signed(fields: dict[str, Any]) -> SignedAct:
@@ -91,7 +93,6 @@ def test_a_signed_grant_is_kept_and_counts(writer: Writer) -> None:
         (grant(days=367), "grant.too_long"),
         (grant(days=0), "grant.too_long"),
         (grant(at=NOW + timedelta(minutes=6)), "grant.future"),
-        (grant(at=NOW - timedelta(days=91)), "grant.expired"),
     ],
 )
 def test_a_grant_that_is_not_the_agents_own_or_lives_too_long_is_refused(
@@ -170,3 +171,26 @@ def test_rows_that_nobody_signed_count_for_nothing(writer: Writer) -> None:
 def test_an_agent_who_is_no_longer_listed_has_no_grant(writer: Writer) -> None:
     import_grant(writer, AGENTS, grant(), now=NOW)
     assert standing_grants(writer.submit(queries.grant_acts).result(10), AGENTS[1:]) == ()
+
+
+def test_a_grant_that_is_over_is_kept_and_counts_for_nothing(writer: Writer) -> None:
+    import_grant(writer, AGENTS, grant(at=NOW - timedelta(days=91)), now=NOW)
+    assert agent_consent("agent", "anna", stored(writer), TRAINING, NOW).rule == "consent.agent.expired"
+
+
+def test_acts_come_into_a_site_that_is_not_running(tmp_path: Path) -> None:
+    site = Config(tmp_path)
+    with pytest.raises(ConfigError, match=r"agents.toml"):
+        import_grants(site, [])
+    lines = [
+        f'[[agent]]\nid = "{a.id}"\npatterns = ["{a.patterns[0]}"]\nkey = "{a.key}"\n' for a in AGENTS[:2]
+    ]
+    (tmp_path / "agents.toml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="is missing"):
+        import_grants(site, [])
+    site.database.parent.mkdir()
+    engine = open_engine(site.database)
+    upgrade(engine)
+    import_grants(site, [grant(at=NOW - timedelta(days=4_000))])
+    with engine.connect() as connection:
+        assert len(queries.grant_acts(connection)) == 1

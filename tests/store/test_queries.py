@@ -52,7 +52,10 @@ def test_files_without_a_track_entry_are_known_all_the_same(connection: Connecti
     queries.add_call(connection, CALL)
     queries.seal_party(connection, SEALED)
     assert queries.parties_of(connection, CALL.call_id) == [SEALED]
-    queries.drop_party(connection, CALL.call_id, 0)
+    queries.begin_track(connection, replace(TRACK, party=1))
+    queries.drop_unsealed(connection, CALL.call_id)
+    assert queries.parties_of(connection, CALL.call_id) == [SEALED]
+    queries.drop_parties(connection, CALL.call_id)
     assert queries.parties_of(connection, CALL.call_id) == []
 
 

@@ -55,6 +55,7 @@ class AnnouncedCall:
     queue: str
     direction: str
     agent: str | None
+    answer_by: str  # post | digit: whether the gateway posts the answer or the recorder hears it
     heard_at: datetime  # the announcement, or the first act if there is one
     recorder: int | None = None  # who joined it
     asked: list[Asked] = field(default_factory=list)
@@ -125,6 +126,7 @@ class Announced:
         direction: str,
         agent: str | None,
         now: datetime,
+        answer_by: str = "post",
     ) -> AnnouncedCall:
         """A call will come. TooLarge when there are too many, or too many references."""
         self.expire(now)
@@ -134,7 +136,7 @@ class Announced:
             raise TooLarge(f"a call has 1 to {MAX_REFS} references, found {len(refs)}")
         # Whoever speaks to the caller may hand on the call's id itself in the header.
         known = (*refs, Ref("header", call_id))
-        call = AnnouncedCall(call_id, known, queue, direction, agent, now)
+        call = AnnouncedCall(call_id, known, queue, direction, agent, answer_by, now)
         self._calls[call_id] = call
         for key in self._keys(call):
             self._by_ref.setdefault(key, set()).add(call_id)
@@ -201,7 +203,7 @@ class Announced:
         """A recorder says, after a restart of ours, that this call is running: posts reach it again."""
         call = self._calls.get(call_id)
         if call is None:
-            call = AnnouncedCall(call_id, (), "", "", None, now)
+            call = AnnouncedCall(call_id, (), "", "", None, "post", now)
             self._calls[call_id] = call
         self._forget_refs(call)
         call.recorder = recorder

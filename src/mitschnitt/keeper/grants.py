@@ -10,18 +10,22 @@ import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from mitschnitt.config import Config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import Purpose
 from mitschnitt.core.view import Agent
-from mitschnitt.errors import MalformedPacket, NotAllowed, TooLarge
+from mitschnitt.errors import ConfigError, MalformedPacket, NotAllowed, TooLarge
+from mitschnitt.keeper.clock import rfc3339, wall_clock
+from mitschnitt.keeper.site import load_agents
 from mitschnitt.store import queries
+from mitschnitt.store.engine import open_engine
 from mitschnitt.store.writer import Writer
 
 VERSION = 1
@@ -59,30 +63,18 @@ def _sign(key: Ed25519PrivateKey, act: Mapping[str, Any]) -> SignedAct:
     return SignedAct(data, key.sign(DOMAIN + data))
 
 
-def _rfc3339(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def sign_grant(
-    key: Ed25519PrivateKey,
-    *,
-    agent: str,
-    purpose: Purpose,
-    granted_at: datetime,
-    expires_at: datetime,
-    notice: str,
-) -> SignedAct:
+def sign_grant(grant: StandingGrant, key: Ed25519PrivateKey) -> SignedAct:
     """The agent agrees, until `expires_at`, after having read `notice` (its name or hash)."""
     return _sign(
         key,
         {
             "v": VERSION,
             "act": "grant",
-            "agent": agent,
-            "purpose": purpose,
-            "granted_at": _rfc3339(granted_at),
-            "expires_at": _rfc3339(expires_at),
-            "notice": notice,
+            "agent": grant.agent,
+            "purpose": grant.purpose,
+            "granted_at": rfc3339(grant.granted_at),
+            "expires_at": rfc3339(grant.expires_at),
+            "notice": grant.notice,
         },
     )
 
@@ -98,7 +90,7 @@ def sign_withdrawal(
             "act": "withdraw",
             "agent": agent,
             "purpose": purpose,
-            "withdrawn_at": _rfc3339(withdrawn_at),
+            "withdrawn_at": rfc3339(withdrawn_at),
         },
     )
 
@@ -167,22 +159,33 @@ def check_act(signed: SignedAct, agents: Iterable[Agent]) -> StandingGrant | Wit
 def import_grant(
     writer: Writer, agents: Iterable[Agent], signed: SignedAct, *, now: datetime
 ) -> StandingGrant | Withdrawal:
-    """Check an act and keep it, durably; what it says.
+    """Check an act and keep it, durably; what it says. A grant that is over already is kept, and counts for nothing.
 
-    Raises what `check_act` raises, and NotAllowed with `grant.future` or `grant.expired`.
+    Raises what `check_act` raises, and NotAllowed with `grant.future`.
     """
     said = check_act(signed, agents)
     begins = said.at if isinstance(said, Withdrawal) else said.granted_at
     if begins > now + MAX_AHEAD:
         raise NotAllowed("grant.future", "the act is dated later than now")
-    if isinstance(said, StandingGrant) and said.expires_at <= now:
-        raise NotAllowed("grant.expired", "the grant is over already")
     writer.submit(
         lambda connection: queries.add_grant_act(
             connection, agent=said.agent, purpose=said.purpose, act=signed.act, signature=signed.signature
         )
     ).result()
     return said
+
+
+def import_grants(config: Config, signed: Iterable[SignedAct]) -> None:
+    """Bring acts into a site that is not running; a running keeper takes them at its door. Raises as `import_grant`."""
+    agents = load_agents(config.directory / "agents.toml")
+    if not config.database.exists():
+        raise ConfigError(f"grants: {config.database} is missing; `mitschnitt init DIR` makes it")
+    writer = Writer(open_engine(config.database))
+    try:
+        for act in signed:
+            import_grant(writer, agents, act, now=wall_clock())
+    finally:
+        writer.close()
 
 
 def standing_grants(

@@ -28,7 +28,7 @@ VERSION = 1
 HEADER = struct.Struct(">4sB3xQ12s")
 RESERVED = struct.Struct(">Q")
 NONCE_BYTES = 12
-RESERVE_CALLS = 1 << 20  # indices that one state allows to be leased; the next million costs one rotation
+RESERVE_CALLS = 1 << 16  # indices that one state allows to be leased; the next 65,536 cost one rotation
 
 Random = Callable[[int], bytes]
 log = logging.getLogger("mitschnitt.keeper")

@@ -111,3 +111,32 @@ class Punctures:
         reached = self._keyring.puncture(spans)
         wanted = max(request.reserve for request in batch)
         return self._keyring.reserve(wanted) if wanted else reached
+
+
+def settle(keyring: Keyring, writer: Writer) -> int:
+    """Apply again what the database says must be gone, before the tree is used; the first index free to lease.
+
+    A state older than the newest puncture comes of a crash between row and state, or of a restored state. A
+    database older than the state (a restored backup) cannot know which indices were leased: then everything that
+    the state ever allowed is left out, for no index may be used twice.
+    """
+    reached = keyring.epoch
+    rows, newest, free = writer.submit(
+        lambda connection: (
+            queries.punctures_from(connection, reached),
+            queries.newest_puncture_epoch(connection),
+            queries.next_index(connection),
+        )
+    ).result()
+    keyring.puncture([Span(row.first, row.count, row.leaf) for row in rows])
+    if newest < reached:
+        log.warning("the database is older than the key tree; indices that it may not know of are left out")
+        free = max(free, keyring.reserved)
+    note_epoch(keyring, writer)
+    return free
+
+
+def note_epoch(keyring: Keyring, writer: Writer) -> None:
+    """The database has seen this epoch (a puncture of nothing): an older copy of it can be told from now on."""
+    row = PunctureRow(keyring.epoch, 0, 0, None)
+    writer.submit(lambda connection: queries.add_punctures(connection, [row])).result()

@@ -201,9 +201,14 @@ def seal_party(connection: Connection, row: PartyRow) -> None:
     )
 
 
-def drop_party(connection: Connection, call_id: str, party: int) -> None:
-    """Nothing of this party is kept."""
-    connection.execute(delete(parties).where(parties.c.call_id == call_id, parties.c.party == party))
+def drop_parties(connection: Connection, call_id: str) -> None:
+    """Nothing of any party of this call is kept."""
+    connection.execute(delete(parties).where(parties.c.call_id == call_id))
+
+
+def drop_unsealed(connection: Connection, call_id: str) -> None:
+    """Parties whose files were never written had nothing to keep."""
+    connection.execute(delete(parties).where(parties.c.call_id == call_id, parties.c.media_name.is_(None)))
 
 
 def parties_of(connection: Connection, call_id: str) -> list[PartyRow]:
