@@ -84,8 +84,8 @@ class _Contradiction(Exception):  # noqa: N818 - never leaves this module
 def escape_names(data: bytes) -> bytes:
     """The document with display names and addresses escaped that a client wrote raw (OpenSIPS 3.6).
 
-    A name may be a stranger's forgery. It cannot open the gate: whatever elements it adds, a label only gains
-    senders (mixed), streams (ambiguous) or equal ids (a contradiction), and the line gains parties to be asked.
+    A name may be a stranger's forgery. It cannot open the gate: whatever elements it adds, a label only
+    gains senders (mixed), streams (ambiguous) or equal ids (a contradiction), the line more parties to ask.
     """
     if data.lower().count(b"name") > 16 * MAX_PARTICIPANTS:
         return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,9 @@ def test_a_stream_without_lengths_or_limits_is_lost() -> None:
     with pytest.raises(MalformedPacket, match="Content-Length"):
         StreamFramer().feed(b"OPTIONS sip:a SIP/2.0\r\nX: y\r\n\r\n")
     framer = StreamFramer()
+    assert framer.feed(b"x" * MAX_HEAD_BYTES) == []
     with pytest.raises(TooLarge):
-        for _ in range(MAX_HEAD_BYTES // 1000 + 2):
-            framer.feed(b"x" * 1000)
+        framer.feed(b"x")
     with pytest.raises(TooLarge):
         StreamFramer().feed(b"X: y\r\n" * MAX_HEAD_BYTES + b"\r\n")
 
@@ -59,9 +60,7 @@ def test_a_stream_without_lengths_or_limits_is_lost() -> None:
 @given(st.lists(st.binary(max_size=50), max_size=8))
 def test_no_bytes_make_the_framer_raise_anything_undocumented(pieces: list[bytes]) -> None:
     framer = StreamFramer()
-    try:
+    with contextlib.suppress(PeerError):
         for piece in pieces:
             framer.feed(piece)
         assert framer.waiting <= sum(len(piece) for piece in pieces)
-    except PeerError as error:
-        assert str(error)

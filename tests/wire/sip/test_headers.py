@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,10 +159,8 @@ def test_tokens_hold_no_spaces_or_separators() -> None:
 @given(st.text(alphabet='sip:@<>";,=[]. \\a1\t', max_size=60))
 def test_no_text_makes_the_readers_raise_anything_undocumented(text: str) -> None:
     for read in (Address.parse, Via.parse, CSeq.parse, SipUri.parse, parse_parameters):
-        try:
+        with contextlib.suppress(PeerError):
             assert read(text) is not None
-        except PeerError as error:
-            assert str(error)
 
 
 @given(st.text(alphabet='sip:@<>";,=[]. \\a1\t', max_size=60))

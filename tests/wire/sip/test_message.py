@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -119,10 +120,8 @@ def test_limits_hold_for_the_whole_head_and_body() -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_parser_raise_anything_undocumented(data: bytes) -> None:
-    try:
+    with contextlib.suppress(PeerError):
         assert parse_message(data).headers is not None
-    except PeerError as error:
-        assert str(error)
 
 
 @given(st.sampled_from(GOOD), st.integers(0, 4000), st.binary(max_size=6), st.integers(0, 8))
@@ -131,8 +130,6 @@ def test_no_change_to_a_good_message_breaks_the_parser(
 ) -> None:
     data = (VECTORS / name).read_bytes()
     position %= len(data)
-    try:
+    with contextlib.suppress(PeerError):
         message = parse_message(data[:position] + inserted + data[position + removed :])
         assert message.contact is None or message.contact.uri
-    except PeerError as error:
-        assert str(error)
