@@ -94,9 +94,7 @@ class FakeRecorder:
         self.shell.flush()
 
     def _offer(self, session: Session) -> None:
-        self.agent.reinvite(
-            session.dialog, now=self.shell.now, body=self._sdp(session), content_type="application/sdp"
-        )
+        self.agent.reinvite(session.dialog, now=self.shell.now, body=self._sdp(session), content_type="application/sdp")
 
     def _bind(self, session: Session) -> None:
         for _ in range(session.lines):

@@ -89,10 +89,7 @@ def test_a_call_is_announced_with_its_references() -> None:
 
 
 def test_a_call_that_is_not_to_be_asked_has_no_question() -> None:
-    assert (
-        run(Api(httpx.Response(200, json={"call": "C1", "ask": None, "receipt_code": "R"})), announce).ask
-        is None
-    )
+    assert run(Api(httpx.Response(200, json={"call": "C1", "ask": None, "receipt_code": "R"})), announce).ask is None
 
 
 def test_what_was_asked_is_said_in_utc() -> None:

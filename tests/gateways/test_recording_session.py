@@ -211,7 +211,7 @@ def test_hanging_up_says_bye_and_reports_each_stream(stage: Stage) -> None:
     reports = asyncio.run(stage.session.hang_up())
     assert stage.peer.byes == ["dialog"]
     assert [report.label for report in reports] == ["1", "2"]
-    assert stage.session.counters() == {1: 0, 2: 0}
+    assert stage.session.counters() == {"1": 0, "2": 0}
 
 
 def test_nothing_is_what_no_answer_asks_for() -> None:

@@ -36,9 +36,7 @@ class Wire:
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setblocking(False)
         payload_type = 8 if law is g711.Law.PCMA else 0
-        setup = StreamSetup(
-            5, "1", 0xABCD, 65_534, (1 << 32) - 160, law, payload_type=payload_type, stamped=stamped
-        )
+        setup = StreamSetup(5, "1", 0xABCD, 65_534, (1 << 32) - 160, law, payload_type=payload_type, stamped=stamped)
         self.stream = RtpStream(setup)
         self.ticks = 0
 

@@ -140,9 +140,7 @@ def test_a_snapshot_is_sent_when_the_recorder_asks_for_one() -> None:
         await until(lambda: recorder.sessions)
         body = b"<recording><requestsnapshot/></recording>"
         now = recorder.shell.now
-        recorder.agent.update(
-            only(recorder).dialog, now=now, body=body, content_type="application/rs-metadata+xml"
-        )
+        recorder.agent.update(only(recorder).dialog, now=now, body=body, content_type="application/rs-metadata+xml")
         recorder.shell.flush()
         await until(lambda: "snapshot" in listener.happened)
 

@@ -62,7 +62,5 @@ def test_a_question_that_is_not_there_is_refused() -> None:
 def test_audio_that_is_not_the_one_written_down_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [entry | {"sha256": "00"} for entry in speech.prompt_entries()]
     monkeypatch.setattr(speech, "prompt_entries", lambda: entries)
-    with pytest.raises(
-        ConfigError, match=r"prompt ask-training.de: the audio has SHA-256 \w{64}, expected 00"
-    ):
+    with pytest.raises(ConfigError, match=r"prompt ask-training.de: the audio has SHA-256 \w{64}, expected 00"):
         speech.prompt("ask-training", "de")

@@ -15,12 +15,12 @@ from mitschnitt.errors import ConfigError, Damaged, NoSpace, NotAllowed
 from mitschnitt.gateways import wav
 from mitschnitt.gateways.wav import Voice
 from mitschnitt.wire import g711
-from mitschnitt.wire.timeline import RUN
+from mitschnitt.wire.rtp import RUN
 
 NOON = 1_795_435_200_000_000_000
 
 
-def artefact(party: str, *, late: float = 0.0, packets: int = 50, codecs: str = "PCMA") -> bytes:
+def artefact(party: str | int, *, late: float = 0.0, packets: int = 50, codecs: str = "PCMA") -> bytes:
     header = {"v": 1, "call": "0" * 26, "party": party, "codecs": {"8": [codecs, 8000]}}
     body = json.dumps(header, separators=(",", ":")).encode()
     arrival = NOON + round((late + packets * 0.02) * 1e9)
@@ -61,6 +61,21 @@ def test_a_third_party_has_a_channel_of_its_own(tmp_path: Path) -> None:
     written = wav.write_wav(path, [voice("third-1", 3), voice("caller", 1), voice("agent", 2)])
     assert written.channels == ("caller", "agent", "third-1")
     assert read(path)[0].tolist() == [level(1), level(2), level(3)]
+
+
+@pytest.mark.parametrize(
+    "number, role, name",
+    [
+        (0, "", "caller"),
+        (1, "", "agent"),
+        (2, "", "third-1"),
+        (0, "agent", "agent"),
+        (1, "caller", "caller"),
+        (3, "third", "third-2"),
+    ],
+)
+def test_a_channel_is_named_by_role_or_by_order_of_appearance(number: int, role: str, name: str) -> None:
+    assert wav.voice_from(artefact(number), lambda start, stop: b"", role=role).party == name
 
 
 def test_an_erased_party_is_left_out_and_one_voice_is_mono(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mitschnitt.errors import MalformedPacket, TooLarge
 from mitschnitt.wire import g711, timeline
-from mitschnitt.wire.timeline import RUN, Layout, Samples
+from mitschnitt.wire.rtp import RUN
+from mitschnitt.wire.timeline import Layout, Samples
 
 CODECS = {8: "PCMA", 0: "PCMU", 13: "CN"}
 NOON = 1_795_435_200_000_000_000  # ns; some wall clock
@@ -176,6 +177,13 @@ def test_a_run_of_no_packets_is_nothing() -> None:
     assert timeline.lay_out(runs, CODECS).samples == 0
 
 
+def test_a_run_whose_time_runs_backwards_is_laid_out_backwards() -> None:
+    runs = np.array([(NOON, 1000, (1 << 32) - PACKET, 1, 3, PACKET, 8, 0, 1, 0)], RUN)
+    layout = timeline.lay_out(runs, CODECS)
+    assert layout.first.tolist() == [0, PACKET, 2 * PACKET]
+    assert layout.offset.tolist() == [2 * PACKET, PACKET, 0]
+
+
 def test_media_shorter_than_its_timeline_is_refused() -> None:
     recorder = Recorder().heard(0, 10, rtp_time=0, fill=1)
     layout = recorder.layout()
@@ -195,14 +203,10 @@ def test_a_timeline_of_more_than_a_day_is_refused() -> None:
     st.integers(0, (1 << 32) - 1),
     st.integers(1, 5000),
 )
-def test_any_cut_into_blocks_gives_the_same_samples(
-    stretch: list[tuple[int, int]], rtp_time: int, block: int
-) -> None:
+def test_any_cut_into_blocks_gives_the_same_samples(stretch: list[tuple[int, int]], rtp_time: int, block: int) -> None:
     recorder, packets = Recorder(), 0
     for fill, (count, gap) in enumerate(stretch):
-        recorder.heard(
-            packets * 0.02, count, rtp_time=(rtp_time + packets * PACKET) % (1 << 32), fill=fill + 1
-        )
+        recorder.heard(packets * 0.02, count, rtp_time=(rtp_time + packets * PACKET) % (1 << 32), fill=fill + 1)
         packets += count + gap
     layout = recorder.layout()
     whole = timeline.render(layout, recorder.fetch, 0, layout.samples)

@@ -141,9 +141,7 @@ class ControlClient:
 
     async def party(self, call: str, party: str, kind: str, aor: str, *, at: datetime) -> None:
         """`POST /v1/calls/{call}/parties`: somebody joined or left."""
-        await self._post(
-            f"/v1/calls/{call}/parties", {"party": party, "kind": kind, "value": aor, "at": rfc3339(at)}
-        )
+        await self._post(f"/v1/calls/{call}/parties", {"party": party, "kind": kind, "value": aor, "at": rfc3339(at)})
 
     async def _post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         key = self._new_key()

@@ -142,9 +142,9 @@ class RecordingSession:
             self._note(f"our BYE, {status}", silent_for(self._lines))
         return [self._sender.remove(stream) for stream in self.streams.values()]
 
-    def counters(self) -> dict[int, int]:
-        """Audio packets sent so far, by stream number."""
-        return {stream.setup.stream: stream.counter for stream in self.streams.values()}
+    def counters(self) -> dict[str, int]:
+        """Audio packets sent so far, by label."""
+        return {label: stream.counter for label, stream in self.streams.items()}
 
     def _aim(self, asked: Sequence[Asked], *, by: str) -> None:
         for line, wanted in zip(self._lines, asked, strict=False):

@@ -150,9 +150,7 @@ class RtpStream:
                 payload = pack_stamp(self.setup.stream, self._counter) + payload[STAMP_BYTES:]
             marker = 0x80 if self._fresh else 0
             self._fresh = False
-            self._send(
-                self._header(self.setup.payload_type | marker, self._time) + payload, self._aim, now_ns
-            )
+            self._send(self._header(self.setup.payload_type | marker, self._time) + payload, self._aim, now_ns)
         # After an event, audio goes on at the time it would have had (RFC 4733, section 2.5.1.2).
         self._fresh = self._fresh or not is_audio
         self._time = (self._time + PACKET) & 0xFFFF_FFFF

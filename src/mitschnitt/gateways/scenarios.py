@@ -136,11 +136,7 @@ TRANSITIONS: Mapping[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (State.TALKING, Event.STEP_DUE): (State.TALKING, (Action.STEP,)),
     (State.TALKING, Event.TALK_ENDED): (State.ENDED, (Action.HANG_UP,)),
     # Whoever stops the centre ends every call as a caller would who hangs up.
-    **{
-        (state, Event.STOPPED): (State.ENDED, (Action.HANG_UP,))
-        for state in State
-        if state is not State.ENDED
-    },
+    **{(state, Event.STOPPED): (State.ENDED, (Action.HANG_UP,)) for state in State if state is not State.ENDED},
 }
 
 
@@ -168,7 +164,5 @@ def deal(shares: Mapping[Scenario, int], calls: int) -> list[Scenario]:
     by_remainder = sorted(shares, key=lambda scenario: -(calls * shares[scenario] % total))
     for scenario in by_remainder[: calls - sum(quota.values())]:
         quota[scenario] += 1
-    places = [
-        ((number + 0.5) / count, scenario) for scenario, count in quota.items() for number in range(count)
-    ]
+    places = [((number + 0.5) / count, scenario) for scenario, count in quota.items() for number in range(count)]
     return [scenario for _, scenario in sorted(places)]

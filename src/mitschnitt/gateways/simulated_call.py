@@ -27,6 +27,7 @@ from mitschnitt.wire import g711
 
 CALLER_LABEL, AGENT_LABEL, THIRD_LABEL = "1", "2", "3"
 STREAMS_PER_CALL = 10  # stream number = 10 * call + label, so that a stamp names its call
+QUESTION_TAIL_SECONDS = 0.040  # until its last packet has been heard; a prompt with less time was cut
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class SimulatedCall:
         self._asked_from = self._centre.now()
         # What the caller hears comes from the other end of the line.
         self._session.streams[AGENT_LABEL].speak(prompt.audio)
-        self._later(prompt.length_ms / 1000, Event.QUESTION_ENDED)
+        self._later(prompt.length_ms / 1000 + QUESTION_TAIL_SECONDS, Event.QUESTION_ENDED)
 
     async def _post_asked(self) -> None:
         prompt, control, announced = self._question(), self._control(), self._known()

@@ -165,9 +165,7 @@ class SipClient:
                 self._settle(dialog, method, response.status)
             case TransactionTimedOut(dialog, _, method, _):
                 self._settle(dialog, method, UNREACHABLE)
-            case ReinviteReceived(dialog, transaction, request) | UpdateReceived(
-                dialog, transaction, request
-            ):
+            case ReinviteReceived(dialog, transaction, request) | UpdateReceived(dialog, transaction, request):
                 self._take_change(dialog, transaction, request)
             case InviteReceived(dialog, transaction, _, _):
                 self._agent.respond(transaction, 403, now=self._shell.now)  # a client is never called

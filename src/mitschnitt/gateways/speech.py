@@ -88,9 +88,7 @@ def dialogues() -> tuple[Dialogue, ...]:
 
 def prompt_entries() -> list[dict[str, Any]]:
     """The entries of `prompts.toml` as they stand."""
-    entries: list[dict[str, Any]] = tomllib.loads((PROMPTS / "prompts.toml").read_text(encoding="utf-8"))[
-        "prompt"
-    ]
+    entries: list[dict[str, Any]] = tomllib.loads((PROMPTS / "prompts.toml").read_text(encoding="utf-8"))["prompt"]
     return entries
 
 

@@ -46,8 +46,11 @@ class Written:
     undecoded_packets: int
 
 
-def voice_from(artefact: bytes, fetch: Fetch) -> Voice:
-    """A party from its opened timeline artefact; Damaged when that is not one."""
+def voice_from(artefact: bytes, fetch: Fetch, *, role: str = "") -> Voice:
+    """A party from its opened timeline artefact; Damaged when that is not one.
+
+    `role` is what the store knows the party as; without it the order of appearance names the channel.
+    """
     if artefact[: len(MAGIC)] != MAGIC:
         raise Damaged(f"a timeline begins with {MAGIC!r}, got {artefact[:4]!r}")
     size = int.from_bytes(artefact[4:8], "big")
@@ -55,20 +58,24 @@ def voice_from(artefact: bytes, fetch: Fetch) -> Voice:
         raise Damaged(f"a timeline header of {size} bytes does not fit into {len(artefact)} bytes")
     try:
         header = json.loads(artefact[8 : 8 + size])
-        party, codecs = str(header["party"]), _codecs(header["codecs"])
+        party, codecs = _name(header["party"], role), _codecs(header["codecs"])
         runs = timeline.parse_runs(artefact[8 + size :])
     except (ValueError, KeyError, TypeError, AttributeError, MalformedPacket) as error:
         raise Damaged(f"a timeline that does not parse: {error}") from error
     return Voice(party, timeline.lay_out(runs, codecs), fetch)
 
 
+def _name(party: object, role: str) -> str:
+    if role in ORDER or not isinstance(party, int):
+        return role or str(party)
+    return ORDER[party] if party < len(ORDER) and not role else f"third-{party - 1}"
+
+
 def _codecs(named: Mapping[str, Sequence[object]]) -> dict[int, str]:
     return {int(number): str(codec[0]) for number, codec in named.items()}
 
 
-def write_wav(
-    path: Path, voices: Sequence[Voice], *, progress: Callable[[float], None] | None = None
-) -> Written:
+def write_wav(path: Path, voices: Sequence[Voice], *, progress: Callable[[float], None] | None = None) -> Written:
     """Writes a new file, readable by its owner only; `progress` hears the part done, in [0, 1].
 
     Raises NotAllowed when no party has audio, ConfigError when the file exists, NoSpace when it cannot be
@@ -83,9 +90,7 @@ def write_wav(
     lined_up = [Voice(v.party, timeline.shifted(v.layout, origin), v.fetch) for v in present]
     samples = max(voice.layout.samples for voice in lined_up)
     if samples * len(lined_up) * SAMPLE_BYTES > MAX_WAV_BYTES:
-        raise ConfigError(
-            f"{samples // timeline.RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV"
-        )
+        raise ConfigError(f"{samples // timeline.RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV")
     _write(path, lined_up, samples, progress)
     return Written(
         channels=tuple(voice.party for voice in lined_up),
@@ -98,9 +103,7 @@ def _channel(voice: Voice) -> int:
     return ORDER.index(voice.party) if voice.party in ORDER else len(ORDER)
 
 
-def _write(
-    path: Path, voices: Sequence[Voice], samples: int, progress: Callable[[float], None] | None
-) -> None:
+def _write(path: Path, voices: Sequence[Voice], samples: int, progress: Callable[[float], None] | None) -> None:
     # A crash here leaves a cut WAV of the owner's own play-back; whoever asked for it asks again.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

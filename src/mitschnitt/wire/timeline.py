@@ -15,30 +15,12 @@ import numpy.typing as npt
 
 from mitschnitt.errors import MalformedPacket, TooLarge
 from mitschnitt.wire import g711
-
-RUN = np.dtype(
-    [
-        ("arrival_ns", "<u8"),  # wall clock of the drain that brought the run, nanoseconds
-        ("rtp_time", "<u4"),  # of the first packet
-        ("step", "<u4"),  # RTP time from one packet of the run to the next
-        ("seq", "<u2"),  # of the first packet
-        ("count", "<u2"),  # packets
-        ("length", "<u2"),  # payload bytes of each packet
-        ("payload_type", "u1"),
-        ("flags", "u1"),  # bit 0: marker on the first packet
-        ("ssrc", "<u4"),
-        ("reserved", "<u4"),
-    ]
-)
+from mitschnitt.wire.rtp import RUN
 
 RATE = g711.SAMPLE_RATE  # samples per second of everything rendered here
 NS_PER_SAMPLE = 1_000_000_000 // RATE
-RESTART_SAMPLES = (
-    5 * RATE
-)  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
-ANCHOR_RUNS = (
-    40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
-)
+RESTART_SAMPLES = 5 * RATE  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
+ANCHOR_RUNS = 40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
 MAX_SAMPLES = 24 * 3600 * RATE  # no call lasts a day; more is a damaged timeline, not silence to write out
 UNWRAP = 1 << 32  # RTP time is a circle of 32 bits (RFC 3550, section 5.1)
 
@@ -112,13 +94,18 @@ def lay_out(runs: Runs, codecs: Mapping[int, str]) -> Layout:
             if law is None or not count * length:
                 continue
             steps = np.arange(count, dtype=np.int64)
-            first = base + time + steps * int(run["step"])
+            first = base + time + steps * _signed(int(run["step"]))
             offset = int(offsets[row]) + steps * length
             pieces.append(Layout(0, first, np.full(count, length), offset, np.full(count, law, np.uint8)))
     if not pieces:
         start = int(runs["arrival_ns"][0]) if len(runs) else 0
         return Layout(start, empty, empty, empty, np.zeros(0, np.uint8), undecoded=undecoded)
     return _ordered(pieces, undecoded)
+
+
+def _signed(step: int) -> int:
+    """A step on the 32-bit circle, from -2^31: a sender whose time runs backwards is no gap of a day."""
+    return (step + UNWRAP // 2) % UNWRAP - UNWRAP // 2
 
 
 def _int(runs: Runs, field: str) -> Int64s:
@@ -133,7 +120,7 @@ def _epochs(runs: Runs) -> list[_Epoch]:
     columns = (runs[name].tolist() for name in ("arrival_ns", "rtp_time", "step", "count", "length", "ssrc"))
     for row, (arrival_ns, rtp_time, step, count, length, ssrc) in enumerate(zip(*columns, strict=True)):
         arrival = arrival_ns // NS_PER_SAMPLE
-        span = max(count - 1, 0) * step + length
+        span = max(count - 1, 0) * max(_signed(step), 0) + length
         epoch = current.get(ssrc)
         if epoch is not None:
             # The nearest reading of the 32-bit circle, so that wrap and reordering need no case of their own.
@@ -186,9 +173,7 @@ def _ordered(pieces: list[Layout], undecoded: int) -> Layout:
         repeated=len(first) - len(unique),
     )
     if layout.samples > MAX_SAMPLES:
-        raise TooLarge(
-            f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played"
-        )
+        raise TooLarge(f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played")
     return layout
 
 

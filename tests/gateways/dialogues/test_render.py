@@ -32,9 +32,7 @@ def test_a_side_is_exact_silence_while_the_other_speaks(monkeypatch: pytest.Monk
         return np.full(int(text), 8000, np.int16)
 
     monkeypatch.setattr(render, "speak", speak)
-    script = speech.Script(
-        "test", "bank", {"caller": "a", "agent": "b"}, (("agent", "300"), ("caller", "160"))
-    )
+    script = speech.Script("test", "bank", {"caller": "a", "agent": "b"}, (("agent", "300"), ("caller", "160")))
     sides = render.render_script(script)
     caller, agent = (g711.decode(sides[side], g711.Law.PCMA) > 1000 for side in ("caller", "agent"))
     assert agent.nonzero()[0].tolist() == list(range(800, 1100))

@@ -99,8 +99,7 @@ def render_script(script: speech.Script) -> dict[str, bytes]:
                 spoken.append(silence[GAP_MS])
             spoken.append(turn if side == who else np.zeros_like(turn))
     return {
-        side: g711.encode(np.concatenate([*spoken, silence[EDGE_MS]]), g711.Law.PCMA)
-        for side, spoken in parts.items()
+        side: g711.encode(np.concatenate([*spoken, silence[EDGE_MS]]), g711.Law.PCMA) for side, spoken in parts.items()
     }
 
 
