@@ -6,7 +6,7 @@
 BIN := .venv/bin
 BASE := .venv/.base
 DEV := .venv/.dev
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 HOUSE := tests/test_purity.py tests/test_imports.py tests/test_one_way.py tests/test_twins.py
 
 # The first python on PATH that is new enough.
