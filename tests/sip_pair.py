@@ -10,9 +10,9 @@ from itertools import count
 
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
-from mitschnitt.wire.sip.events import SipEvent
+from mitschnitt.wire.sip.events import AckReceived, InviteReceived, SipEvent
 from mitschnitt.wire.sip.hop import Hop
-from mitschnitt.wire.sip.message import Request, Response, parse_message
+from mitschnitt.wire.sip.message import Headers, Request, Response, parse_message
 
 CLIENT_PORT, SERVER_PORT = 5070, 5060
 SERVER_URI = f"sip:recorder@127.0.0.1:{SERVER_PORT}"
@@ -112,3 +112,34 @@ class Pair:
             if not lost:
                 receiver.receive(data, Hop(self.transport, "127.0.0.1", port, connection), self.now)
         return bool(outbox)
+
+
+def established(pair: Pair) -> tuple[str, str]:
+    """(client's dialog, server's dialog) after INVITE, 200, ACK."""
+    mine = pair.invite()
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    assert pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    (confirmed,) = pair.server_events()
+    assert isinstance(confirmed, AckReceived)
+    assert confirmed.dialog == event.dialog
+    pair.client_events()
+    return mine, event.dialog
+
+
+def raw_request(method: str, *headers: tuple[str, str]) -> bytes:
+    """A request from outside any dialog, as bytes."""
+    given = {name for name, _ in headers}
+    usual = [
+        ("Via", "SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKraw"),
+        ("From", "<sip:a@127.0.0.1>;tag=1"),
+        ("To", "<sip:b@127.0.0.1>"),
+        ("Call-ID", "raw@127.0.0.1"),
+        ("CSeq", f"1 {method}"),
+        ("Max-Forwards", "70"),
+        ("Content-Type", "application/sdp"),
+    ]
+    kept = [pair for pair in usual if pair[0] not in given]
+    return bytes(Request(Headers.of([*kept, *headers]), SDP, method, "sip:b@127.0.0.1"))

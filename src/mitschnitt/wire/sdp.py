@@ -150,7 +150,7 @@ def parse_sdp(data: bytes) -> Description:
     address, direction = _address(head), _direction(head)
     lines = [
         _media_line(rows[start:stop], address, direction)
-        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True)
+        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=False)
     ]
     return Description(_origin(origins[0]), tuple(lines), names[0] if names else "-")
 

@@ -6,7 +6,7 @@ about recording.
 
 from __future__ import annotations
 
-from mitschnitt.errors import MalformedPacket
+from mitschnitt.errors import PeerError
 from mitschnitt.wire.sip.config import METHODS
 from mitschnitt.wire.sip.dialog import Dialog, answered_dialog, routes_of
 from mitschnitt.wire.sip.endpoint import Endpoint
@@ -35,7 +35,7 @@ class Callee:
         self._end = endpoint
 
     def receive(self, request: Request, source: Source, now: float) -> None:
-        """Deals with one request whose Via is stamped. Raises MalformedPacket when nobody can be answered."""
+        """Deals with one request whose Via is stamped. Raises PeerError when nobody can be answered."""
         end = self._end
         if end.layer.absorb(request, now):
             return
@@ -51,7 +51,7 @@ class Callee:
             return
         try:
             refusal = self._refusal(request, inside)
-        except MalformedPacket:
+        except PeerError:
             end.refuse(request, source, 400, "request.malformed")
             return
         self._serve(request, refusal, inside, source, now)
@@ -80,7 +80,7 @@ class Callee:
             self._end.go_on(dialog, now)
 
     def _refusal(self, request: Request, inside: Dialog | None) -> Refusal | None:
-        """The first rule of RFC 3261, 8.2, that this request breaks; raises MalformedPacket."""
+        """The first rule of RFC 3261, 8.2, that this request breaks; raises PeerError."""
         config = self._end.config
         _ = request.sender, request.call_id, routes_of(request)
         if request.cseq.method != request.method:

@@ -63,7 +63,7 @@ def _from_parts(parts: Sequence[Part]) -> RecordingBody:
 
 def classify_invite(request: Request) -> InviteKind:
     """Whether this INVITE opens a recording session (RFC 7866, 6.1 and 6.2). Never raises."""
-    required = "siprec" in request.headers.tokens("Require")
+    required = any("siprec" in value.lower() for value in request.headers.all("Require"))
     announced = any(SRC_FEATURE in value.lower() for value in request.headers.all("Contact"))
     if required and announced:
         return InviteKind.RECORDING
