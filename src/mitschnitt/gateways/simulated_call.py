@@ -122,7 +122,7 @@ class SimulatedCall:
         announced = await self._centre.control.announce(
             {"sip_session_id": self._names.sip_session_id},
             queue=self._dialogue.queue,
-            direction="inbound",
+            direction="in",
             agent=self._agent.aor,
         )
         self._announced = announced
