@@ -124,6 +124,7 @@ class SimulatedCall:
             queue=self._dialogue.queue,
             direction="inbound",
             agent=self._agent.aor,
+            answer_by="digit" if self._plan.answer is Do.PRESS else "post",
         )
         self._announced = announced
         if announced.ask is not None:
