@@ -169,7 +169,7 @@ def test_calls_that_are_not_kept_answer_alike_whatever_the_reason(keeper: Runnin
 
     seen = set()
     for call in (refused, withdrew, keyless, erased):
-        wait_until(lambda it=call: state(keeper, it) == "not_kept", what="a call to be closed")  # type: ignore[misc]
+        wait_until(lambda it=call: state(keeper, it) == "not_kept", what="a call to be closed")
         told = [
             keeper.door("GET", f"/calls/{call}", params={"as": role})
             for role in ("operator", "coach", "officer")
