@@ -68,7 +68,7 @@ def announce(client: ControlClient) -> Coroutine[Any, Any, Any]:
     return client.announce(
         {"sip_session_id": "ab;remote=cd"},
         queue="bank",
-        direction="in",
+        direction="inbound",
         agent=world.AGENT_WITH_GRANT.aor,
         answer_by="digit",
     )
@@ -84,7 +84,7 @@ def test_a_call_is_announced_with_its_references() -> None:
     assert api.body() == {
         "refs": [{"kind": "sip_session_id", "value": "ab;remote=cd"}],
         "queue": "bank",
-        "direction": "in",
+        "direction": "inbound",
         "agent": world.AGENT_WITH_GRANT.aor,
         "answer_by": "digit",
     }

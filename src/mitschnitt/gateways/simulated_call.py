@@ -122,7 +122,7 @@ class SimulatedCall:
         announced = await self._centre.control.announce(
             {"sip_session_id": self._names.sip_session_id},
             queue=self._dialogue.queue,
-            direction="in",
+            direction="inbound",
             agent=self._agent.aor,
             answer_by="digit" if self._plan.answer is Do.PRESS else "post",
         )
