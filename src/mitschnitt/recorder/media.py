@@ -141,14 +141,17 @@ class Media:
             return 0
         self.counts.wiped_octets += self.hold.wipe(slot)
         newest_ns = now_ns - self._hold_ns
-        first, count = track.take_back(newest_ns if since_ns is None else min(since_ns, newest_ns))
-        if count:
-            try:
+        try:
+            first, count = track.take_back(
+                newest_ns if since_ns is None else min(since_ns, newest_ns), self._journal
+            )
+            if count:
                 # Until this row is written a crash would let recovery keep what was taken back; it is
                 # written before the caller can tell anybody that the line is shut.
                 self._frames.take_back(track, first, count)
-            except VaultError as error:
-                self._fail([track], as_no_space(error))
+        except VaultError as error:
+            self._fail([track], as_no_space(error))
+            return 0
         return count
 
     def release(self, line: Line) -> None:
@@ -395,7 +398,7 @@ class Media:
         """The disk took no more: gates the lines of these tracks and wipes what is held of them."""
         for track in tracks:
             if track.failed is None:
-                track.failed = error
+                self._tracks.fail(track, error)
                 for line in self.lines.lines_into(track.slot):
                     self.lines.shut(line)
                 self.counts.wiped_octets += self.hold.wipe(track.slot)

@@ -89,7 +89,7 @@ def packets(runs: Runs) -> int:
 
 def octets(runs: Runs) -> int:
     """How many payload bytes the runs count."""
-    return int((runs["count"].astype(np.int64) * runs["length"]).sum())
+    return int(runs["count"].astype(np.int64) @ runs["length"].astype(np.int64))
 
 
 def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *, flags: int) -> bytes:
