@@ -100,8 +100,8 @@ class Sender:
     def key(self, seq: int, code: int, rtp_time: int, *, end: bool = False) -> None:
         self.packet(seq, bytes([code, 0x80 * end | 10, 1, 0x40]), kind=101, rtp_time=rtp_time)
 
-    def close(self) -> None:
-        self.sock.close()
+    def __del__(self) -> None:
+        self.sock.close()  # tests make senders freely; the last reference closes
 
 
 def stamp(counter: int, size: int = 160) -> bytes:

@@ -100,9 +100,7 @@ def test_batches_share_a_block_until_it_is_full(hold: Hold, monkeypatch: pytest.
         store(hold, [packet(number, bytes([65 + number]) * 690)], [0])
     tick = oldest(hold)
     assert len(tick.blocks) == 2
-    assert [bytes(piece.payload[:1]) for piece in slices_of(tick)[100]] == [
-        bytes([65 + n]) for n in range(8)
-    ]
+    assert [bytes(piece.payload[:1]) for piece in slices_of(tick)[100]] == [bytes([65 + n]) for n in range(8)]
 
 
 def test_a_tick_is_given_when_it_is_old_enough_and_its_memory_is_zeroed_and_used_again(hold: Hold) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import Damaged
-from mitschnitt.wire.rtp import RUN
+from mitschnitt.wire.rtp import RUN as RUN  # the run's layout is part of both formats here
 
 SLICE_VERSION = 1
 SLICE_HEAD = struct.Struct("<BBH")  # version, flags, run count

@@ -284,9 +284,7 @@ def report(steps: Sequence[dict[str, Any]], syncs: Sequence[float]) -> None:
     print(
         "CPU per packet: user and system time of the receiving process; delivery to its sockets runs in the"
     )
-    print(
-        "generator's time, for the floor as for us. 'with files' adds writing and syncing all files."
-    )
+    print("generator's time, for the floor as for us. 'with files' adds writing and syncing all files.")
     print(f"fdatasync calibration: {min(syncs):.0f} to {max(syncs):.0f} syncs of 4 KiB per second")
 
 

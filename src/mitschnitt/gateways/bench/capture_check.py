@@ -39,7 +39,7 @@ def check_files(root: Path, streams: int, packets: int) -> Checked:
         except VaultError:
             wrong += 1
             continue
-        found += mine
+        found += max(0, mine)
         complete += is_whole
         wrong += mine < 0
     return Checked(found, complete, wrong)
