@@ -75,6 +75,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def folder_of(prefix: str) -> str:
+    """The directory that all names with `prefix` lie in, empty for the root; VaultError when none can."""
+    return checked_name(prefix.rpartition("/")[0]) if "/" in prefix else ""
+
+
 def checked_range(start: int, stop: int) -> None:
     """VaultError unless `0 <= start <= stop`."""
     if not 0 <= start <= stop:
@@ -178,9 +183,7 @@ class LocalBlobs:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.names`."""
-        folder = prefix.rpartition("/")[0]
-        if folder:
-            checked_name(folder)
+        folder = folder_of(prefix)
         with reading("listing blobs"):
             for name in self._below(self._root / folder, f"{folder}/" if folder else ""):
                 if name.startswith(prefix):
@@ -313,9 +316,7 @@ class MemoryBlobs:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """See `Blobs.names`."""
-        folder = prefix.rpartition("/")[0]
-        if folder:
-            checked_name(folder)
+        folder_of(prefix)
         return iter(sorted(name for name in self._blobs if name.startswith(prefix)))
 
     def sweep(self) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from mitschnitt.errors import Damaged, KeyGone, VaultError
@@ -112,12 +112,12 @@ class KeyTree:
 
     def leaf_ranges(self) -> list[range]:
         """Leaf numbers (`index * 16 + leaf`) that still derive, ascending, no two touching."""
-        spans = ((self.shape.depth - depth, prefix) for depth, prefix, _ in _rows(self.root, 0, 0))
+        spans = ((self.shape.depth - depth, prefix) for depth, prefix, _ in _rows(self.root))
         return _joined(range(prefix << height, (prefix + 1) << height) for height, prefix in spans)
 
     def __bytes__(self) -> bytes:
         """The state in its one spelling; secret, to be sealed under the KEK by the caller."""
-        rows = [ROW.pack(*row) for row in _rows(self.root, 0, 0)]
+        rows = [ROW.pack(*row) for row in _rows(self.root)]
         shape = self.shape
         head = HEADER.pack(MAGIC, VERSION, shape.call_depth, shape.leaf_depth, 0, self.epoch, len(rows))
         return head + b"".join(rows)
@@ -217,13 +217,18 @@ def _grown(rows: list[Row], depth: int, prefix: int) -> Node:
     return left, right
 
 
-def _rows(node: Node, depth: int, prefix: int) -> Iterator[Row]:
+def _rows(root: Node) -> list[Row]:
     """The topmost whole nodes, from left to right."""
-    if isinstance(node, bytes):
-        yield depth, prefix, node
-    elif node is not None:
-        yield from _rows(node[0], depth + 1, prefix << 1)
-        yield from _rows(node[1], depth + 1, prefix << 1 | 1)
+    rows: list[Row] = []
+    waiting: list[tuple[Node, int, int]] = [(root, 0, 0)]
+    while waiting:
+        node, depth, prefix = waiting.pop()
+        if isinstance(node, bytes):
+            rows.append((depth, prefix, node))
+        elif node is not None:
+            waiting.append((node[1], depth + 1, prefix << 1 | 1))
+            waiting.append((node[0], depth + 1, prefix << 1))
+    return rows
 
 
 def _joined(ranges: Iterable[range]) -> list[range]:

@@ -53,7 +53,10 @@ class Sealer:
         return self._header
 
     def update(self, data: Bytes) -> bytes:
-        """The full chunks that `data` completes, sealed; maybe none. VaultError after `finish`."""
+        """The full chunks that `data` completes, sealed; maybe none. VaultError after `finish`.
+
+        Any size will do; pieces of 64 KiB to 1 MiB are the fastest.
+        """
         if self._finished:
             raise VaultError("this file is finished; nothing can be sealed behind its last chunk")
         plain = memoryview(data).cast("B")
