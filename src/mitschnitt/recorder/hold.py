@@ -164,7 +164,7 @@ class Hold:
     def wipe_sealed(self, tick: Tick, start: int, stop: int) -> None:
         """Zeroes the parts `start` to `stop - 1` of a tick, neighbours, after they were sealed."""
         parts = tick.all_parts()[start:stop]
-        for number in np.unique(parts["block"]).tolist():
+        for number in set(parts["block"].tolist()):
             mine = parts[parts["block"] == number]
             # Parts lie in their block one behind the other, without anybody else's between them.
             end = int((mine["offset"] + mine["length"]).max())
@@ -215,8 +215,9 @@ def _copy_payload(block: Block, places: Ints, kept: Kept, arena: NDArray[np.uint
     headers, slot = kept.headers, arena.shape[1]
     kinds = headers.offset.astype(np.int64) << 32 | headers.length
     is_uniform = kinds.min() == kinds.max()
-    for kind in kinds[:1] if is_uniform else np.unique(kinds):
-        offset, length = int(kind) >> 32, int(kind) & 0xFFFFFFFF
+    # No np.unique here: its first call imports a tenth of a second's worth of numpy, in the middle of a tick.
+    for kind in kinds[:1].tolist() if is_uniform else set(kinds.tolist()):
+        offset, length = kind >> 32, kind & 0xFFFFFFFF
         if not length:
             continue
         item = np.dtype((np.void, length))

@@ -310,7 +310,7 @@ class Media:
         places = headers.offset[rows][:, None] + np.arange(dtmf.EVENT_BYTES)
         payload = batch.rows[rows[:, None], places]
         stream = headers.stream[rows]
-        for number in np.unique(stream).tolist():
+        for number in sorted(set(stream.tolist())):
             mine = stream == number
             packets = dtmf.EventPackets(headers.ssrc[rows[mine]], headers.rtp_time[rows[mine]], payload[mine])
             state = self.lines.state_at(number)
@@ -407,6 +407,8 @@ class Media:
     # Telling
 
     def _report_leaks(self) -> None:
+        if not self._leaks:
+            return
         leaks, self._leaks = self._leaks, {}
         for state in self.lines:
             if count := leaks.get(state.line.number, 0):
