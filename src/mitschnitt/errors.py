@@ -36,7 +36,7 @@ class TooLarge(PeerError):  # noqa: N818 - as above
 class NotAllowed(MitschnittError):  # noqa: N818 - reads as the sentence it is
     """A rule refused.
 
-    `rule` is the dotted name that `docs/flow.md` lists, for example `consent.agent.none`.
+    `rule` is the dotted name that `docs/rules.md` lists, for example `consent.agent.none`.
     """
 
     def __init__(self, rule: str, sentence: str = "") -> None:

@@ -1,23 +1,74 @@
-"""The wall clock of a recorder, carried on by monotonic time: a clock that is set anew cannot tear a call.
+"""Wall time that does not jump: anchored to the system clock, carried on by monotonic time.
 
-Only tells time; who must act on a jump asks `jump_ns`.
+A jump of the system clock by more than two seconds opens no new gate until the clock was steady for a minute;
+running calls go on by monotonic time (design section 4).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+MAX_JUMP_NS = 2_000_000_000  # more than any step of a well-kept NTP client
+STEADY_NS = 60_000_000_000  # how long the clock must run evenly before grants count again
 
 
 class SteadyClock:
-    """Nanoseconds since 1970 as they were at the start, plus the monotonic time since then."""
+    """`now()` never runs backwards; `check()` once a second notices jumps and follows slow corrections."""
 
-    def __init__(self) -> None:
-        self._offset = time.time_ns() - time.monotonic_ns()
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._offset_ns = wall_ns() - monotonic_ns()
+        self._unsteady_since: int | None = None
+        self._strange_offset_ns = 0
+        self._last_ns = 0
+        self.jumps = 0
 
-    def __call__(self) -> int:
-        """Now, in ns since 1970; never goes back."""
-        return time.monotonic_ns() + self._offset
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970, never less than the call before."""
+        self._last_ns = max(self._last_ns, self._monotonic_ns() + self._offset_ns)
+        return self._last_ns
 
-    def jump_ns(self) -> int:
-        """By how much the wall clock has been set ahead (or back, negative) since the start, in ns."""
-        return time.time_ns() - self()
+    def now(self) -> datetime:
+        """The same as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self.now_ns() / 1e9, UTC)
+
+    @property
+    def steady(self) -> bool:
+        """Whether grants may count."""
+        return self._unsteady_since is None
+
+    def check(self) -> None:
+        """Compare the two clocks; to be called about once a second."""
+        mono = self._monotonic_ns()
+        offset = self._wall_ns() - mono
+        if self._unsteady_since is None:
+            if abs(offset - self._offset_ns) <= MAX_JUMP_NS:
+                self._offset_ns = offset
+            else:
+                self.jumps += 1
+                self._unsteady_since, self._strange_offset_ns = mono, offset
+        elif abs(offset - self._strange_offset_ns) > MAX_JUMP_NS:
+            self.jumps += 1
+            self._unsteady_since, self._strange_offset_ns = mono, offset
+        elif mono - self._unsteady_since >= STEADY_NS:
+            self._unsteady_since, self._offset_ns = None, offset
+
+
+def moment(nanoseconds: int) -> datetime:
+    """Nanoseconds since 1970 as an aware datetime in UTC."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def nanoseconds(at: datetime) -> int:
+    """The inverse of `moment`, to the microsecond."""
+    return int(at.timestamp() * 1e6) * 1_000
+
+
+def rfc3339(at: datetime) -> str:
+    """UTC with microseconds and Z, as journals carry it."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

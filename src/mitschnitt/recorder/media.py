@@ -96,7 +96,7 @@ class Media:
         self.hold = Hold()
         self.receiver = Receiver()
         self._hold_ns, self._tick_ns = hold_ns, tick_ns
-        self.clock = clock or SteadyClock()
+        self.clock = clock or SteadyClock().now_ns
         self._on_digit, self._on_leak = on_digit, on_leak
         self._on_failed, self._on_synced = on_failed, on_synced
         self._finishers = ThreadPoolExecutor(finish_threads, "finish")

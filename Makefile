@@ -1,0 +1,73 @@
+# Verbs for people. Everything lives in .venv; the first verb sets it up (a minute), later ones start at once.
+# Needs Python 3.11 or newer, git and make. Uses uv when it is on PATH, else venv and pip; hashes are required by both.
+.PHONY: demo test journeys check bench fmt docs clean
+.DEFAULT_GOAL := demo
+
+BIN := .venv/bin
+BASE := .venv/.base
+DEV := .venv/.dev
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+HOUSE := tests/test_purity.py tests/test_imports.py tests/test_one_way.py tests/test_twins.py
+
+# The first python on PATH that is new enough.
+FIND_PYTHON = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done
+
+demo: $(BASE)  ## a contact centre on loopback: 50 calls, one is played back, one is destroyed
+	@$(BIN)/mitschnitt demo $(if $(SCENE),--scene $(SCENE))
+
+test: $(DEV)  ## all quick tests
+	@$(BIN)/python -m pytest -n auto -m "not journey"
+
+journeys: $(DEV)  ## whole processes, killed and watched: minutes
+	@$(BIN)/python -m pytest -m journey
+
+check: $(DEV)  ## lint, format, types, and the rules of the house
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict src tests
+	@$(BIN)/python docs/draw.py --check
+	@$(BIN)/python -m pytest -m "not journey" $(HOUSE)
+
+bench: $(BASE)  ## our receiver against a bare C loop; ARGS are passed on
+	@$(BIN)/mitschnitt bench capture $(ARGS)
+
+fmt: $(DEV)
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+docs: $(BASE)  ## the pictures that are drawn from tables
+	@$(BIN)/python docs/draw.py
+
+clean:
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A set-up that breaks off leaves no stamp, so the next verb begins it anew.
+$(BASE): requirements/base.txt requirements/build.txt pyproject.toml
+	@set -e; python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then echo "mitschnitt needs Python 3.11 or newer on PATH; none was found" >&2; exit 1; fi; \
+	if command -v uv >/dev/null 2>&1; then \
+		echo "setting up .venv with uv and $$python"; rm -rf .venv; \
+		uv venv --quiet --python $$python .venv; \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/build.txt -r requirements/base.txt; \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	else \
+		$$python -c 'import ensurepip, venv' 2>/dev/null || { \
+			echo "$$python comes without venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+		echo "setting up .venv with pip and $$python"; rm -rf .venv; \
+		$$python -m venv .venv; \
+		$(PIP) --require-hashes -r requirements/build.txt -r requirements/base.txt; \
+		$(PIP) --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $@
+
+$(DEV): requirements/dev.txt $(BASE)
+	@echo "adding what tests and checks need"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt; \
+	else \
+		$(PIP) --require-hashes -r requirements/dev.txt; \
+	fi
+	@touch $@

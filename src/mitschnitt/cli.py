@@ -1,0 +1,153 @@
+"""The command line (design section 8): declares the verbs, does nothing itself.
+
+Exit codes: 0 done, 1 refused (the rule is printed), 2 wrong usage, 3 not reachable, 4 verification failed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mitschnitt import __version__
+from mitschnitt.errors import ConfigError, MitschnittError, NotAllowed, PeerError
+from mitschnitt.exit_codes import NOT_REACHABLE, REFUSED, WRONG_USAGE
+
+app = typer.Typer(
+    name="mitschnitt",
+    help="Call recording for contact centres that asks first and can prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+call_app = typer.Typer(help="Calls: list them, look at one, erase one.", no_args_is_help=True)
+app.add_typer(call_app, name="call")
+
+Directory = Annotated[
+    Path, typer.Option("--dir", "-d", envvar="MITSCHNITT_DIR", help="The directory that `init` made.")
+]
+Role = Annotated[str, typer.Option("--as", help="Role that asks: caller, agent, coach, officer, council, operator.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HERE = Path("mitschnitt-data")
+
+
+def verb(name: str) -> Any:
+    """The module of a verb, loaded only now: `--help` must not wait for numpy and the database."""
+    return importlib.import_module(f"mitschnitt.commands.{name}")
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback form
+    if wanted:
+        typer.echo(f"mitschnitt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[  # noqa: ARG001 - typer reads it through the callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Call recording for contact centres that asks first and can prove it."""
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="A directory that does not exist yet.")],
+    allow_unsigned_policy: Annotated[
+        bool, typer.Option("--allow-unsigned-policy", help="For trials: use the policy before anybody signed it.")
+    ] = False,
+) -> None:
+    """Make data and keys directories, database, policy, prompts and role keys."""
+    verb("init").run(directory, allow_unsigned_policy=allow_unsigned_policy)
+
+
+@app.command()
+def serve(directory: Directory = HERE) -> None:
+    """Run keeper and recorders; end them sealed on SIGTERM."""
+    sys.exit(verb("serve").run(directory))
+
+
+@app.command()
+def demo(
+    scene: Annotated[str, typer.Option(help="Which scene: calls.")] = "calls",
+    calls: Annotated[int, typer.Option(min=1, max=500, help="How many calls.")] = 50,
+    keep: Annotated[Path | None, typer.Option(help="Keep the data in this new directory.")] = None,
+) -> None:
+    """Serve, plus a simulated contact centre with real SIP and RTP on loopback."""
+    sys.exit(verb("demo").run(scene=scene, calls=calls, keep=keep))
+
+
+@call_app.command("list")
+def call_list(directory: Directory = HERE, role: Role = "operator", as_json: AsJson = False) -> None:
+    """All calls with one word each: live, kept or not_kept."""
+    verb("call").list_calls(directory, role=role, as_json=as_json)
+
+
+@call_app.command("show")
+def call_show(call: str, directory: Directory = HERE, role: Role = "operator", as_json: AsJson = False) -> None:
+    """What this role may know of one call."""
+    verb("call").show(call, directory, role=role, as_json=as_json)
+
+
+@call_app.command("why")
+def call_why(
+    call: str,
+    key: Annotated[Path, typer.Option(help="The officer's private key; the decision opens with nothing else.")],
+    directory: Directory = HERE,
+    role: Role = "officer",
+    as_json: AsJson = False,
+) -> None:
+    """Why a call was kept or not: the rule, for the officer who holds the key."""
+    verb("call").why(call, directory, key=key, role=role, as_json=as_json)
+
+
+@call_app.command("erase")
+def call_erase(call: str, directory: Directory = HERE, role: Role = "officer", as_json: AsJson = False) -> None:
+    """Puncture the key of a call, then remove its files."""
+    verb("call").erase(call, directory, role=role, as_json=as_json)
+
+
+@app.command()
+def play(
+    call: str,
+    out: Annotated[Path, typer.Option(help="The WAV file to write; it must not exist.")],
+    purpose: Annotated[str, typer.Option(help="What it is played for; it must be the purpose that was agreed.")],
+    role: Role = "operator",
+    directory: Directory = HERE,
+) -> None:
+    """Read a recording through the one door into a WAV, each party on a channel of its own; logged."""
+    verb("play").run(call, directory, out=out, purpose=purpose, role=role)
+
+
+@app.command()
+def doctor(directory: Directory = HERE, as_json: AsJson = False) -> None:
+    """Check machine, directory and running processes; say what is wrong and what to do."""
+    sys.exit(verb("doctor").run(directory, as_json=as_json))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context, what: Annotated[str, typer.Argument(help="capture")]) -> None:
+    """Measure: `bench capture --help` shows the options."""
+    sys.exit(verb("bench").run(what, context.args))
+
+
+def main() -> None:
+    """Run a verb; errors become one sentence and an exit code."""
+    try:
+        app()
+    except NotAllowed as error:
+        typer.echo(f"refused: {error}", err=True)
+        sys.exit(REFUSED)
+    except ConfigError as error:
+        typer.echo(f"mitschnitt: {error}", err=True)
+        sys.exit(WRONG_USAGE)
+    except PeerError as error:
+        typer.echo(f"mitschnitt: {error}", err=True)
+        sys.exit(NOT_REACHABLE)
+    except MitschnittError as error:
+        typer.echo(f"mitschnitt: {error}", err=True)
+        sys.exit(REFUSED)

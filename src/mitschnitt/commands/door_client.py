@@ -1,0 +1,54 @@
+"""The command line's way to the keeper: HTTP over `run/door.sock`, which only the owner's user can open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from mitschnitt.errors import NotAllowed, PeerError
+
+DOOR_SECONDS = 30.0  # an erasure writes and syncs state at every copy; a read streams megabytes
+
+
+class NotReachable(PeerError):  # noqa: N818 - reads as the sentence it is
+    """No keeper answers at the door."""
+
+
+class Door:
+    """One command's connection to the keeper of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "run" / "door.sock"
+
+    def get(self, path: str, **query: str) -> Any:
+        """The JSON behind a path; NotAllowed with its rule, NotReachable without a keeper."""
+        return self._checked("GET", path, params=query).json()
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON answer to a command."""
+        return self._checked("POST", path, json=dict(body)).json()
+
+    def read(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """The bytes of a recording's artefact."""
+        return self._checked("POST", path, json=dict(body)).content
+
+    def _checked(self, method: str, path: str, **more: Any) -> httpx.Response:
+        if not self._path.is_socket():
+            raise NotReachable(f"there is no {self._path}; is `mitschnitt serve` running?")
+        transport = httpx.HTTPTransport(uds=str(self._path))
+        try:
+            with httpx.Client(transport=transport, base_url="http://keeper", timeout=DOOR_SECONDS) as client:
+                answer = client.request(method, path, **more)
+        except httpx.TransportError as error:
+            raise NotReachable(f"no keeper answers at {self._path}; is `mitschnitt serve` running?") from error
+        if answer.status_code == httpx.codes.FORBIDDEN:
+            told = answer.json()
+            raise NotAllowed(str(told.get("rule", "access.refused")), str(told.get("detail", "")))
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise NotAllowed("call.unknown", "no call of that name is known here")
+        if answer.is_error:
+            raise PeerError(f"the keeper answered {answer.status_code}: {answer.text[:200]}")
+        return answer

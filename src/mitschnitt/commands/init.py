@@ -1,0 +1,148 @@
+"""`mitschnitt init DIR`: data and keys directories, database, policy, prompts, role keys. Never touches what exists."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib import resources
+from pathlib import Path
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from mitschnitt.config import Config, parse_config
+from mitschnitt.errors import ConfigError
+from mitschnitt.gateways.speech import Prompt, prompt_entries
+from mitschnitt.gateways.speech import prompt as load_prompt
+from mitschnitt.keeper.process import init_keeper_state
+
+PRIVATE = 0o600
+POLICY_NAME = "training, everybody is asked"
+RETENTION = "P30D"  # upper end of what supervisory practice takes for training recordings
+
+CONFIG = """\
+# mitschnitt: one site. Every key has a default; `mitschnitt doctor` says what is wrong.
+# Sections and their keys are described in docs/operating.md; unknown keys are errors.
+
+[gate]
+# A policy counts when officer and works council have signed it. This switch uses it unsigned: for trials only.
+allow_unsigned_policy = {unsigned}
+"""
+
+POLICY = """\
+# What applies to every call. Its name is the SHA-256 of this file; a change is a new file.
+name = "{name}"
+language = "de"
+
+[purpose]
+id = "training"
+rate = 1.0          # share of calls that are drawn
+retention = "{retention}"
+
+[asking]
+mode = "announced"  # the IVR posts call, prompt and end of prompt; "asserted" lets the policy say so instead
+window_s = 12       # an answer counts from the end of the prompt until then
+yes = "1"
+no = "2"
+withdraw = "*9"
+pause = "*0"
+"""
+
+PROMPT = """
+[[prompt]]
+name = "{name}"
+language = "{language}"
+sha256 = "{sha256}"
+length_ms = {length_ms}
+"""
+
+AGENTS = """\
+# Who works here: by which addresses of record an agent is known. No consent stands in this file.
+#
+# [[agent]]
+# id = "a.muster"
+# team = "hotline"
+# started = "2026-01-01"
+# patterns = ["sip:a.muster@pbx.example"]
+# key = "..."       # the agent's Ed25519 public key, base64
+"""
+
+
+def run(directory: Path, *, allow_unsigned_policy: bool) -> None:
+    """Make everything, or say what is in the way (ConfigError) and change nothing."""
+    officer = provision(directory, allow_unsigned_policy=allow_unsigned_policy)
+    typer.echo(f"made {directory} and {directory}.keys")
+    typer.echo(f"officer's private key: {officer}  (hand it over and remove it from this machine)")
+    typer.echo(f"next: write {directory / 'agents.toml'}, then `mitschnitt serve --dir {directory}`")
+
+
+def provision(
+    directory: Path, *, allow_unsigned_policy: bool, config_text: str = "", agents_text: str = AGENTS
+) -> Path:
+    """Make everything; returns the path of the officer's private key."""
+    if directory.exists():
+        raise ConfigError(f"init: {directory} exists; init makes a new directory and never changes one")
+    text = CONFIG.format(unsigned=str(allow_unsigned_policy).lower()) + config_text
+    config = parse_config(text, directory)
+    officer_dir = directory.with_name(directory.name + ".officer")
+    for place in (config.kek_dir, officer_dir):
+        if place.exists():
+            raise ConfigError(f"init: {place} exists, {directory} does not; keys of another directory are not reused")
+    for place in (directory, officer_dir, *(directory / name for name in ("policy", "prompts", "secrets", "run"))):
+        place.mkdir(mode=0o700, parents=True)
+    _write(directory / "config.toml", text.encode())
+    _write(directory / "agents.toml", agents_text.encode())
+    _policy(directory)
+    officer = _officer_key(config, officer_dir)
+    init_keeper_state(config)
+    return officer
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+
+
+def policy_text(prompts: list[Prompt], *, mode: str = "announced") -> bytes:
+    """The policy that `init` writes, with these prompts."""
+    head = POLICY.format(name=POLICY_NAME, retention=RETENTION).replace('"announced"', f'"{mode}"', 1)
+    tail = "".join(
+        PROMPT.format(name=item.name, language=item.language, sha256=item.sha256, length_ms=item.length_ms)
+        for item in prompts
+    )
+    return (head + tail).encode()
+
+
+def _policy(directory: Path) -> None:
+    prompts = [load_prompt(entry["name"], entry["language"]) for entry in prompt_entries()]
+    for item in prompts:
+        _write(directory / "prompts" / f"{item.name}.{item.language}.pcma", item.audio)
+    _write(
+        directory / "prompts" / "prompts.toml",
+        (resources.files("mitschnitt.gateways") / "prompts" / "prompts.toml").read_bytes(),
+    )
+    activate(directory, policy_text(prompts))
+
+
+def activate(directory: Path, text: bytes) -> str:
+    """Write a policy under its hash and make it the active one; its hash. (Signing comes before, where asked for.)"""
+    digest = hashlib.sha256(text).hexdigest()
+    path = directory / "policy" / f"{digest}.toml"
+    if not path.exists():
+        _write(path, text)
+    temporary = directory / "policy" / "active.new"
+    temporary.unlink(missing_ok=True)
+    _write(temporary, f"{digest}\n".encode())
+    temporary.replace(directory / "policy" / "active")
+    return digest
+
+
+def _officer_key(config: Config, officer_dir: Path) -> Path:
+    private = X25519PrivateKey.generate()
+    path = officer_dir / "officer.x25519.pem"
+    _write(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    _write(config.directory / "secrets" / "officer.x25519.pub", public)
+    return path

@@ -1,0 +1,202 @@
+"""One directory, one `config.toml`, one frozen dataclass. Unknown keys are errors; the fields are the manual.
+
+Secrets never stand here: they are files of mode 0600, and the KEK lies outside the directory (`keys.kek_dir`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mitschnitt.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Sip:
+    """[sip] Where recording sessions are taken."""
+
+    host: str = "127.0.0.1"  # loopback or a named private address until TLS is on
+    port: int = 5060  # UDP and TCP
+    max_calls: int = 4_000  # per recorder; above it 503 with Retry-After
+    call_header: str = "X-Mitschnitt-Call"  # third way to join an INVITE to an announced call
+
+
+@dataclass(frozen=True, slots=True)
+class Rtp:
+    """[rtp] Where media is received."""
+
+    host: str = "127.0.0.1"
+    first_port: int = 10_000
+    last_port: int = 32_767  # below the ephemeral range
+    receive_buffer_bytes: int = 262_144  # SO_RCVBUF per socket: half a second of L16, at the kernel's own overhead
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """[gate] Switches that loosen nothing unless somebody wrote them down."""
+
+    allow_unsigned_policy: bool = False  # a policy that works council and officer did not sign
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSection:
+    """[vault] Where sealed audio lies, relative to the directory."""
+
+    audio: str = "audio/training"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """[keys] The KEK never lies inside the directory, and is never backed up with it."""
+
+    kek_dir: str = ""  # empty = <DIR>.keys beside the directory
+    state_copies: tuple[str, ...] = ()  # more places for the sealed tree state; the first is <DIR>/secrets/tree
+    lease_block: int = 64  # fresh call keys that a recorder holds at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """[control] The API that whoever speaks to the caller uses; loopback, bearer token in secrets/control.token."""
+
+    host: str = "127.0.0.1"
+    port: int = 8_471
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """[limits] Counts above which we refuse rather than swell."""
+
+    recorders: int = 1  # processes; each owns its calls
+    announced_calls: int = 20_000  # calls that were announced and have no INVITE yet
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of `config.toml`, and where the directory is."""
+
+    directory: Path
+    sip: Sip = field(default_factory=Sip)
+    rtp: Rtp = field(default_factory=Rtp)
+    gate: Gate = field(default_factory=Gate)
+    vault: VaultSection = field(default_factory=VaultSection)
+    keys: Keys = field(default_factory=Keys)
+    control: Control = field(default_factory=Control)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def kek_dir(self) -> Path:
+        """Where the KEK lies: never inside the directory."""
+        named = self.keys.kek_dir
+        return Path(named) if named else self.directory.with_name(self.directory.name + ".keys")
+
+    @property
+    def state_copies(self) -> tuple[Path, ...]:
+        """Where the sealed tree state is kept current; all are written before an erasure counts."""
+        return (self.directory / "secrets" / "tree", *(Path(path) for path in self.keys.state_copies))
+
+    @property
+    def audio(self) -> Path:
+        """Root of the sealed files."""
+        return self.directory / self.vault.audio
+
+    @property
+    def database(self) -> Path:
+        """The domain database."""
+        return self.directory / "db" / "domain.sqlite"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and process ids."""
+        return self.directory / "run"
+
+    def journal(self, recorder: int) -> Path:
+        """The journals of one recorder."""
+        return self.directory / "recorder" / str(recorder) / "journal"
+
+
+def _section(kind: type, name: str, table: Any) -> Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"config: [{name}] must be a section, found {table!r}")
+    hints = get_type_hints(kind)
+    known = {item.name for item in dataclasses.fields(kind)}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"config: unknown key `{key}` in [{name}]; known are {', '.join(sorted(known))}")
+        expected = tuple if hints[key] not in (str, int, bool) else hints[key]
+        found = tuple(value) if isinstance(value, list) else value
+        texts = not isinstance(found, tuple) or all(isinstance(item, str) for item in found)
+        if type(found) is not expected or not texts:
+            raise ConfigError(f"config: [{name}] `{key}` must be {expected.__name__}, found {value!r}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+
+
+SECTIONS: dict[str, type] = {
+    "sip": Sip,
+    "rtp": Rtp,
+    "gate": Gate,
+    "vault": VaultSection,
+    "keys": Keys,
+    "control": Control,
+    "limits": Limits,
+}
+
+
+def parse_config(text: str, directory: Path) -> Config:
+    """The configuration in a file's text; ConfigError says what was found and expected."""
+    try:
+        top = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config: not TOML: {error}") from error
+    unknown = sorted(set(top) - set(SECTIONS))
+    if unknown:
+        raise ConfigError(f"config: unknown section [{unknown[0]}]; known are {', '.join(sorted(SECTIONS))}")
+    parts = {name: _section(kind, name, top.get(name, {})) for name, kind in SECTIONS.items()}
+    config = Config(directory=directory.resolve(), **parts)
+    _check(config)
+    return config
+
+
+def _check(config: Config) -> None:
+    for name, host in (("sip", config.sip.host), ("rtp", config.rtp.host), ("control", config.control.host)):
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError as error:
+            raise ConfigError(f"config: [{name}] `host` must be an IP address, found {host!r}") from error
+        if not (address.is_loopback or (address.is_private and not address.is_unspecified)):
+            raise ConfigError(f"config: [{name}] `host` must be loopback or private while unencrypted, found {host}")
+    if not ipaddress.ip_address(config.control.host).is_loopback:
+        raise ConfigError(f"config: [control] `host` must be loopback, found {config.control.host}")
+    for name, port in (("sip", config.sip.port), ("control", config.control.port)):
+        if not 1 <= port <= 65_535:
+            raise ConfigError(f"config: [{name}] `port` must be 1 to 65535, found {port}")
+    if not 1_024 <= config.rtp.first_port < config.rtp.last_port <= 65_535:
+        raise ConfigError("config: [rtp] first_port and last_port must rise and lie between 1024 and 65535")
+    for section, key, value, most in (
+        ("sip", "max_calls", config.sip.max_calls, 100_000),
+        ("rtp", "receive_buffer_bytes", config.rtp.receive_buffer_bytes, 1 << 30),
+        ("keys", "lease_block", config.keys.lease_block, 4_096),
+        ("limits", "recorders", config.limits.recorders, 64),
+        ("limits", "announced_calls", config.limits.announced_calls, 1_000_000),
+    ):
+        if not 1 <= value <= most:
+            raise ConfigError(f"config: [{section}] `{key}` must be 1 to {most}, found {value}")
+    if not config.audio.resolve().is_relative_to(config.directory):
+        raise ConfigError(f"config: [vault] `audio` must lie inside {config.directory}, found {config.vault.audio!r}")
+    if config.kek_dir.resolve().is_relative_to(config.directory):
+        raise ConfigError(f"config: keys.kek_dir must lie outside {config.directory}; a copy would open all")
+
+
+def load_config(directory: Path) -> Config:
+    """`DIR/config.toml`; ConfigError when it is missing or wrong."""
+    path = directory / "config.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"config: cannot read {path}: {error.strerror}; `mitschnitt init DIR` makes one") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config: {path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    return parse_config(text, directory)

@@ -1,0 +1,124 @@
+"""What a recorder knows of the keeper's world: policy, agents, standing grants. A picture with a version and an age."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mitschnitt.core.consent import StandingGrant, grant_from_json, grant_to_json
+from mitschnitt.core.policy import Policy, parse_policy
+from mitschnitt.errors import ConfigError, MalformedPacket
+
+OFFICER_KEY_BYTES = 32  # X25519
+MAX_AGENTS = 20_000  # of one site; a view with more does not fit a frame
+MAX_PATTERN_CHARS = 200  # an address, not a program
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One line of `agents.toml`: by which addresses the agent is known. No consent stands here."""
+
+    id: str
+    team: str
+    started: str  # ISO 8601 date
+    patterns: tuple[str, ...]  # exact addresses of record; a final * stands for any rest
+    key: str = ""  # Ed25519 public key, base64: the agent's own acts are checked with it
+
+    def matches(self, aor: str) -> bool:
+        """Whether this address of record (RFC 3261 section 6) is this agent's."""
+        return any(
+            aor.startswith(pattern[:-1]) if pattern.endswith("*") else aor == pattern for pattern in self.patterns
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The keeper's world as of `version`. Only the newest counts; its age is the receiver's to measure."""
+
+    version: int
+    policy: Policy
+    policy_text: bytes
+    agents: tuple[Agent, ...]
+    grants: tuple[StandingGrant, ...]
+    officer_key: bytes
+
+    def agents_at(self, aor: str) -> tuple[Agent, ...]:
+        """All agents whose patterns match; none or several is no binding."""
+        return tuple(agent for agent in self.agents if agent.matches(aor))
+
+    def to_json(self) -> dict[str, Any]:
+        """The frame body of a `view` message (design section 11)."""
+        return {
+            "version": self.version,
+            "policy_hash": self.policy.hash,
+            "policy": base64.b64encode(self.policy_text).decode(),
+            "strata": [],
+            "caps": {},
+            "agents": [
+                {
+                    "id": agent.id,
+                    "team": agent.team,
+                    "started": agent.started,
+                    "patterns": list(agent.patterns),
+                }
+                for agent in self.agents
+            ],
+            "grants": [grant_to_json(grant) for grant in self.grants],
+            "beacon": None,
+            "day_key": None,
+            "officer_key": base64.b64encode(self.officer_key).decode(),
+        }
+
+
+AGENT_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def agent_from_json(data: Mapping[str, Any]) -> Agent:
+    """An agent of a view or of `agents.toml`; ConfigError says what was found and expected."""
+    agent_id, patterns = data.get("id"), data.get("patterns")
+    if not isinstance(agent_id, str) or not AGENT_ID.fullmatch(agent_id):
+        raise ConfigError(f"agents: `id` must be lower-case letters, digits, dot, dash; found {agent_id!r}")
+    if (
+        not isinstance(patterns, list)
+        or not patterns
+        or not all(isinstance(item, str) and 3 <= len(item) <= MAX_PATTERN_CHARS for item in patterns)
+    ):
+        raise ConfigError(f"agents: {agent_id} needs `patterns`, a list of addresses such as sip:name@host")
+    if any("*" in pattern[:-1] for pattern in patterns):
+        raise ConfigError(f"agents: {agent_id}: * may only end a pattern")
+    unknown = set(data) - {"id", "team", "started", "patterns", "key"}
+    if unknown:
+        raise ConfigError(f"agents: {agent_id}: unknown key `{min(unknown)}`")
+    return Agent(
+        agent_id,
+        str(data.get("team", "")),
+        str(data.get("started", "")),
+        tuple(patterns),
+        str(data.get("key", "")),
+    )
+
+
+def view_from_json(data: Mapping[str, Any]) -> View:
+    """The view in a frame; MalformedPacket or ConfigError say what is wrong, and the old view stays."""
+    try:
+        text = base64.b64decode(data["policy"], validate=True)
+        officer_key = base64.b64decode(data["officer_key"], validate=True)
+        version = data["version"]
+        agents = tuple(agent_from_json(item) for item in data["agents"])
+        grants = tuple(grant_from_json(item) for item in data["grants"])
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise MalformedPacket(f"view: a field is missing or of the wrong kind: {error}") from error
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise MalformedPacket(f"view: `version` must be a whole number from 0, found {version!r}")
+    policy = parse_policy(text)
+    if policy.hash != data.get("policy_hash"):
+        raise MalformedPacket("view: the policy's text does not have the hash that the view names")
+    if len(officer_key) != OFFICER_KEY_BYTES:
+        raise MalformedPacket(f"view: the officer's key has {len(officer_key)} bytes, not {OFFICER_KEY_BYTES}")
+    if len(agents) > MAX_AGENTS:
+        raise MalformedPacket(f"view: {len(agents)} agents, at most {MAX_AGENTS}")
+    return View(version, policy, text, agents, grants, officer_key)

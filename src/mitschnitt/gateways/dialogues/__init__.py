@@ -1,0 +1,1 @@
+"""Dialogues of the simulated contact centre: their text, the program that speaks them, and the speech."""

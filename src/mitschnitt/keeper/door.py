@@ -1,0 +1,132 @@
+"""The door of the command line: HTTP on `run/door.sock`, which only the owner's user can open.
+
+Shapes requests and answers; who may do what is `records` and core. It has no other way to audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+
+from mitschnitt.core.call import decode_call_id
+from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, MitschnittError, NotAllowed, VaultError
+from mitschnitt.hardening import Hardening
+from mitschnitt.keeper.clock import wall_clock
+from mitschnitt.keeper.control import Strict, problem, told
+from mitschnitt.keeper.grants import SignedAct
+from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.records import Records, Wanted, call_unknown
+from mitschnitt.vault.derive import PARTY_LEAVES
+
+RoleQuery = Annotated[str, Query(alias="as", max_length=32)]
+
+
+class ReadBody(Strict):
+    """A range of one party's artefact."""
+
+    party: Annotated[int, Field(ge=0, lt=PARTY_LEAVES)]
+    artefact: Literal["media", "timeline"]
+    purpose: Annotated[str, Field(min_length=1, max_length=64)]
+    role: Annotated[str, Field(min_length=1, max_length=32)]
+    start: Annotated[int, Field(ge=0)] = 0
+    stop: Annotated[int, Field(ge=0)] | None = None
+
+
+class EraseBody(Strict):
+    """Who erases."""
+
+    role: Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class GrantBody(Strict):
+    """An agent's signed act, base64."""
+
+    act: Annotated[str, Field(max_length=8_192)]
+    signature: Annotated[str, Field(max_length=128)]
+
+
+def _known_id(call: str) -> str:
+    try:
+        decode_call_id(call)
+    except MalformedPacket:
+        raise call_unknown() from None
+    return call
+
+
+def door_app(
+    keeper: Keeper, records: Records, hardening: Hardening, *, now: Callable[[], datetime] = wall_clock
+) -> FastAPI:
+    """The application."""
+    app = FastAPI(title="mitschnitt door", openapi_url=None, docs_url=None, redoc_url=None)
+    _add_errors(app)
+
+    @app.get("/calls")
+    async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
+        return {"calls": await asyncio.to_thread(records.list_calls, role)}
+
+    @app.get("/calls/{call}")
+    async def show(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        return await asyncio.to_thread(records.show, _known_id(call), role)
+
+    @app.get("/calls/{call}/decision")
+    async def decision(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        sealed = await asyncio.to_thread(records.decision, _known_id(call), role)
+        return {"call": call, "decision": base64.b64encode(sealed).decode()}
+
+    @app.post("/calls/{call}/read")
+    async def read(call: str, body: ReadBody) -> Response:
+        wanted = Wanted(**body.model_dump())
+        data = await asyncio.to_thread(records.read, _known_id(call), wanted, now=now())
+        return Response(data, media_type="application/octet-stream")
+
+    @app.post("/calls/{call}/erase")
+    async def erase(call: str, body: EraseBody) -> dict[str, Any]:
+        return await asyncio.to_thread(records.erase, _known_id(call), body.role)
+
+    @app.post("/grants", status_code=201)
+    async def grants(body: GrantBody) -> dict[str, Any]:
+        try:
+            act = SignedAct(
+                base64.b64decode(body.act, validate=True), base64.b64decode(body.signature, validate=True)
+            )
+        except ValueError as error:
+            raise MalformedPacket("`act` and `signature` must be base64") from error
+        await keeper.import_grant(act)
+        return {"grants": len(keeper.view.grants)}
+
+    @app.get("/status")
+    async def status() -> dict[str, Any]:
+        return {
+            **keeper.status(),
+            "no_core": hardening.no_core,
+            "not_dumpable": hardening.not_dumpable,
+            "memory_locked": hardening.memory_locked,
+            "swap_off": hardening.swap_off,
+        }
+
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()[0]
+        return problem(422, "request.invalid", f"`{found['loc'][-1]}`: {found['msg']}")
+
+    @app.exception_handler(MitschnittError)
+    async def _ours(_request: Request, error: MitschnittError) -> Response:
+        if isinstance(error, KeyGone):
+            # An erasure came between the row and the key.
+            return told(NotAllowed("access.key_gone", "no key opens this recording any more"))
+        if isinstance(error, Damaged):
+            return problem(500, "vault.damaged", str(error))
+        if isinstance(error, VaultError):
+            return problem(500, "vault.failing", str(error))
+        return told(error)

@@ -1,0 +1,54 @@
+"""The one way to erase a recording that is kept: puncture, then remove files, then rows.
+
+Who may erase is decided before it is called; a call that still runs is erased by its Applier.
+"""
+
+from __future__ import annotations
+
+from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.decision import Decision, Verdict
+from mitschnitt.keeper.apply import Holdings
+from mitschnitt.keeper.keyring import Span
+from mitschnitt.store import queries
+
+MAY_ERASE = frozenset({"officer"})  # withdrawals come through the control API and ask no role
+
+
+def may_erase(role: str, state: str) -> Decision:
+    """OPEN for the officer on a kept call, else REFUSE with the rule."""
+    if role not in MAY_ERASE:
+        return Decision(Verdict.REFUSE, "erase.role", role)
+    if state == queries.LIVE:
+        return Decision(Verdict.REFUSE, "erase.live", role)
+    return Decision(Verdict.OPEN, "erase.officer", role)
+
+
+def erase(holdings: Holdings, call_id: str) -> int | None:
+    """The epoch from which on no key opens the recording; None when nothing of the call was kept.
+
+    Each step may be repeated. A crash after the puncture leaves files that nothing opens and a row that says
+    `kept`: start-up finds such rows (`finish_erasures`) and goes on here.
+    """
+    row = holdings.writer.submit(lambda connection: queries.call_by_id(connection, call_id)).result()
+    if row is None or row.state != queries.KEPT or row.tree_index is None:
+        return None
+    epoch = holdings.punctures.request([Span(row.tree_index)]).result()
+    holdings.vault.remove(decode_call_id(call_id), None)
+    holdings.writer.scrub()
+    holdings.writer.submit(lambda connection: queries.close_not_kept(connection, call_id)).result()
+    return epoch
+
+
+def finish_erasures(holdings: Holdings) -> int:
+    """Erase again what says `kept` though its key is gone; how many."""
+    rows = holdings.writer.submit(queries.all_calls).result()
+    broken = [
+        row.call_id
+        for row in rows
+        if row.state == queries.KEPT
+        and row.tree_index is not None
+        and not holdings.keyring.derives(row.tree_index)
+    ]
+    for call_id in broken:
+        erase(holdings, call_id)
+    return len(broken)

@@ -1,0 +1,301 @@
+"""The keeper as its sockets see it: announced calls, posted facts, recorders' requests, views, reading, erasing.
+
+Glue: every decision is core's, every key the keyring's, every row the store's. Runs on one event loop; what
+blocks runs in threads, one per recorder, so that a recovery never holds up another recorder's withdrawal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
+from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
+from mitschnitt.core.decision import Verdict
+from mitschnitt.core.view import View
+from mitschnitt.errors import MitschnittError, NotAllowed
+from mitschnitt.keeper import erasing
+from mitschnitt.keeper.announced import Announced, AnnouncedCall, PartyPost, Ref, party_to_json
+from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.clock import wall_clock
+from mitschnitt.keeper.grants import SignedAct, import_grant, standing_grants
+from mitschnitt.keeper.leases import Block
+from mitschnitt.keeper.recovery import recover
+from mitschnitt.keeper.site import Site
+from mitschnitt.store import queries
+from mitschnitt.vault.blobs import Blobs
+
+STEP_SECONDS = 0.2  # without a poke, journals are looked at this often
+
+log = logging.getLogger("mitschnitt.keeper")
+Send = Callable[[Mapping[str, Any]], None]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Recorder:
+    """One recorder as the keeper sees it."""
+
+    applier: Applier
+    thread: ThreadPoolExecutor
+    send: Send | None = None  # None while it is not connected
+    boot: str = ""
+    ready: bool = False
+    view_version: int = 0  # that it has acknowledged
+    stepping: asyncio.Task[None] | None = field(default=None)
+    complaint: str = ""  # the last failure that was logged
+
+
+class Keeper:
+    """All of it. Methods that are not `async` touch memory only."""
+
+    def __init__(
+        self,
+        site: Site,
+        holdings: Holdings,
+        blobs: Blobs,
+        appliers: Sequence[Applier],
+        *,
+        announced_limit: int,
+        now: Callable[[], datetime] = wall_clock,
+    ) -> None:
+        self._site = site
+        self._holdings = holdings
+        self._blobs = blobs
+        self._now = now
+        self._announced = Announced(limit=announced_limit)
+        self._recorders = {
+            applier.recorder: Recorder(applier, ThreadPoolExecutor(1, f"recorder-{applier.recorder}"))
+            for applier in appliers
+        }
+        self._version = 0
+        self.view = self._read_view()
+
+    # -- views -----------------------------------------------------------------------------------
+
+    def _read_view(self) -> View:
+        acts = self._holdings.writer.submit(queries.grant_acts).result()
+        self._version += 1
+        return self._site.view(self._version, standing_grants(acts, self._site.agents))
+
+    def push_view(self) -> None:
+        """Tell every connected recorder how the world is."""
+        message = {"type": "view", **self.view.to_json()}
+        for recorder in self._recorders.values():
+            if recorder.send is not None:
+                recorder.send(message)
+
+    async def import_grant(self, signed: SignedAct) -> None:
+        """An agent's signed act; in force at every recorder as soon as the frame is there."""
+        await asyncio.to_thread(
+            import_grant, self._holdings.writer, self._site.agents, signed, now=self._now()
+        )
+        self.view = await asyncio.to_thread(self._read_view)
+        self.push_view()
+
+    # -- whoever speaks to the caller ------------------------------------------------------------
+
+    def announce(
+        self,
+        refs: Sequence[Ref],
+        *,
+        queue: str,
+        direction: str,
+        agent: str | None,
+        language: str,
+        answer_by: str,
+    ) -> dict[str, Any]:
+        """A call will come: its id, and what to ask, or null where nothing may come of asking."""
+        now = self._now()
+        named = None if agent is None else self._site.agent_named(agent)
+        call_id = encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
+        self._announced.announce(
+            call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now
+        )
+        return {"call": call_id, "ask": self._ask(named, language, now)}
+
+    def _ask(self, agent: str | None, language: str, now: datetime) -> dict[str, Any] | None:
+        policy = self.view.policy
+        # Who the agent will be may be open while the caller waits in a queue; whoever it is must have agreed.
+        if agent is not None:
+            answer = agent_consent("agent", agent, self.view.grants, policy.purpose, now)
+            if answer.verdict is not Verdict.OPEN:
+                return None
+        prompt = policy.prompt_for(language)
+        return {
+            "prompt": prompt.name,
+            "language": prompt.language,
+            "sha256": prompt.sha256,
+            "length_ms": prompt.length_ms,
+            "yes": policy.yes,
+            "no": policy.no,
+            "window_s": int(policy.window.total_seconds()),
+        }
+
+    def post_asked(self, call_id: str, asked: Asked) -> None:
+        """A prompt was played. NotAllowed(`call.unknown`) for a call that is unknown or over."""
+        call = self._announced.add_asked(call_id, asked, self._now())
+        self._tell(call, call.asked_message(asked))
+
+    def post_party(self, call_id: str, post: PartyPost) -> None:
+        """Somebody joined or left."""
+        call = self._announced.add_party(call_id, post, self._now())
+        self._tell(call, call.party_message(post))
+
+    async def post_act(self, call_id: str, act: Act) -> None:
+        """A party acted. A withdrawal is taken as long as anything of the call is left."""
+        try:
+            call = self._announced.add_act(call_id, act, self._now())
+        except NotAllowed:
+            if act.kind is not ActKind.WITHDRAW or not await self._withdraw_later(call_id):
+                raise
+            return
+        self._tell(call, call.act_message(act))
+        if act.kind is ActKind.WITHDRAW and call.recorder is not None:
+            await self._withdraw_running(self._recorders[call.recorder], call_id)
+
+    async def _withdraw_running(self, recorder: Recorder, call_id: str) -> None:
+        """The recorder was told; the key goes here too, whether or not it listens."""
+        if not await self._in_thread(recorder, lambda: recorder.applier.withdraw(call_id)):
+            await asyncio.to_thread(erasing.erase, self._holdings, call_id)
+
+    async def _withdraw_later(self, call_id: str) -> bool:
+        """Whether a call that nobody announces any more had something to withdraw; it is gone now."""
+        row = await asyncio.to_thread(
+            lambda: self._holdings.writer.submit(
+                lambda connection: queries.call_by_id(connection, call_id)
+            ).result()
+        )
+        if row is None or row.state == queries.NOT_KEPT:
+            return False
+        if row.state == queries.LIVE and row.recorder in self._recorders:
+            await self._withdraw_running(self._recorders[row.recorder], call_id)
+            return True
+        return await asyncio.to_thread(erasing.erase, self._holdings, call_id) is not None
+
+    def _tell(self, call: AnnouncedCall, message: Mapping[str, Any]) -> None:
+        """To the recorder of the call, if there is one; otherwise it is told when it joins or reconnects."""
+        recorder = self._recorders.get(call.recorder) if call.recorder is not None else None
+        if recorder is not None and recorder.send is not None:
+            recorder.send(message)
+
+    # -- recorders -------------------------------------------------------------------------------
+
+    def knows(self, recorder: int) -> bool:
+        """Whether there is such a recorder."""
+        return recorder in self._recorders
+
+    def attach(self, number: int, send: Send) -> None:
+        """A recorder is connected; it gets the view at once."""
+        recorder = self._recorders[number]
+        recorder.send, recorder.ready = send, False
+        send({"type": "view", **self.view.to_json()})
+
+    def detach(self, number: int, send: Send) -> None:
+        """The connection is gone, unless a newer one took its place."""
+        recorder = self._recorders[number]
+        if recorder.send is send:
+            recorder.send, recorder.ready = None, False
+
+    async def hello(self, number: int, boot: str, live: Sequence[str]) -> tuple[int, list[Mapping[str, Any]]]:
+        """The next seq for this boot after recovery of former ones, and what was posted about its running calls."""
+        recorder, now = self._recorders[number], self._now()
+        recorder.boot = boot
+        self._announced.end_all_but(number, live)
+        calls = [self._announced.adopt(call, number, now) for call in live]
+        next_seq = await self._in_thread(
+            recorder, lambda: recover(recorder.applier, self._holdings, self._blobs, boot=boot, now=now)
+        )
+        recorder.ready = True
+        return next_seq, [message for call in calls for message in call.facts()]
+
+    async def lease(self, number: int, count: int) -> Block:
+        """Fresh keys for a recorder."""
+        boot = self._recorders[number].boot
+        return await asyncio.to_thread(self._holdings.leases.lease, number, boot, count)
+
+    def acknowledged(self, number: int, version: int) -> None:
+        """The recorder has this view."""
+        self._recorders[number].view_version = version
+
+    def join(self, number: int, refs: Sequence[Ref]) -> dict[str, Any]:
+        """The `joined` message, without its token."""
+        found = self._announced.join(refs, number, self._now())
+        if isinstance(found, str):
+            return {"type": "joined", "call": None, "rule": found}
+        return {
+            "type": "joined",
+            "call": found.call_id,
+            "rule": "",
+            "queue": found.queue,
+            "direction": found.direction,
+            "agent": found.agent,
+            "answer_by": found.answer_by,
+            "asked": [asked_to_json(asked) for asked in found.asked],
+            "acts": [act_to_json(act) for act in found.acts],
+            "parties": [party_to_json(post) for post in found.parties],
+        }
+
+    def ended(self, call: str) -> None:
+        """The call is over for those who post facts."""
+        self._announced.end(call)
+
+    def poke(self, number: int) -> None:
+        """New entries are in the journal of this recorder."""
+        recorder = self._recorders[number]
+        if recorder.stepping is None or recorder.stepping.done():
+            recorder.stepping = asyncio.get_running_loop().create_task(self._step(recorder))
+
+    async def step_forever(self) -> None:
+        """Look at all journals every so often, until cancelled."""
+        while True:
+            for number in self._recorders:
+                self.poke(number)
+            self._announced.expire(self._now())
+            await asyncio.sleep(STEP_SECONDS)
+
+    async def close(self) -> None:
+        """Apply what is in the journals, then end the threads."""
+        for recorder in self._recorders.values():
+            if recorder.stepping is not None:
+                await recorder.stepping
+            await self._step(recorder)
+            recorder.thread.shutdown()
+
+    def status(self) -> dict[str, int]:
+        """Counts for `doctor` and the health page; nothing of any call."""
+        recorders = self._recorders.values()
+        return {
+            "recorders": sum(recorder.ready for recorder in recorders),
+            "view": self._version,
+            "view_acknowledged": min(
+                (recorder.view_version for recorder in recorders if recorder.ready), default=0
+            ),
+            "epoch": self._holdings.keyring.epoch,
+            "lease_blocks": self._holdings.leases.open_blocks,
+            "journal_lag": sum(recorder.applier.lag for recorder in recorders),
+            "announced": len(self._announced),
+            "agents": len(self._site.agents),
+            "grants": len(self.view.grants),
+            "state_copies": len(self._holdings.keyring.copies),
+        }
+
+    async def _step(self, recorder: Recorder) -> None:
+        try:
+            await self._in_thread(recorder, recorder.applier.step)
+        except MitschnittError as error:
+            if recorder.complaint != str(error):
+                recorder.complaint = str(error)
+                number = recorder.applier.recorder
+                log.exception("a journal could not be applied; it is tried again", extra={"recorder": number})
+        else:
+            recorder.complaint = ""
+
+    async def _in_thread(self, recorder: Recorder, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(recorder.thread, work)

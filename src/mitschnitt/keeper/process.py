@@ -1,0 +1,239 @@
+"""The keeper as a process: opens everything in order, refuses what is not as it must be, ends cleanly on SIGTERM.
+
+Wiring only. `init_keeper_state` is the one place that makes a database and a key tree; starting never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from mitschnitt.config import Config
+from mitschnitt.errors import ConfigError, PeerError, VaultError
+from mitschnitt.hardening import harden
+from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.control import control_app
+from mitschnitt.keeper.door import door_app
+from mitschnitt.keeper.erasing import finish_erasures
+from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.kek import FileKeks, check_private
+from mitschnitt.keeper.keyring import Keyring
+from mitschnitt.keeper.leases import Leases
+from mitschnitt.keeper.link import Link, bind_private
+from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
+from mitschnitt.keeper.records import Records
+from mitschnitt.keeper.site import Site, load_site
+from mitschnitt.log import log_to_stderr
+from mitschnitt.store.engine import open_engine, open_reader
+from mitschnitt.store.upgrade import upgrade
+from mitschnitt.store.writer import Writer
+from mitschnitt.vault.blobs import LocalBlobs, make_directories
+from mitschnitt.vault.door import Vault
+from mitschnitt.wire.frames import pack_frame
+
+TOKEN_BYTES = 32  # of the control token, before base64
+PRIVATE = 0o700
+
+log = logging.getLogger("mitschnitt.keeper")
+
+
+def init_keeper_state(config: Config) -> None:
+    """Make database, key tree, KEK, token and the directories that they lie in. ConfigError where one already is."""
+    if config.database.exists():
+        raise ConfigError(f"init: {config.database} exists; a second database would hide the first")
+    for place in (
+        config.database.parent,
+        config.audio,
+        config.run,
+        config.directory / "secrets",
+        config.kek_dir,
+    ):
+        make_directories(place)
+    for number in range(1, config.limits.recorders + 1):
+        make_directories(config.journal(number))
+    for copy in config.state_copies:
+        make_directories(copy.parent)
+    _write_new(
+        config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n"
+    )
+    keyring = Keyring.create(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
+    # Last: without a database the keeper does not start, so a crash before it leaves no half-made site in use.
+    engine = open_engine(config.database)
+    with _private_files():
+        upgrade(engine)
+    writer = Writer(engine)
+    try:
+        note_epoch(keyring, writer)
+    finally:
+        writer.close()
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def run_keeper(config: Config) -> int:
+    """Until SIGTERM or SIGINT: 0. ConfigError, before anything was changed, when something is not as it must be."""
+    log_to_stderr("keeper")
+    hardening = harden()
+    os.umask(0o077)
+    site = load_site(config)
+    _fits_a_frame(site)
+    with _open(config, site) as (keeper, records):
+        make_directories(config.run)
+        check_private(config.run, mode=PRIVATE, what="run")
+        link = bind_private(config.run / "keeper.sock")
+        door = bind_private(config.run / "door.sock")
+        control = _bind_control(config)
+        apps = ((control_app(keeper, site.token), control), (door_app(keeper, records, hardening), door))
+        uvloop.run(_run(keeper, link, apps))
+    return 0
+
+
+def _fits_a_frame(site: Site) -> None:
+    try:
+        pack_frame({"type": "view", **site.view(1, ()).to_json()})
+    except PeerError as error:
+        raise ConfigError(f"agents: the view does not fit a frame: {error}") from error
+
+
+def _bind_control(config: Config) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in config.control.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.control.host, config.control.port))
+    except OSError as error:
+        listening.close()
+        where = f"{config.control.host}:{config.control.port}"
+        raise ConfigError(f"control: cannot listen on {where}: {error.strerror}") from error
+    listening.listen()
+    listening.setblocking(False)
+    return listening
+
+
+@contextlib.contextmanager
+def _open(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
+    """Everything that the keeper holds, in the order in which one part needs the other."""
+    _refuse_lost(config)
+    keyring = _open_keyring(config)
+    engine = open_engine(config.database)
+    upgrade(engine)
+    writer = Writer(engine)
+    reader = open_reader(config.database)
+    # A state older than the newest puncture derives nothing before its punctures are applied again.
+    free = settle(keyring, writer)
+    punctures = Punctures(keyring, writer)
+    try:
+        blobs = LocalBlobs(config.audio)
+        blobs.sweep()
+        leases = Leases(writer, keyring, punctures, free=free)
+        vault = Vault(blobs, keyring.leaf_key)
+        holdings = Holdings(writer, keyring, punctures, leases, vault, site.policy, site.officer_key)
+        finish_erasures(holdings)
+        numbers = range(1, config.limits.recorders + 1)
+        for number in numbers:
+            make_directories(config.journal(number))
+        appliers = [Applier(number, config.journal(number), holdings) for number in numbers]
+        keeper = Keeper(site, holdings, blobs, appliers, announced_limit=config.limits.announced_calls)
+        yield keeper, Records(holdings, reader)
+    finally:
+        punctures.close()
+        writer.close()
+        reader.dispose()
+
+
+def _refuse_lost(config: Config) -> None:
+    """What is missing must not look like a site without calls."""
+    if not config.audio.is_dir():
+        raise ConfigError(f"audio: {config.audio} is missing; a lost mount must not look like an empty vault")
+    if not config.database.exists():
+        kept = next(config.audio.iterdir(), None) is not None
+        beside = f" beside audio in {config.audio}; restore it, a new one would orphan them" if kept else ""
+        raise ConfigError(
+            f"database: {config.database} is missing{beside}; `mitschnitt init DIR` makes a site"
+        )
+    check_private(config.database, mode=0o600, what="database")
+
+
+def _open_keyring(config: Config) -> Keyring:
+    for copy in config.state_copies:
+        if copy.exists():
+            check_private(copy, mode=0o600, what="key tree")
+    keks = FileKeks(config.kek_dir, data_directory=config.directory)
+    try:
+        return Keyring.open(config.state_copies, keks)
+    except VaultError as error:
+        raise ConfigError(
+            f"{error}; without it nothing that is kept opens, so the keeper does not start"
+        ) from error
+
+
+class _Server(uvicorn.Server):
+    """One of several servers on the keeper's loop; signals are the keeper's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the handlers alone."""
+        yield
+
+
+def _server(app: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+async def _run(keeper: Keeper, link: socket.socket, apps: tuple[tuple[ASGIApp, socket.socket], ...]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    servers = [(_server(app), listening) for app, listening in apps]
+    tasks = [asyncio.create_task(server.serve(sockets=[listening])) for server, listening in servers]
+    always = [asyncio.create_task(Link(keeper, link).run()), asyncio.create_task(keeper.step_forever())]
+    log.info("keeper is ready", extra={"version": keeper.view.version})
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopped, *tasks, *always], return_when=asyncio.FIRST_COMPLETED)
+    for server, _socket in servers:
+        server.should_exit = True
+    for task in (stopped, *always):
+        task.cancel()
+    await asyncio.gather(*tasks, *always, stopped, return_exceptions=True)
+    await keeper.close()
+    for task in done - {stopped}:
+        failure = task.exception()
+        if failure is not None:
+            raise failure
+    log.info("keeper has ended")

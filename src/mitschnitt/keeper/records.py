@@ -1,0 +1,156 @@
+"""What a role may learn of calls, and the one way to hear one: rule first, access row second, bytes last.
+
+Of a call that is not kept there is one word, and the answers to any two of them differ in the id only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from mitschnitt.core.access import ROLES, Kept, may_read
+from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.decision import Verdict
+from mitschnitt.core.purpose import Purpose
+from mitschnitt.errors import NotAllowed, TooLarge
+from mitschnitt.keeper.apply import Holdings
+from mitschnitt.keeper.clock import rfc3339
+from mitschnitt.keeper.erasing import erase, may_erase
+from mitschnitt.store import queries
+from mitschnitt.store.queries import AccessRow, CallRow, PartyRow
+from mitschnitt.vault.derive import Kind
+
+MAX_READ_BYTES = 64 * 1_048_576  # of one answer: two hours of G.711; longer recordings come in ranges
+ONE_PLAYBACK = timedelta(seconds=60)  # reads that follow each other within it are one access
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A range of one party's artefact, by whom and for what."""
+
+    party: int
+    artefact: str  # media | timeline
+    purpose: str
+    role: str
+    start: int
+    stop: int | None  # None: to the end
+
+
+def call_unknown() -> NotAllowed:
+    """The same for a call that never was and for an id that is none."""
+    return NotAllowed("call.unknown", "no call of that name is known here")
+
+
+class Records:
+    """Methods block; the door runs them in threads."""
+
+    def __init__(self, holdings: Holdings, reader: Engine) -> None:
+        self._holdings = holdings
+        self._reader = reader
+        self._playing: dict[tuple[str, str, str], datetime] = {}
+
+    def _ask(self, query: Callable[[Connection], T]) -> T:
+        with self._reader.connect() as connection:
+            return query(connection)
+
+    def _row(self, call_id: str) -> CallRow:
+        row = self._ask(lambda connection: queries.call_by_id(connection, call_id))
+        if row is None:
+            raise call_unknown()
+        return row
+
+    def list_calls(self, role: str) -> list[dict[str, Any]]:
+        """Every call with its day and its one word."""
+        check_role(role)
+        return [
+            {"call": row.call_id, "day": row.arrived_day, "state": row.state}
+            for row in self._ask(queries.all_calls)
+        ]
+
+    def show(self, call_id: str, role: str) -> dict[str, Any]:
+        """One call: its word, and if it is kept what it is kept for, until when, and its parties."""
+        check_role(role)
+        row = self._row(call_id)
+        if row.state != queries.KEPT:
+            return {"call": row.call_id, "state": row.state}
+        parties = self._ask(lambda connection: queries.parties_of(connection, call_id))
+        return {
+            "call": row.call_id,
+            "state": row.state,
+            "day": row.arrived_day,
+            "purpose": row.purpose,
+            "policy": row.policy_hash,
+            "due_at": row.due_at,
+            "parties": [_party(party) for party in parties],
+        }
+
+    def decision(self, call_id: str, role: str) -> bytes:
+        """The sealed decision, for the officer, whose own key opens it. NotAllowed for others, or before the end."""
+        check_role(role)
+        if role != "officer":
+            raise NotAllowed("access.decision.role", "the decision is the officer's")
+        sealed = self._row(call_id).sealed_decision
+        if sealed is None:
+            raise NotAllowed("access.decision.live", "the call is still running")
+        return sealed
+
+    def read(self, call_id: str, wanted: Wanted, *, now: datetime) -> bytes:
+        """Plaintext of the range. NotAllowed with the rule; KeyGone, Damaged or VaultError from the vault."""
+        row = self._row(call_id)
+        due = datetime.fromisoformat(row.due_at) if row.due_at else now
+        kept = Kept(Purpose(row.purpose), row.state, due)
+        decision = may_read(kept, Purpose(wanted.purpose), wanted.role, now)
+        if decision.verdict is not Verdict.OPEN or row.tree_index is None:
+            raise NotAllowed(decision.rule, "this recording is not played")
+        kind = Kind(wanted.artefact)
+        raw = decode_call_id(call_id)
+        stop = self._holdings.vault.size(raw, wanted.party, kind) if wanted.stop is None else wanted.stop
+        if stop - wanted.start > MAX_READ_BYTES:
+            raise TooLarge(
+                f"{stop - wanted.start} bytes are wanted; at most {MAX_READ_BYTES} come in one answer"
+            )
+        # The row is durable before the first byte is opened: nobody hears anything unseen.
+        self._note_access(call_id, wanted, decision.rule, now)
+        return self._holdings.vault.read(raw, row.tree_index, wanted.party, kind, wanted.start, stop)
+
+    def _note_access(self, call_id: str, wanted: Wanted, rule: str, now: datetime) -> None:
+        key = (call_id, wanted.role, wanted.purpose)
+        self._playing = {who: at for who, at in self._playing.items() if now - at <= ONE_PLAYBACK}
+        if key not in self._playing:
+            row = AccessRow(call_id, wanted.role, wanted.purpose, rfc3339(now), rule)
+            self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
+        self._playing[key] = now
+
+    def erase(self, call_id: str, role: str) -> dict[str, Any]:
+        """Puncture, then remove. NotAllowed with the rule; a call that is not kept answers as one that was erased."""
+        check_role(role)
+        row = self._row(call_id)
+        decision = may_erase(role, row.state)
+        if decision.verdict is not Verdict.OPEN:
+            raise NotAllowed(decision.rule, "this recording is not erased")
+        erase(self._holdings, call_id)
+        return {"call": call_id, "state": queries.NOT_KEPT, "epoch": self._holdings.keyring.epoch}
+
+
+def check_role(role: str) -> None:
+    """NotAllowed for a role that does not exist."""
+    if role not in ROLES:
+        raise NotAllowed("access.role.unknown", f"roles are {', '.join(ROLES)}")
+
+
+def _party(party: PartyRow) -> dict[str, Any]:
+    return {
+        "party": party.party,
+        "role": party.role,
+        "started_at": party.started_at,
+        "ended_at": party.ended_at,
+        "reason": party.reason,
+        "media_size": party.media.size if party.media else 0,
+        "timeline_size": party.timeline.size if party.timeline else 0,
+    }

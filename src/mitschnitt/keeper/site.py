@@ -1,0 +1,124 @@
+"""What the operator's files say: policy, agents, the officer's key, the control token.
+
+Refuses what is not as it must be. Reads once at start; a changed file counts after a restart. Holds no
+consent: standing grants are in the database.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mitschnitt.config import Config
+from mitschnitt.core.consent import StandingGrant
+from mitschnitt.core.policy import SHA256_HEX, Policy, parse_policy
+from mitschnitt.core.view import MAX_AGENTS, OFFICER_KEY_BYTES, Agent, View, agent_from_json
+from mitschnitt.errors import ConfigError
+from mitschnitt.keeper.kek import check_private
+
+MIN_TOKEN_CHARS = 32  # of the bearer token; shorter ones can be guessed
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All of it, checked."""
+
+    policy: Policy
+    policy_text: bytes
+    agents: tuple[Agent, ...]
+    officer_key: bytes  # X25519, raw
+    token: str
+
+    def view(self, version: int, grants: tuple[StandingGrant, ...]) -> View:
+        """The picture that recorders get."""
+        return View(version, self.policy, self.policy_text, self.agents, grants, self.officer_key)
+
+    def agent_named(self, name: str) -> str:
+        """The id of the agent whom an id or address means; the name itself when it means none or several."""
+        if any(agent.id == name for agent in self.agents):
+            return name
+        found = [agent.id for agent in self.agents if agent.matches(name)]
+        return found[0] if len(found) == 1 else name
+
+
+def load_site(config: Config) -> Site:
+    """Everything, or a ConfigError that says what was found and expected."""
+    policy, text = load_policy(config)
+    secrets = config.directory / "secrets"
+    check_private(config.directory, mode=PRIVATE_DIRECTORY, what="data directory")
+    check_private(secrets, mode=PRIVATE_DIRECTORY, what="secrets")
+    return Site(
+        policy=policy,
+        policy_text=text,
+        agents=load_agents(config.directory / "agents.toml"),
+        officer_key=_officer_key(secrets / "officer.x25519.pub"),
+        token=load_token(secrets / "control.token"),
+    )
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{what}: cannot read {path}: {error.strerror}") from error
+
+
+def load_policy(config: Config) -> tuple[Policy, bytes]:
+    """The active policy and its text. ConfigError when it is unsigned and no switch allows that."""
+    active = _read(config.directory / "policy" / "active", "policy").decode("ascii", errors="replace").strip()
+    if not SHA256_HEX.fullmatch(active):
+        raise ConfigError(f"policy: `active` must hold 64 lower-case hex digits, found {active[:80]!r}")
+    text = _read(config.directory / "policy" / f"{active}.toml", "policy")
+    policy = parse_policy(text)
+    if policy.hash != active:
+        raise ConfigError(f"policy: {active[:8]}….toml was changed; its text has the hash {policy.hash[:8]}…")
+    if not config.gate.allow_unsigned_policy:
+        raise ConfigError(
+            f"policy: {active[:8]}… is not signed by officer and works council; "
+            "for a trial set allow_unsigned_policy = true in [gate]"
+        )
+    return policy, text
+
+
+def load_agents(path: Path) -> tuple[Agent, ...]:
+    """The `[[agent]]` tables of agents.toml."""
+    try:
+        top = tomllib.loads(_read(path, "agents").decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"agents: {path} is not TOML: {error}") from error
+    unknown, tables = sorted(set(top) - {"agent"}), top.get("agent", [])
+    if unknown or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(
+            f"agents: {path} holds [[agent]] tables only, found {', '.join(unknown) or 'another kind'}"
+        )
+    if len(tables) > MAX_AGENTS:
+        raise ConfigError(f"agents: {len(tables)} agents, at most {MAX_AGENTS}")
+    agents = tuple(agent_from_json(table) for table in tables)
+    names = [agent.id for agent in agents]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"agents: `{twice[0]}` is there twice; ids are unique")
+    return agents
+
+
+def _officer_key(path: Path) -> bytes:
+    key = _read(path, "officer's key")
+    if len(key) != OFFICER_KEY_BYTES:
+        raise ConfigError(
+            f"officer's key: {path} has {len(key)} bytes, expected {OFFICER_KEY_BYTES} (X25519, raw)"
+        )
+    return key
+
+
+def load_token(path: Path) -> str:
+    """The bearer token of the control API, from a file of mode 0600."""
+    check_private(path, mode=PRIVATE_FILE, what="control token")
+    token = _read(path, "control token").decode("ascii", errors="replace").strip()
+    if len(token) < MIN_TOKEN_CHARS:
+        raise ConfigError(
+            f"control token: {path} has {len(token)} characters, expected at least {MIN_TOKEN_CHARS}"
+        )
+    return token

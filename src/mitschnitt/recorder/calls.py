@@ -1,0 +1,304 @@
+"""All recording sessions of one recorder: SIP dialogs, media lines and posted facts find their session here.
+
+Knows which dialog, line and call belongs to which session; what any of it means, the session knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mitschnitt.errors import MitschnittError, NoSpace, PeerError
+from mitschnitt.recorder.media import Line, Track
+from mitschnitt.recorder.ports import NoPortLeft
+from mitschnitt.recorder.session import Services, Session
+from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.wire.sdp import parse_sdp
+from mitschnitt.wire.sip import events as sip
+from mitschnitt.wire.sip.message import Request
+from mitschnitt.wire.sip.recording import SDP_TYPE, is_recording_invite, read_body
+from mitschnitt.wire.siprec import Metadata, MetadataBroken, Update
+from mitschnitt.wire.siprec_xml import read_metadata
+
+ANSWER_AFTER_SECONDS = 0.020  # real clients lose a 200 that comes within about 1 ms of their INVITE
+REFUSED_BYE_SECONDS = 3_600.0  # how long a dialog whose client refused our BYE is remembered for its own
+RETRY_AFTER = ("Retry-After", "10")  # seconds; an SBC takes the next recorder at once
+
+log = logging.getLogger("mitschnitt.recorder")
+
+
+class Dialog:
+    """One SIP dialog as its session uses it: offers one at a time, BYE after the last."""
+
+    def __init__(self, server: SipServer, dialog: str) -> None:
+        self._server = server
+        self._dialog = dialog
+        self._wanted: Callable[[], bytes] | None = None
+        self._sent: Callable[[], bytes] | None = None
+        self._running = ""
+        self._bye_wanted = False
+
+    def offer(self, make_body: Callable[[], bytes]) -> None:
+        """Send a re-INVITE as soon as the dialog is free; only the newest wish counts."""
+        self._wanted = make_body
+        self.go_on()
+
+    def hang_up(self) -> None:
+        """BYE, after the offers that are under way."""
+        self._bye_wanted = True
+        self.go_on()
+
+    def told(self) -> None:
+        """An answer to the client's own offer has just said what a waiting offer would say."""
+        self._wanted = None
+
+    def finished(self, transaction: str, status: int) -> bool:
+        """Whether this was our running offer. After 491 the same wish waits for RetryDue (RFC 3261, 14.1)."""
+        if transaction != self._running:
+            return False
+        self._running = ""
+        if status == 491:
+            self._wanted = self._wanted or self._sent
+        else:
+            self.go_on()
+        return True
+
+    def go_on(self) -> None:
+        """Send what waits, if the dialog is free."""
+        if self._running:
+            return
+        agent, now = self._server.agent, self._server.now
+        if self._wanted is not None:
+            make_body, self._wanted = self._wanted, None
+            transaction = agent.reinvite(self._dialog, now=now, body=make_body(), content_type=SDP_TYPE)
+            if transaction is None:
+                self._wanted = make_body  # RetryDue comes when it can be sent
+            else:
+                self._running, self._sent = transaction, make_body
+        elif self._bye_wanted:
+            self._bye_wanted = False
+            agent.bye(self._dialog, now=now)
+        self._server.flush()
+
+
+class Calls:
+    """The sessions of this recorder."""
+
+    def __init__(self, *, call_header: str, max_calls: int) -> None:
+        self._call_header = call_header
+        self._max_calls = max_calls
+        self._sessions: dict[str, Session] = {}
+        self._dialogs: dict[str, Dialog] = {}
+        self._sealing: set[asyncio.Task[None]] = set()
+        self._services: Services | None = None
+        self._server: SipServer | None = None
+        self.counts: Counter[str] = Counter()
+
+    def start(self, services: Services, server: SipServer) -> None:
+        """What could not be there yet when this was made: they call back into it."""
+        self._services, self._server = services, server
+
+    @property
+    def services(self) -> Services:
+        """Only after `start`."""
+        if self._services is None:
+            raise RuntimeError("Calls.start was not called")
+        return self._services
+
+    @property
+    def server(self) -> SipServer:
+        """Only after `start`."""
+        if self._server is None:
+            raise RuntimeError("Calls.start was not called")
+        return self._server
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def live_calls(self) -> list[str]:
+        """The calls that the keeper must know us to hold."""
+        return [session.call for session in self if session.call]
+
+    # -- what SIP brings -------------------------------------------------------------------------
+
+    def on_event(self, event: sip.SipEvent) -> None:
+        """One event of the user agent."""
+        if isinstance(event, sip.InviteReceived):
+            self._invite(event)
+        elif isinstance(event, sip.ReinviteReceived | sip.UpdateReceived):
+            self._change(event)
+        elif isinstance(event, sip.AckReceived):
+            self._moved(event.dialog)
+        elif isinstance(event, sip.ByeReceived | sip.CancelReceived | sip.DialogTimedOut | sip.DialogEnded):
+            self._over(event.dialog)
+        elif isinstance(event, sip.ByeRefused):
+            self._bye_refused(event.dialog)
+        elif isinstance(event, sip.ResponseReceived):
+            self._answered(event.dialog, event.transaction, event.response.status)
+        elif isinstance(event, sip.TransactionTimedOut):
+            self._answered(event.dialog, event.transaction, 408)
+        elif isinstance(event, sip.RetryDue) and event.dialog in self._dialogs:
+            self._dialogs[event.dialog].go_on()
+
+    def _invite(self, event: sip.InviteReceived) -> None:
+        if len(self._sessions) >= self._max_calls:
+            self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
+            return
+        dialog = Dialog(self.server, event.dialog)
+        try:
+            body = read_body(event.request)
+            offer = parse_sdp(body.sdp) if body.sdp is not None else None
+        except PeerError:
+            self._respond(event.transaction, 400)
+            return
+        if offer is None:
+            self._respond(event.transaction, 488)  # an INVITE without offer is how a recorder would begin, not a client
+            return
+        update = read_metadata(body.metadata, charset=body.charset) if body.metadata is not None else None
+        session = Session(self.services, dialog, self._refs(event.request, update))
+        try:
+            session.take_offer(offer, at=self.services.clock.now())
+        except (NoPortLeft, OSError):
+            self.counts["no_port"] += 1
+            session.ended()
+            self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
+            return
+        if update is not None:
+            session.take_metadata(update)
+        self._sessions[event.dialog], self._dialogs[event.dialog] = session, dialog
+        self.counts["calls"] += 1
+        if is_recording_invite(event.request):
+            session.join()  # anything else is a telephone call for nobody: closed until its BYE
+        loop = asyncio.get_running_loop()
+        loop.call_later(ANSWER_AFTER_SECONDS, self._answer, event.dialog, event.transaction)
+
+    def _refs(self, request: Request, update: Update | None) -> list[dict[str, str]]:
+        names = update.sip_session_ids if isinstance(update, Metadata) else ()
+        refs = [{"kind": "sip_session_id", "value": name} for name in names]
+        refs.append({"kind": "sip_call_id", "value": request.call_id})
+        named = request.headers.get(self._call_header)
+        return [*refs, {"kind": "header", "value": named}] if named else refs
+
+    def _answer(self, dialog: str, transaction: str) -> None:
+        session = self._sessions.get(dialog)
+        if session is not None and self._respond(transaction, 200, body=session.body()):
+            session.answered = True
+
+    def _change(self, event: sip.ReinviteReceived | sip.UpdateReceived) -> None:
+        session, now = self._sessions.get(event.dialog), self.services.clock.now()
+        if session is None:
+            self._respond(event.transaction, 481)
+            return
+        try:
+            body = read_body(event.request)
+            if body.sdp is not None:
+                session.take_offer(parse_sdp(body.sdp), at=now)
+            if body.metadata is not None:
+                session.take_metadata(read_metadata(body.metadata, charset=body.charset))
+        except (PeerError, NoPortLeft, OSError) as error:
+            # What the client now has on the line is unknown: shut first, then say no.
+            session.take_metadata(MetadataBroken(str(error)))
+            session.look(since=now)
+            self._respond(event.transaction, 400 if isinstance(error, PeerError) else 503)
+            return
+        session.look(since=now)
+        offered = isinstance(event, sip.ReinviteReceived) or body.sdp is not None
+        if not offered:
+            self._respond(event.transaction, 200)
+        elif self._respond(event.transaction, 200, body=session.body()):
+            self._dialogs[event.dialog].told()
+            if isinstance(event, sip.UpdateReceived):
+                session.moved()
+
+    def _answered(self, dialog: str | None, transaction: str, status: int) -> None:
+        known = self._dialogs.get(dialog or "")
+        if known is not None and status >= 200 and known.finished(transaction, status) and status != 491:
+            self._moved(dialog or "")
+
+    def _moved(self, dialog: str) -> None:
+        session = self._sessions.get(dialog)
+        if session is not None:
+            session.moved()
+
+    def _bye_refused(self, dialog: str) -> None:
+        # Its media goes on and no BYE of its own need ever come: close the ports and remember the dialog for a while.
+        log.info("client_refused_bye")
+        self._over(dialog)
+        asyncio.get_running_loop().call_later(REFUSED_BYE_SECONDS, self.server.agent.forget, dialog)
+
+    def _over(self, dialog: str) -> None:
+        self._dialogs.pop(dialog, None)
+        session = self._sessions.pop(dialog, None)
+        if session is not None:
+            session.ended()
+            task = asyncio.get_running_loop().create_task(session.sealed())
+            self._sealing.add(task)
+            task.add_done_callback(self._sealed)
+
+    def _sealed(self, task: asyncio.Task[None]) -> None:
+        self._sealing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.counts["seal_failed"] += 1
+            log.error("seal_failed", exc_info=task.exception())
+
+    def _respond(
+        self, transaction: str, status: int, *, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()
+    ) -> bool:
+        sent = self.server.agent.respond(
+            transaction,
+            status,
+            now=self.server.now,
+            body=body,
+            content_type=SDP_TYPE if body else "",
+            headers=headers,
+        )
+        self.server.flush()
+        return sent
+
+    # -- what media and keeper bring -------------------------------------------------------------
+
+    def on_digit(self, line: Line, digit: str, at_ns: int) -> None:
+        """A key was pressed in the stream of this line."""
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.digit(line, digit, at_ns)
+
+    def on_leak(self, line: Line, packets: int) -> None:
+        """Packets came while the gate was closed: cut in the kernel, counted here, an alarm for the operator."""
+        self.counts["cut_packets"] += packets
+        owner = self.services.owners.get(line)
+        if owner is not None and owner.leak(packets):
+            log.warning("leak")
+
+    def on_failed(self, track: Track, _error: NoSpace) -> None:
+        """The disk took no more for this track."""
+        for session in self:
+            if session.has(track):
+                session.failed("vault.no_space")
+
+    def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
+        """A fact for one of our calls; what is broken is dropped and counted."""
+        for session in self:
+            if session.call == data.get("call"):
+                try:
+                    session.post(kind, data)
+                except MitschnittError:
+                    self.counts["bad_facts"] += 1
+
+    def look_at_all(self) -> None:
+        """Something that holds for all calls has changed: view, clock, age of the view."""
+        for session in self:
+            session.look()
+
+    async def stop(self) -> None:
+        """End every call sealed, tell the clients, and wait until the files are written."""
+        for dialog, session in list(self._sessions.items()):
+            self.server.agent.bye(dialog, now=self.server.now)
+            self._over(dialog)
+            session.look()
+        self.server.flush()
+        if self._sealing:
+            await asyncio.wait(self._sealing)

@@ -1,0 +1,104 @@
+"""Lays signalled participants and posted parties to the parties of the gate. Pure: values in, values out.
+
+Whoever signalling or the gateway reports on the line is a party, with or without a stream of their own; what is
+unclear is a rule by which the gate stays shut, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mitschnitt.core.consent import Role
+from mitschnitt.core.gate import Party
+from mitschnitt.core.view import View
+
+MAX_PARTIES = 12  # leaves of a call's node in the key tree
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """Somebody whom the recording session's metadata names."""
+
+    id: str
+    aor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Who is on the line, and which name each participant id and address goes by."""
+
+    parties: tuple[Party, ...] = ()
+    by_participant: Mapping[str, str] = field(default_factory=dict)
+    by_aor: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""  # rule by which nobody can be told apart
+
+    def party(self, name: str) -> Party | None:
+        """The party of this name."""
+        return next((party for party in self.parties if party.name == name), None)
+
+
+def _name(roll: Roll, role: Role) -> str:
+    taken = {party.name for party in roll.parties}
+    if role is not Role.THIRD and role.value not in taken:
+        return role.value
+    return next(name for number in range(1, 100) if (name := f"{role.value}-{number}") not in taken)
+
+
+def _role(roll: Roll, view: View, aor: str) -> tuple[Role, str | None, str]:
+    agents = view.agents_at(aor)
+    if len(agents) > 1:
+        return Role.AGENT, None, "agent.ambiguous"
+    if agents:
+        return Role.AGENT, agents[0].id, ""
+    has_caller = any(party.role is Role.CALLER for party in roll.parties)
+    return (Role.THIRD if has_caller else Role.CALLER), None, ""
+
+
+def _add(roll: Roll, view: View, aor: str, name: str = "") -> tuple[Roll, str]:
+    role, agent, problem = _role(roll, view, aor)
+    if len(roll.parties) >= MAX_PARTIES:
+        return replace(roll, problem="parties.too_many"), ""
+    named = name if name and roll.party(name) is None else _name(roll, role)
+    party = Party(named, role, len(roll.parties), agent)
+    by_aor = {**roll.by_aor, aor: named} if aor else roll.by_aor
+    return replace(roll, parties=(*roll.parties, party), by_aor=by_aor, problem=roll.problem or problem), named
+
+
+def _present(roll: Roll, names: set[str], posted: frozenset[str]) -> Roll:
+    parties = tuple(replace(party, present=party.name in names or party.name in posted) for party in roll.parties)
+    return replace(roll, parties=parties)
+
+
+def signalled(
+    roll: Roll, participants: Sequence[Participant], view: View, *, posted: frozenset[str] = frozenset()
+) -> Roll:
+    """The roll after metadata that names exactly these participants. Who is missing has left, unless `posted` says so.
+
+    The first who is no agent is the caller; later ones are third parties. An address that the gateway posted
+    before is the same party.
+    """
+    names: set[str] = set()
+    for participant in participants:
+        name = roll.by_participant.get(participant.id) or roll.by_aor.get(participant.aor, "")
+        if not name:
+            roll, name = _add(roll, view, participant.aor)
+        names.add(name)
+        roll = replace(roll, by_participant={**roll.by_participant, participant.id: name})
+    return _present(roll, names, posted)
+
+
+def posted_joined(roll: Roll, name: str, aor: str, view: View) -> tuple[Roll, str]:
+    """The roll after the gateway reported that somebody joined, and the name that this party goes by."""
+    known = roll.by_aor.get(aor, "") if aor else ""
+    known = known or (name if roll.party(name) is not None else "")
+    if not known:
+        roll, known = _add(roll, view, aor, name)
+    parties = tuple(replace(party, present=True) if party.name == known else party for party in roll.parties)
+    return replace(roll, parties=parties), known
+
+
+def posted_left(roll: Roll, name: str) -> Roll:
+    """The roll after the gateway reported that somebody left."""
+    parties = tuple(replace(party, present=False) if party.name == name else party for party in roll.parties)
+    return replace(roll, parties=parties)

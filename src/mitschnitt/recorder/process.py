@@ -1,0 +1,183 @@
+"""One recorder as a process: SIP, RTP and sessions on one loop; no database, no key tree.
+
+Nothing is answered before the keeper said `ready`: what a former life left behind is sealed first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import uvloop
+
+from mitschnitt.config import Config
+from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING, Surroundings
+from mitschnitt.core.view import View, view_from_json
+from mitschnitt.hardening import harden
+from mitschnitt.log import log_to_stderr
+from mitschnitt.recorder.calls import Calls
+from mitschnitt.recorder.clock import SteadyClock
+from mitschnitt.recorder.ledger import Ledger
+from mitschnitt.recorder.link import KeeperLink
+from mitschnitt.recorder.media import Media
+from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.session import Services
+from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.vault.blobs import LocalBlobs
+from mitschnitt.vault.journal_files import JournalWriter
+from mitschnitt.vault.slice_files import SliceWriter
+from mitschnitt.wire.sip.agent import UserAgent
+from mitschnitt.wire.sip.config import AgentConfig
+
+WATCH_SECONDS = 1.0  # between two looks at clock and age of the view; a stale view shuts at most this much later
+TOKEN_BYTES = 12  # of tags and branches (RFC 3261, 19.3 asks for 32 bits at least)
+
+log = logging.getLogger("mitschnitt.recorder")
+
+
+def run_recorder(config: Config, number: int) -> int:
+    """Until SIGTERM: 0 when every call ended sealed. ConfigError when it cannot be started as configured."""
+    log_to_stderr(f"recorder-{number}")
+    harden()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Recorder(config, number).run())
+
+
+class Recorder:
+    """Builds the parts and keeps their common view of the world."""
+
+    def __init__(self, config: Config, number: int) -> None:
+        self._config = config
+        self._number = number
+        self._clock = SteadyClock()
+        self._view: View | None = None
+        self._view_at = 0.0
+        self._seen: tuple[bool, bool, bool] = (False, False, True)
+        self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
+
+    # -- what the link brings --------------------------------------------------------------------
+
+    def view_changed(self, data: Mapping[str, Any]) -> None:
+        """A new view; it is believed once it has been read whole."""
+        view = view_from_json(data)
+        changed = self._view is None or view.version != self._view.version
+        self._view, self._view_at = view, asyncio.get_running_loop().time()
+        if changed:
+            self._calls.look_at_all()
+
+    def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
+        """A fact for one call."""
+        self._calls.fact_posted(kind, data)
+
+    def live_calls(self) -> Sequence[str]:
+        """The calls of this recorder."""
+        return self._calls.live_calls()
+
+    def surroundings(self) -> Surroundings:
+        """What holds for all calls at this moment."""
+        age = timedelta(seconds=asyncio.get_running_loop().time() - self._view_at)
+        return Surroundings(self._view, age, self._clock.steady)
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Start, serve, and end sealed on SIGTERM."""
+        loop, config = asyncio.get_running_loop(), self._config
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        link = KeeperLink(
+            config.run / "keeper.sock",
+            self,
+            recorder=self._number,
+            boot=secrets.token_hex(8),
+            lease_block=config.keys.lease_block,
+            on_bad=lambda: log.error("bad_frame"),
+        )
+        linking = loop.create_task(link.run())
+        stopping = loop.create_task(stop.wait())
+        waiting: list[asyncio.Future[Any]] = [link.ready, stopping]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if link.ready.done():
+            await self._serve(link, link.ready.result(), stopping)
+        linking.cancel()
+        stopping.cancel()
+        return 0
+
+    async def _serve(self, link: KeeperLink, next_seq: int, stopping: asyncio.Task[bool]) -> None:
+        loop, config = asyncio.get_running_loop(), self._config
+        directory = config.journal(self._number)
+
+        def synced(then: list[Callable[[], None]]) -> None:
+            loop.call_soon_threadsafe(self._synced, link, then)
+
+        ledger = Ledger(
+            lambda: JournalWriter(directory, next_seq=next_seq),
+            recorder=self._number,
+            on_synced=synced,
+            on_full=lambda: log.error("journal_full"),
+        )
+        slices = SliceWriter(directory)
+        media = self._media(slices)
+        agent = UserAgent(
+            AgentConfig(host=config.sip.host, port=self._sip_port, max_dialogs=config.sip.max_calls * 2),
+            lambda: secrets.token_hex(TOKEN_BYTES),
+        )
+        server = SipServer(agent, self._calls.on_event)
+        services = Services(media, ledger, link, self._clock, self.surroundings, config.rtp.host)
+        self._calls.start(services, server)
+        await server.start(config.sip.host, self._sip_port)
+        log.info("ready")
+        tasks = [loop.create_task(media.run()), loop.create_task(self._watch())]
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        await self._calls.stop()
+        await server.stop()
+        await loop.run_in_executor(None, ledger.close)
+        link.poke()
+        await link.drained()
+        media.stop()
+        for task in done - {stopping}:
+            task.result()  # a loop that died takes the process with it; the supervisor starts a new one
+
+    @property
+    def _sip_port(self) -> int:
+        return self._config.sip.port + self._number - 1
+
+    def _media(self, slices: SliceWriter) -> Media:
+        config = self._config
+        share = (config.rtp.last_port - config.rtp.first_port + 1) // config.limits.recorders
+        first = config.rtp.first_port + share * (self._number - 1)
+        return Media(
+            address=config.rtp.host,
+            ports=PortPool(first, first + share - 1),
+            journal=slices,
+            blobs=LocalBlobs(config.audio),
+            clock=self._clock.now_ns,
+            on_digit=self._calls.on_digit,
+            on_leak=self._calls.on_leak,
+            on_failed=self._calls.on_failed,
+        )
+
+    def _synced(self, link: KeeperLink, then: list[Callable[[], None]]) -> None:
+        for action in then:
+            action()
+        link.poke()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._clock.check()
+            around = self.surroundings()
+            seen = (
+                around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
+                around.view_age > VIEW_TOO_OLD_FOR_KEEPING,
+                around.clock_steady,
+            )
+            if seen != self._seen:
+                self._seen = seen
+                self._calls.look_at_all()

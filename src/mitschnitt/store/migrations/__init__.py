@@ -1,0 +1,1 @@
+"""How the domain database came to its shape, step by step (Alembic). Steps are never changed once released."""

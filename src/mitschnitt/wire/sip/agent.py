@@ -1,0 +1,197 @@
+"""The user agent: datagrams and commands in, datagrams and events out, for servers and clients alike.
+
+Sans-IO: no socket, no clock, no randomness; `now` is seconds of one monotonic clock, `token` makes unique
+words. It keeps the rules of RFC 3261 and its kin; what to answer an INVITE is decided by whoever drains
+`events()`. Nothing in it knows what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mitschnitt.errors import PeerError
+from mitschnitt.wire.sip.callee import Callee
+from mitschnitt.wire.sip.caller import Caller
+from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.dialog import Dialog
+from mitschnitt.wire.sip.endpoint import DIALOG_TIMERS, Content, Endpoint
+from mitschnitt.wire.sip.events import MessageRefused, SipEvent
+from mitschnitt.wire.sip.headers import Address, write_host
+from mitschnitt.wire.sip.hop import Destination, Hop, Source, stamp_via
+from mitschnitt.wire.sip.message import Request, Response, parse_message
+from mitschnitt.wire.sip.transaction import Action, Machine, Timer
+
+HeaderItems = Sequence[tuple[str, str]]
+
+
+class UserAgent:
+    """One SIP endpoint; see `config.AgentConfig` for its names and limits."""
+
+    def __init__(self, config: AgentConfig, token: Callable[[], str]) -> None:
+        self._end = Endpoint(config, token)
+        self._callee = Callee(self._end)
+        self._caller = Caller(self._end)
+
+    # --- what the shell calls -------------------------------------------------------------------------
+
+    def located(self, host: str, port: int) -> None:
+        """The address that peers reach us at, once the shell knows it (Contact and Via)."""
+        self._end.host, self._end.port = host, port
+
+    def receive(self, data: bytes, source: Source, now: float) -> None:
+        """One datagram, or one message of a stream. Never raises for what peers send."""
+        try:
+            message = parse_message(data)
+            if isinstance(message, Response):
+                self._caller.receive(message, now)
+            else:
+                self._callee.receive(stamp_via(message, source), source, now)
+        except PeerError as error:
+            self._end.events.append(MessageRefused(source, str(error), 0))
+        self._digest(source, now)
+
+    def undeliverable(self, hop: Destination, now: float) -> None:
+        """The shell could not send to this hop."""
+        self._end.layer.lost(hop, now)
+        self._digest(None, now)
+
+    def events(self) -> list[SipEvent]:
+        """What happened since the last call."""
+        drained, self._end.events = self._end.events, []
+        return drained
+
+    def outbox(self) -> list[tuple[Destination, bytes]]:
+        """What is to be sent, in order."""
+        drained, self._end.layer.outbox = self._end.layer.outbox, []
+        return drained
+
+    def next_timer(self) -> float | None:
+        """When `tick` is wanted next, None when nothing waits."""
+        return self._end.timers.next()
+
+    def tick(self, now: float) -> None:
+        """Carries out every timer that is due."""
+        while key := self._end.timers.pop_due(now):
+            owner, name = key
+            if name in DIALOG_TIMERS:
+                self._end.fire(owner, name, now)
+            else:
+                self._end.layer.fire(owner, Timer(name), now)
+            self._digest(None, now)
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """(dialogs, transactions) held now."""
+        return len(self._end.dialogs), len(self._end.layer)
+
+    # --- commands -------------------------------------------------------------------------------------
+
+    def respond(
+        self,
+        transaction: str,
+        status: int,
+        *,
+        now: float,
+        body: bytes = b"",
+        content_type: str = "",
+        headers: HeaderItems = (),
+    ) -> bool:
+        """Answers a request; False when it has its final answer already (cancelled, answered, gone)."""
+        found = self._end.layer.find(transaction)
+        if not found:
+            return False
+        return self._end.answer(found, status, now, content=Content(body, content_type, headers))
+
+    def invite(
+        self,
+        uri: str,
+        hop: Destination,
+        *,
+        now: float,
+        sender: str,
+        body: bytes,
+        content_type: str,
+        headers: HeaderItems = (),
+    ) -> str:
+        """Starts a session; returns the dialog. Answers come as ResponseReceived, ACKs go by themselves."""
+        dialog = self._outside(self._end.token(), uri, hop, sender)
+        self._end.dialogs[dialog.id] = dialog
+        self._end.ask(dialog, "INVITE", Content(body, content_type, headers), now)
+        return dialog.id
+
+    def cancel(self, dialog: str, *, now: float) -> None:
+        """Gives up an INVITE of ours; when its 200 is faster, a BYE follows by itself."""
+        found = self._end.dialogs.get(dialog)
+        if found:
+            self._caller.cancel(found, now)
+
+    def reinvite(
+        self, dialog: str, *, now: float, body: bytes, content_type: str, headers: HeaderItems = ()
+    ) -> str | None:
+        """Offers anew; returns the transaction.
+
+        None when the dialog is gone or an INVITE is under way in it: then RetryDue comes as soon as an offer
+        can be sent.
+        """
+        found = self._end.dialogs.get(dialog)
+        if not found or not found.confirmed:
+            return None
+        if not found.may_offer:
+            found.retry_wanted = True
+            return None
+        return self._end.ask(found, "INVITE", Content(body, content_type, headers), now)
+
+    def update(
+        self,
+        dialog: str,
+        *,
+        now: float,
+        body: bytes = b"",
+        content_type: str = "",
+        headers: HeaderItems = (),
+    ) -> str | None:
+        """Sends UPDATE (RFC 3311): an offer, a snapshot request, or nothing but a sign of life."""
+        found = self._end.dialogs.get(dialog)
+        if not found or not found.confirmed:
+            return None
+        return self._end.ask(found, "UPDATE", Content(body, content_type, headers), now)
+
+    def bye(self, dialog: str, *, now: float, headers: HeaderItems = ()) -> str | None:
+        """Ends a confirmed dialog; returns the transaction.
+
+        None while our 2xx waits for its ACK: the BYE follows by itself (RFC 3261, 15). ByeRefused or
+        DialogEnded tells how it went.
+        """
+        found = self._end.dialogs.get(dialog)
+        return self._end.bye(found, Content(headers=headers), now) if found else None
+
+    def options(self, uri: str, hop: Destination, *, now: float, sender: str) -> str:
+        """Asks for a sign of life outside any dialog; returns the transaction."""
+        content = Content(headers=(("Accept", self._end.config.accept),))
+        return self._end.ask(self._outside("", uri, hop, sender), "OPTIONS", content, now)
+
+    def forget(self, dialog: str) -> None:
+        """Drops a dialog without a word; what still comes for it is answered 481."""
+        self._end.drop(dialog)
+
+    def _outside(self, tag: str, uri: str, hop: Hop, sender: str) -> Dialog:
+        call_id = f"{self._end.token()}@{write_host(self._end.host)}"
+        local = Address(sender).with_tag(tag or self._end.token())
+        return Dialog(tag, call_id, local, Address(uri), uri, hop, caller=True)
+
+    def _digest(self, source: Source | None, now: float) -> None:
+        """Turns what transactions tell into dialog state and events."""
+        while self._end.layer.happenings:
+            happening = self._end.layer.happenings.pop(0)
+            transaction, message = happening.transaction, happening.message
+            if isinstance(message, Request):  # ACK to a 2xx that reuses its INVITE's branch
+                dialog = self._end.dialogs.get(transaction.dialog or "")
+                if dialog:
+                    self._callee.acknowledge(dialog, message, now)
+            elif transaction.machine in (Machine.INVITE_SERVER, Machine.SERVER):
+                pass  # our failure was never acknowledged: its dialog is gone already
+            elif happening.action is Action.TELL and message is not None:
+                self._caller.take_response(transaction, message, source, now)
+            else:
+                lost = "timeout" if happening.action is Action.TIME_OUT else "undeliverable"
+                self._caller.take_silence(transaction, lost, now)

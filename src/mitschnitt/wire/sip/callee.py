@@ -1,0 +1,196 @@
+"""Requests from peers: which are refused by rule, which change a dialog, which a session must answer.
+
+Follows RFC 3261, 8.2, 9.2, 12.2.2, 14.2 and RFC 3311. Sends through `endpoint`; takes no decision that is
+about recording.
+"""
+
+from __future__ import annotations
+
+from mitschnitt.errors import PeerError
+from mitschnitt.wire.sip.config import METHODS
+from mitschnitt.wire.sip.dialog import Dialog, answered_dialog, routes_of
+from mitschnitt.wire.sip.endpoint import Endpoint
+from mitschnitt.wire.sip.events import (
+    AckReceived,
+    ByeReceived,
+    CancelReceived,
+    InviteReceived,
+    MessageRefused,
+    OptionsReceived,
+    ReinviteReceived,
+    UpdateReceived,
+)
+from mitschnitt.wire.sip.headers import write_host
+from mitschnitt.wire.sip.hop import Source, response_hop
+from mitschnitt.wire.sip.message import Request
+from mitschnitt.wire.sip.transaction import State, Transaction
+
+Refusal = tuple[int, str, tuple[tuple[str, str], ...]]  # status, cause, headers
+
+
+class Callee:
+    """The answering side of an endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._end = endpoint
+
+    def receive(self, request: Request, source: Source, now: float) -> None:
+        """Deals with one request whose Via is stamped. Raises PeerError when nobody can be answered."""
+        end = self._end
+        if end.layer.absorb(request, now):
+            return
+        if request.method == "ACK":
+            dialog = end.dialog_of(request)
+            if dialog:
+                self.acknowledge(dialog, request, now)
+            return
+        inside = end.dialog_of(request)
+        limit = end.config.max_transactions * (2 if inside else 1)  # running calls keep a reserve
+        if len(end.layer) >= limit:
+            end.refuse(request, source, 503, "limit.transactions", end.config.retry_after)
+            return
+        try:
+            refusal = self._refusal(request, inside)
+        except PeerError:
+            end.refuse(request, source, 400, "request.malformed")
+            return
+        self._serve(request, refusal, inside, source, now)
+
+    def _serve(
+        self, request: Request, refusal: Refusal | None, inside: Dialog | None, source: Source, now: float
+    ) -> None:
+        end = self._end
+        invite = end.layer.cancelled_invite(request) if request.method == "CANCEL" else None
+        hop = response_hop(request.via, source)
+        transaction = end.layer.serve(request, end.token(), hop, now)
+        if refusal:
+            self._turn_down(transaction, source, now, *refusal)
+        elif request.method == "CANCEL":
+            self._receive_cancel(transaction, invite, source, now)
+        elif inside:
+            transaction.dialog = inside.id
+            self._receive_inside(inside, transaction, source, now)
+        else:
+            self._receive_outside(transaction, source, now)
+
+    def acknowledge(self, dialog: Dialog, ack: Request, now: float) -> None:
+        """An ACK to a 2xx of ours; copies and late ones change nothing."""
+        if self._end.acknowledge(dialog, ack.cseq.number):
+            self._end.events.append(AckReceived(dialog.id, ack))
+            self._end.go_on(dialog, now)
+
+    def _refusal(self, request: Request, inside: Dialog | None) -> Refusal | None:
+        """The first rule of RFC 3261, 8.2, that this request breaks; raises PeerError."""
+        config = self._end.config
+        _ = request.sender, request.call_id, routes_of(request)
+        if request.cseq.method != request.method:
+            return 400, "request.cseq", ()
+        if (request.headers.get("Max-Forwards") or "70").strip() == "0":
+            return 483, "request.max_forwards", ()
+        if request.method not in config.allow:
+            status = 405 if request.method in METHODS else 501
+            return status, "request.method", config.allow_headers.items
+        if request.method == "CANCEL":
+            return None  # carries no Require (RFC 3261, 9.1) and belongs to its INVITE, not to a dialog
+        unknown = request.headers.tokens("Require") - config.understood
+        if unknown:
+            return 420, "request.require", (("Unsupported", ", ".join(sorted(unknown))),)
+        if request.body and not config.takes(request.content_type):
+            return 415, "request.content_type", (("Accept", config.accept),)
+        if request.recipient.tag and not inside:
+            return 481, "dialog.unknown", ()
+        return None
+
+    def _turn_down(
+        self,
+        transaction: Transaction,
+        source: Source,
+        now: float,
+        status: int,
+        why: str,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self._end.answer(transaction, status, now, *headers)
+        self._end.events.append(MessageRefused(source, why, status))
+
+    def _receive_outside(self, transaction: Transaction, source: Source, now: float) -> None:
+        end, request = self._end, transaction.request
+        if request.method == "OPTIONS":
+            end.answer(transaction, 200, now, *end.config.options_headers)
+            end.events.append(OptionsReceived(None, source))
+        elif request.method != "INVITE":
+            self._turn_down(transaction, source, now, 481, "dialog.unknown")
+        elif len(end.dialogs) >= end.config.max_dialogs:
+            self._turn_down(transaction, source, now, 503, "limit.dialogs", (end.config.retry_after,))
+        else:
+            fallback = f"sip:{write_host(source.host)}:{source.port}"
+            dialog = answered_dialog(request, end.token(), source, fallback)
+            dialog.invite_in, transaction.dialog = transaction.id, dialog.id
+            end.dialogs[dialog.id] = dialog
+            end.answer(transaction, 100, now)
+            end.events.append(InviteReceived(dialog.id, transaction.id, request, source))
+
+    def _receive_inside(self, dialog: Dialog, transaction: Transaction, source: Source, now: float) -> None:
+        end, request = self._end, transaction.request
+        number = request.cseq.number
+        if dialog.remote_seq is not None and number <= dialog.remote_seq:
+            self._turn_down(transaction, source, now, 500, "request.out_of_order")
+            return
+        dialog.remote_seq = number
+        if source.reliable:
+            dialog.hop = source  # the newest connection of the peer
+        if request.method == "BYE":
+            end.answer(transaction, 200, now)
+            pending = end.layer.find(dialog.invite_in) if dialog.invite_in else None
+            if pending:
+                end.answer(pending, 487, now)  # RFC 3261, 15.1.2
+            end.drop(dialog.id)
+            end.events.append(ByeReceived(dialog.id, request))
+        elif request.method == "OPTIONS":
+            end.answer(transaction, 200, now, *end.config.options_headers)
+            end.events.append(OptionsReceived(dialog.id, source))
+        else:
+            self._receive_change(dialog, transaction, source, now)
+
+    def _receive_change(self, dialog: Dialog, transaction: Transaction, source: Source, now: float) -> None:
+        """A re-INVITE or UPDATE: one offer at a time (RFC 3261, 14.2; RFC 3311, 5.2)."""
+        end, request = self._end, transaction.request
+        offers = request.method == "INVITE" or carries_sdp(request)
+        if offers and dialog.invite_out:
+            self._turn_down(transaction, source, now, 491, "offer.glare")
+            return
+        if offers and dialog.invite_in:
+            wait = ("Retry-After", str(1 + int(9 * end.fraction())))
+            self._turn_down(transaction, source, now, 500, "offer.pending", (wait,))
+            return
+        dialog.refresh(request.contact)
+        if request.method == "INVITE":
+            dialog.invite_in = transaction.id
+            end.answer(transaction, 100, now)
+            end.events.append(ReinviteReceived(dialog.id, transaction.id, request))
+        else:
+            end.events.append(UpdateReceived(dialog.id, transaction.id, request))
+
+    def _receive_cancel(
+        self, transaction: Transaction, invite: Transaction | None, source: Source, now: float
+    ) -> None:
+        end = self._end
+        if not invite:
+            self._turn_down(transaction, source, now, 481, "cancel.unknown")
+            return
+        transaction.dialog = invite.dialog
+        end.answer(transaction, 200, now)
+        # Once a final answer is out, a CANCEL has no effect (RFC 3261, 9.2).
+        if invite.state is State.PROCEEDING and invite.dialog:
+            end.answer(invite, 487, now)
+            end.events.append(CancelReceived(invite.dialog, invite.id))
+
+
+def carries_sdp(request: Request) -> bool:
+    """Whether the body is, or holds a part of, application/sdp."""
+    if not request.body:
+        return False
+    main = request.content_type.partition(";")[0].strip().lower()
+    if main.startswith("multipart/"):
+        return b"application/sdp" in request.body.lower()
+    return main in ("", "application/sdp")

@@ -1,0 +1,214 @@
+"""What both sides of a user agent share: dialogs, sending, waiting. See `agent.UserAgent` for the whole.
+
+Builds and sends our requests and answers, resends what is not acknowledged, holds back what may not be sent
+yet. Reads nothing from the wire: `callee` and `caller` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.dialog import Dialog, Unacknowledged, answer_to
+from mitschnitt.wire.sip.events import DialogEnded, DialogTimedOut, MessageRefused, RetryDue, SipEvent
+from mitschnitt.wire.sip.headers import Via, write_host
+from mitschnitt.wire.sip.hop import Destination, Source, response_hop
+from mitschnitt.wire.sip.layer import MAGIC, TransactionLayer
+from mitschnitt.wire.sip.message import Request
+from mitschnitt.wire.sip.timers import Timers
+from mitschnitt.wire.sip.transaction import Transaction
+
+RESEND = "2xx again"
+GIVE_UP = "2xx given up"
+BACK_OFF = "back-off"
+DIALOG_TIMERS = frozenset({RESEND, GIVE_UP, BACK_OFF})
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message carries besides what the dialog gives it."""
+
+    body: bytes = b""
+    content_type: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+
+
+NOTHING = Content()
+
+
+class Endpoint:
+    """State and sending of one user agent."""
+
+    def __init__(self, config: AgentConfig, token: Callable[[], str]) -> None:
+        self.config = config
+        self.token = token
+        self.timers = Timers()
+        self.layer = TransactionLayer(config.durations, self.timers)
+        self.dialogs: dict[str, Dialog] = {}
+        self.events: list[SipEvent] = []
+        self.host, self.port = config.host, config.port
+
+    # --- requests of ours -----------------------------------------------------------------------------
+
+    def ask(self, dialog: Dialog, method: str, content: Content, now: float) -> str:
+        """Sends a request within the dialog; returns the transaction."""
+        hop = dialog.next_hop() if dialog.confirmed else dialog.hop
+        request = dialog.request(method, self.via(hop))
+        items = [("User-Agent", self.config.product)]
+        if method != "BYE":
+            items.append(("Contact", self.contact(hop.transport)))
+            items += self.config.capability_headers.items
+        if content.body:
+            items.append(("Content-Type", content.content_type))
+        request = Request(request.headers.plus(*items, *content.headers), content.body, method, request.uri)
+        name = self.token()
+        if method == "INVITE":
+            dialog.invite_out = name
+        self.layer.ask(request, name, hop, now, dialog.id or None)
+        return name
+
+    def bye(self, dialog: Dialog, content: Content, now: float) -> str | None:
+        """Sends BYE, or remembers to do so once our 2xx is acknowledged or given up (RFC 3261, 15)."""
+        if not dialog.confirmed:
+            return None
+        if dialog.unacknowledged:
+            dialog.bye_wanted = True
+            return None
+        return self.ask(dialog, "BYE", content, now)
+
+    def via(self, hop: Destination) -> Via:
+        """A Via of ours with a fresh branch."""
+        parameters = (("branch", MAGIC + self.token()), ("rport", None))
+        return Via(hop.transport, self.host, self.port, parameters)
+
+    def contact(self, transport: str) -> str:
+        """Our Contact, with the feature that says what we are (RFC 7866, 6)."""
+        suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
+        user = f"{self.config.user}@" if self.config.user else ""
+        feature = f";{self.config.feature}" if self.config.feature else ""
+        return f"<sip:{user}{write_host(self.host)}:{self.port}{suffix}>{feature}"
+
+    # --- answers of ours ------------------------------------------------------------------------------
+
+    def answer(
+        self,
+        transaction: Transaction,
+        status: int,
+        now: float,
+        *headers: tuple[str, str],
+        content: Content = NOTHING,
+    ) -> bool:
+        """Answers a request; False when it has its final answer already."""
+        request, dialog = transaction.request, self.dialogs.get(transaction.dialog or "")
+        tag = None if status == 100 else (dialog.id if dialog else self.token())
+        items = list(headers)
+        if 100 < status < 300 and request.method in ("INVITE", "UPDATE"):
+            items += [("Record-Route", value) for value in request.headers.all("Record-Route")]
+            items.append(("Contact", self.contact(request.via.transport)))
+            items += self.config.capability_headers.items
+        if status > 100:
+            items.append(("Server", self.config.product))
+        if content.body:
+            items.append(("Content-Type", content.content_type))
+        items += content.headers
+        response = answer_to(request, status, tag, headers=items, body=content.body)
+        hop = self.layer.hop(transaction)
+        if not hop or not self.layer.answer(transaction, response, now):
+            return False
+        if dialog and transaction.id == dialog.invite_in and status >= 200:
+            dialog.invite_in = None
+            if status < 300:
+                self._await_ack(dialog, request.cseq.number, hop, bytes(response), now)
+            elif not dialog.confirmed:
+                self.drop(dialog.id)
+            self.go_on(dialog, now)
+        return True
+
+    def refuse(
+        self, request: Request, source: Source, status: int, why: str, *headers: tuple[str, str]
+    ) -> None:
+        """An answer that costs no state; an ACK gets none."""
+        if request.method != "ACK":
+            response = answer_to(request, status, self.token(), headers=headers)
+            self.layer.send(response_hop(request.via, source), response)
+        self.events.append(MessageRefused(source, why, status))
+
+    def _await_ack(self, dialog: Dialog, number: int, hop: Destination, data: bytes, now: float) -> None:
+        """The 2xx is sent again until its ACK comes (RFC 3261, 13.3.1.4)."""
+        dialog.confirmed = True
+        times = self.config.durations
+        dialog.unacknowledged[number] = Unacknowledged(hop, data, times.t1)
+        self.timers.set((f"{dialog.id}/{number}", RESEND), now + times.t1)
+        self.timers.set((f"{dialog.id}/{number}", GIVE_UP), now + times.patience)
+
+    def acknowledge(self, dialog: Dialog, number: int) -> bool:
+        """Whether a 2xx of that number still waited for its ACK; it does no longer."""
+        if dialog.unacknowledged.pop(number, None) is None:
+            return False
+        self._stop_resending(dialog, number)
+        return True
+
+    # --- waiting --------------------------------------------------------------------------------------
+
+    def fire(self, owner: str, name: str, now: float) -> None:
+        """A timer of a dialog (DIALOG_TIMERS) has fallen due."""
+        tag, _, number = owner.partition("/")
+        dialog = self.dialogs.get(tag)
+        if not dialog:
+            return
+        if name == BACK_OFF:
+            dialog.backing_off = False
+        elif name == RESEND:
+            waiting = dialog.unacknowledged[int(number)]
+            self.layer.outbox.append((waiting.hop, waiting.data))
+            waiting.interval = min(2 * waiting.interval, self.config.durations.t2)
+            self.timers.set((owner, RESEND), now + waiting.interval)
+        elif self.acknowledge(dialog, int(number)):
+            self.events.append(DialogTimedOut(dialog.id))
+            dialog.bye_wanted = True
+        self.go_on(dialog, now)
+
+    def go_on(self, dialog: Dialog, now: float) -> None:
+        """Sends what had to wait: a BYE for the last ACK; tells when a held offer may go."""
+        if dialog.bye_wanted and not dialog.unacknowledged:
+            dialog.bye_wanted = False
+            self.bye(dialog, NOTHING, now)
+        elif dialog.retry_wanted and dialog.may_offer and dialog.id in self.dialogs:
+            dialog.retry_wanted = False
+            self.events.append(RetryDue(dialog.id))
+
+    def back_off(self, dialog: Dialog, now: float) -> None:
+        """Waits before the next offer: 2.1-4 s for the owner of the Call-ID, else 0-2 s (RFC 3261, 14.1)."""
+        wait = 2.1 + 1.9 * self.fraction() if dialog.caller else 2.0 * self.fraction()
+        dialog.backing_off = dialog.retry_wanted = True
+        self.timers.set((dialog.id, BACK_OFF), now + wait)
+
+    def fraction(self) -> float:
+        """A number in [0, 1) out of the injected randomness."""
+        return crc32(self.token().encode()) / 2**32
+
+    # --- dialogs --------------------------------------------------------------------------------------
+
+    def dialog_of(self, request: Request) -> Dialog | None:
+        """The dialog that a request with a To tag belongs to (RFC 3261, 12.2.2)."""
+        dialog = self.dialogs.get(request.recipient.tag or "")
+        return dialog if dialog and dialog.knows(request) else None
+
+    def end(self, dialog: Dialog, status: int) -> None:
+        """The dialog is gone, and its session must hear of it."""
+        self.drop(dialog.id)
+        self.events.append(DialogEnded(dialog.id, status))
+
+    def drop(self, tag: str) -> None:
+        """Forgets a dialog and all it waits for."""
+        dialog = self.dialogs.pop(tag, None)
+        if dialog:
+            self.timers.stop((tag, BACK_OFF))
+            for number in dialog.unacknowledged:
+                self._stop_resending(dialog, number)
+
+    def _stop_resending(self, dialog: Dialog, number: int) -> None:
+        self.timers.stop((f"{dialog.id}/{number}", RESEND))
+        self.timers.stop((f"{dialog.id}/{number}", GIVE_UP))

@@ -1,0 +1,72 @@
+"""Where messages come from and go to, as the messages say it (RFC 3261, 18; RFC 3581).
+
+Names and numbers only: nothing is resolved or opened here, and a transport is never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mitschnitt.wire.sip.headers import SipUri, Via, parameter, parse_port
+from mitschnitt.wire.sip.message import Headers, Request
+
+SIP_PORT = 5060  # RFC 3261, 19.1.2
+SIPS_PORT = 5061
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A transport address; over TCP also the connection to prefer while it lives (0: none known)."""
+
+    transport: str
+    host: str
+    port: int
+    connection: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport itself resends (RFC 3261, 17.1)."""
+        return self.transport != "UDP"
+
+
+Source = Hop
+Destination = Hop
+
+
+def stamp_via(request: Request, source: Source) -> Request:
+    """The request with `received` and `rport` in its topmost Via (RFC 3261, 18.2.1; RFC 3581, 4)."""
+    via = request.via
+    stamps: dict[str, str] = {}
+    wants_port = parameter(via.parameters, "rport") is not None
+    if via.host != source.host or wants_port:
+        stamps["received"] = source.host
+    if wants_port:
+        stamps["rport"] = str(source.port)
+    if not stamps:
+        return request
+    vias = request.headers.listed("Via")
+    others = tuple(("Via", value) for value in vias[1:])
+    rest = request.headers.without("Via").items
+    stamped = ("Via", str(via.replaced(**stamps)))
+    return request.with_headers(Headers((stamped, *others, *rest)))
+
+
+def response_hop(via: Via, source: Source) -> Destination:
+    """Where the answer to a request goes that carried this (stamped) Via (RFC 3261, 18.2.2)."""
+    port = via.port or (SIPS_PORT if via.transport == "TLS" else SIP_PORT)
+    if not source.reliable:
+        host = parameter(via.parameters, "maddr") or source.host
+        rport = parameter(via.parameters, "rport")
+        return Hop(source.transport, host, parse_port(rport) if rport else port)
+    return Hop(source.transport, source.host, port, source.connection)
+
+
+def uri_hop(uri: str, transport: str, connection: int = 0) -> Destination:
+    """Where a request to this URI goes; `transport` holds when the URI names none.
+
+    Raises MalformedPacket for a URI that is not sip: or sips:.
+    """
+    parsed = SipUri.parse(uri)
+    chosen = parsed.transport or transport
+    port = parsed.port or (SIPS_PORT if parsed.scheme == "sips" or chosen == "TLS" else SIP_PORT)
+    return Hop(chosen, parsed.host, port, connection if chosen == transport else 0)

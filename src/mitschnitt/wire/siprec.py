@@ -1,0 +1,221 @@
+"""Recording metadata: who takes part, which stream is whose (RFC 7865; dialects of its drafts).
+
+`read_metadata` turns a document into an update, `Metadata.apply` keeps the view, `bind` says whose voice a
+label carries or names why that is not certain. Only what a binding needs is read (RFC 7865, 10): extension
+data is never looked at. What is doubtful is reported as doubtful; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from mitschnitt.errors import MalformedPacket
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A party of the call (RFC 7865, 6.5)."""
+
+    id: str
+    aor: str = ""  # first address of record as written, "" when there is none
+    name: str = ""  # display name, "" when there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A media stream and the label of its m-line (RFC 7865, 6.7)."""
+
+    id: str
+    session: str = ""
+    label: str | None = None
+    mixed: bool = False  # the drafts' <mode>mixed</mode>
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A communication session: one call, or one leg of a transfer (RFC 7865, 6.3)."""
+
+    id: str
+    sip_session_ids: tuple[str, ...] = ()
+    group: str = ""
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRoles:
+    """Which streams a participant sends and receives now (RFC 7865, 6.8)."""
+
+    sends: frozenset[str] = frozenset()
+    receives: frozenset[str] = frozenset()
+
+
+class Doubt(StrEnum):
+    """A spelling that was normalised, kept for the operator's page."""
+
+    OLD_NAMESPACE = "namespace.old"
+    OLD_WRAPPER = "wrapper.recording_metadata"
+    MODE_MISSING = "datamode.missing"
+    MODE_CAMEL = "datamode.camel_case"
+    TIME_ODD = "time.odd"  # +0000, no zone, or unreadable
+    NAMES_ESCAPED = "names.escaped_by_us"  # the document was ill-formed until its names were escaped
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A view of the recording session; an update has the same shape."""
+
+    partial: bool = False
+    participants: Mapping[str, Participant] = field(default_factory=dict)
+    streams: Mapping[str, Stream] = field(default_factory=dict)
+    sessions: Mapping[str, Session] = field(default_factory=dict)
+    roles: Mapping[str, StreamRoles] = field(default_factory=dict)
+    left: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # (participant, session): has left
+    doubts: frozenset[Doubt] = frozenset()
+
+    def apply(self, update: Metadata) -> Metadata:
+        """The view after an update: a complete one replaces it, a partial one merges (RFC 7865, 8.2).
+
+        Nothing goes by omission: participants end by disassociation, roles by an association without them.
+        """
+        if not update.partial:
+            return update
+        return replace(
+            update,
+            partial=self.partial,
+            participants={**self.participants, **_merged(self.participants, update.participants)},
+            streams={**self.streams, **_merged_streams(self.streams, update.streams)},
+            sessions={**self.sessions, **_merged_sessions(self.sessions, update.sessions)},
+            roles={**self.roles, **update.roles},
+            left={**self.left, **update.left},
+            doubts=self.doubts | update.doubts,
+        )
+
+    @property
+    def sip_session_ids(self) -> tuple[str, ...]:
+        """What names the call elsewhere, in order of appearance, without repetition."""
+        return tuple(dict.fromkeys(name for s in self.sessions.values() for name in s.sip_session_ids))
+
+    def is_present(self, participant: str) -> bool:
+        """Whether the participant is on the line: in some running session, or in none that is reported."""
+        known = [
+            gone or self.sessions.get(session, Session("")).ended
+            for (who, session), gone in self.left.items()
+            if who == participant
+        ]
+        return not known or not all(known)
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataBroken:
+    """A document that could not be read; the call goes on, nothing is bound by it."""
+
+    why: str
+
+
+Update = Metadata | MetadataBroken
+
+
+def _merged(before: Mapping[str, Participant], after: Mapping[str, Participant]) -> dict[str, Participant]:
+    """A partial participant element without name or address keeps the known ones."""
+    merged = {}
+    for key, new in after.items():
+        old = before.get(key, new)
+        merged[key] = Participant(key, new.aor or old.aor, new.name or old.name)
+    return merged
+
+
+def _merged_streams(before: Mapping[str, Stream], after: Mapping[str, Stream]) -> dict[str, Stream]:
+    merged = {}
+    for key, new in after.items():
+        old = before.get(key, new)
+        label = old.label if new.label is None else new.label
+        merged[key] = Stream(key, new.session or old.session, label, new.mixed)
+    return merged
+
+
+def _merged_sessions(before: Mapping[str, Session], after: Mapping[str, Session]) -> dict[str, Session]:
+    merged = {}
+    for key, new in after.items():
+        old = before.get(key, new)
+        names = new.sip_session_ids or old.sip_session_ids
+        merged[key] = Session(key, names, new.group or old.group, new.ended or old.ended)
+    return merged
+
+
+# --- binding ------------------------------------------------------------------------------------------
+
+
+class Unbound(StrEnum):
+    """Why it is not certain whose voice a label carries. Each closes the gate."""
+
+    MISSING = "binding.missing"  # no stream of that label, or nobody sends it
+    MIXED = "binding.mixed"  # more than one participant in one stream
+    AMBIGUOUS = "binding.ambiguous"  # contradictory: two streams of one label, an unknown sender
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Whose voice each label carries, and who is on the line at all."""
+
+    labels: Mapping[str, Participant | Unbound]
+    participants: tuple[Participant, ...]  # everybody present, also who sends nothing
+    sip_session_ids: tuple[str, ...]
+
+    @property
+    def certain(self) -> bool:
+        """Whether every label is bound to one participant; a session without labels is not certain."""
+        return bool(self.labels) and all(isinstance(who, Participant) for who in self.labels.values())
+
+    @property
+    def reasons(self) -> frozenset[Unbound]:
+        """Why it is not certain."""
+        return frozenset(why for why in self.labels.values() if isinstance(why, Unbound))
+
+
+def bind(metadata: Update | None, labels: Iterable[str | None]) -> Binding:
+    """The binding of the labels of a session's m-lines, in their order (RFC 7866, 7.1.1).
+
+    A line without a label is `binding.missing` under the name `#<index>`. Broken or missing metadata binds
+    nothing.
+    """
+    named = [(f"#{index}" if label is None else label, label) for index, label in enumerate(labels)]
+    if not isinstance(metadata, Metadata):
+        return Binding({name: Unbound.MISSING for name, _ in named}, (), ())
+    doubled = {label for _, label in named if [other for _, other in named].count(label) > 1}
+    bound: dict[str, Participant | Unbound] = {}
+    for name, label in named:
+        if label is None:
+            bound[name] = Unbound.MISSING
+        else:
+            bound[name] = Unbound.AMBIGUOUS if label in doubled else _bind_label(metadata, label)
+    present = tuple(who for who in metadata.participants.values() if metadata.is_present(who.id))
+    return Binding(bound, present, metadata.sip_session_ids)
+
+
+def _bind_label(metadata: Metadata, label: str) -> Participant | Unbound:
+    streams = [stream for stream in metadata.streams.values() if stream.label == label]
+    streams = [s for s in streams if not metadata.sessions.get(s.session, Session("")).ended]
+    if not streams:
+        return Unbound.MISSING
+    if len(streams) > 1:
+        return Unbound.AMBIGUOUS
+    senders = [
+        who
+        for who, roles in metadata.roles.items()
+        if streams[0].id in roles.sends and metadata.is_present(who)
+    ]
+    if streams[0].mixed or len(senders) > 1:
+        return Unbound.MIXED
+    if not senders:
+        return Unbound.MISSING
+    return metadata.participants.get(senders[0], Unbound.AMBIGUOUS)
+
+
+def require_certain(binding: Binding) -> Mapping[str, Participant]:
+    """Label to participant for a certain binding; raises MalformedPacket otherwise."""
+    if not binding.certain:
+        reasons = ", ".join(sorted(binding.reasons)) or Unbound.MISSING
+        raise MalformedPacket(f"expected one participant for each label, found {reasons}")
+    return {label: who for label, who in binding.labels.items() if isinstance(who, Participant)}

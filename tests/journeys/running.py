@@ -1,0 +1,135 @@
+"""A whole site in a temporary directory: `init`, `serve` and the simulated contact centre, as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mitschnitt.commands.call import decide, load_key
+from mitschnitt.commands.demo_site import DemoSite, prepare
+from mitschnitt.commands.door_client import Door
+from mitschnitt.errors import PeerError
+
+START_SECONDS = 30.0  # keeper and recorder on a busy machine
+HERE = Path(__file__).parent
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port that nobody used a moment ago."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Site:
+    """A running site."""
+
+    demo: DemoSite
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def door(self) -> Door:
+        """The way in for commands."""
+        return Door(self.demo.directory)
+
+    def pid(self, part: str) -> int:
+        """Process id of keeper or recorder-1."""
+        return int((self.demo.directory / "run" / f"{part}.pid").read_text(encoding="utf-8"))
+
+    def pids(self) -> list[int]:
+        """Every process of `serve`."""
+        return [self.process.pid, self.pid("keeper"), self.pid("recorder-1")]
+
+    def wait_ready(self) -> None:
+        """Until keeper and recorder answer."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(PeerError, OSError):
+                if self.door.get("/status") and sip_answers(self.demo.sip_port):
+                    return
+            if self.process.poll() is not None:
+                raise AssertionError(f"serve ended with {self.process.returncode}: {self.log.read_text()[-3000:]}")
+            time.sleep(0.1)
+        raise AssertionError(f"serve did not become ready: {self.log.read_text()[-3000:]}")
+
+    def centre(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the simulated contact centre against this site."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "mitschnitt.gateways.centre", *self.demo.centre_arguments(), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def calls(self) -> list[dict[str, Any]]:
+        """All calls as the officer sees them."""
+        found: list[dict[str, Any]] = self.door.get("/calls", **{"as": "officer"})["calls"]
+        return found
+
+    def wait_closed(self, count: int, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """Until `count` calls exist and none is live."""
+        deadline = time.monotonic() + seconds
+        calls: list[dict[str, Any]] = []
+        while time.monotonic() < deadline:
+            calls = self.calls()
+            if len(calls) >= count and all(call["state"] != "live" for call in calls):
+                return calls
+            time.sleep(0.2)
+        raise AssertionError(f"calls did not close: {[call['state'] for call in calls]} {self.log.read_text()[-3000:]}")
+
+    def rule(self, call: str) -> str:
+        """The rule behind a call's outcome, with the officer's key."""
+        return str(decide(self.door, call, load_key(self.demo.officer_key))["rule"])
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def sip_answers(port: int) -> bool:
+    """Whether something takes TCP connections on the SIP port."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def running_site(root: Path, *, module: str = "mitschnitt", paths: Sequence[Path] = ()) -> Iterator[Site]:
+    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`."""
+    ports = {"sip_port": free_port(), "control_port": free_port(), "first_rtp_port": 20_000, "last_rtp_port": 23_999}
+    demo = prepare(root / "site", **ports)
+    log = root / "serve.log"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*(str(path) for path in paths), *sys.path])}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "serve", "--dir", str(demo.directory)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        site = Site(demo, process, log)
+        try:
+            site.wait_ready()
+            yield site
+        finally:
+            site.stop()
+
+
+def report_rows(path: Path) -> list[dict[str, Any]]:
+    """The centre's report, one object per call."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

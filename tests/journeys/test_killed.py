@@ -1,0 +1,94 @@
+"""kill -9 of recorder and keeper in the middle of 20 calls, again and again: at most two seconds are lost.
+
+Each packet is marked, so what was recovered is compared with what had been sent when the kill came.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journeys.memory import files_below
+from journeys.running import Site, report_rows, running_site
+from journeys.test_nothing_unconsented import opened_stamps
+from mitschnitt.gateways.stamp import find_stamps
+
+ROUNDS = int(os.environ.get("MITSCHNITT_KILL_ROUNDS", "10"))
+CALLS = 20
+KILL_AFTER_SECONDS = 14.0  # all calls were answered after 10 s; the shortest ends at 18 s
+MAX_LOST_SECONDS = 2.0
+PACKET_SECONDS = 0.020
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(60 * ROUNDS)]
+
+
+def sent_before(stream: Mapping[str, Any], at_ns: int) -> int:
+    """The counter of the last audio packet of a stream that was sent before a moment; -1 for none."""
+    last = -1
+    for segment in stream["segments"]:
+        for counter, when in [(segment["first"], segment["first_ns"]), *segment["beats"]]:
+            if when <= at_ns:
+                last = max(last, min(counter + int((at_ns - when) / 1e9 / PACKET_SECONDS), segment["last"]))
+    return last
+
+
+def killed_round(site: Site, root: Path, number: int, parts: tuple[str, ...]) -> list[float]:
+    """One round; how many seconds each stream lost."""
+    report = root / f"report-{number}.jsonl"
+    before = {call["call"] for call in site.calls()}
+    # Streams are numbered anew in each run, so the round looks at its own calls only.
+    arguments = ("--calls", str(CALLS), "--rate", "20", "--mix", "agreed_by_act=1,agreed_by_digit=1", "--stamp")
+    centre = site.centre(*arguments, "--leaky", "--seed", str(number), "--report", str(report))
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            centre.communicate(timeout=KILL_AFTER_SECONDS + 0.37 * (number % 5))
+        killed_at = time.time_ns()
+        for part in parts:
+            os.kill(site.pid(part), signal.SIGKILL)
+        centre.communicate(timeout=60)
+    finally:
+        if centre.poll() is None:
+            centre.kill()
+            centre.wait()
+    site.wait_ready()
+    site.wait_closed(len(before) + CALLS, seconds=40)
+    new = [call for call in site.calls() if call["call"] not in before]
+    assert [call["state"] for call in new] == ["kept"] * CALLS
+    reasons = {
+        party["reason"]
+        for call in new
+        for party in site.door.get(f"/calls/{call['call']}", **{"as": "coach"})["parties"]
+    }
+    assert reasons == ({"truncated"} if "recorder-1" in parts else {"ended"})
+    recovered = opened_stamps(site, only={call["call"] for call in new})
+    lost = []
+    for row in report_rows(report):
+        for stream in row["streams"]:
+            counters = recovered[stream["stream"]]
+            end = sent_before(stream, killed_at) if "recorder-1" in parts else stream["segments"][-1]["last"]
+            lost.append((end - max(counters)) * PACKET_SECONDS)
+            kept = sorted(counters)
+            assert kept == list(range(kept[0], kept[-1] + 1)), "packets are missing in the middle"
+    return lost
+
+
+def test_at_most_two_seconds_are_lost_when_recorder_and_keeper_are_killed(tmp_path: Path) -> None:
+    kinds = (("recorder-1",), ("keeper",), ("recorder-1", "keeper"))
+    worst: dict[tuple[str, ...], float] = {}
+    with running_site(tmp_path) as site:
+        for number in range(ROUNDS):
+            parts = kinds[number % len(kinds)]
+            lost = killed_round(site, tmp_path, number, parts)
+            worst[parts] = max(worst.get(parts, 0.0), *lost)
+            for path, data in files_below(site.demo.directory, tmp_path / "site.keys"):
+                assert len(find_stamps(data)) == 0, f"plaintext in {path.name}"
+    told = ", ".join(f"{'+'.join(parts)} {seconds:.2f} s" for parts, seconds in worst.items())
+    print(f"\nkilled in {ROUNDS} rounds of {CALLS} calls; most lost: {told}")
+    assert max(worst.values()) <= MAX_LOST_SECONDS

@@ -1,0 +1,191 @@
+"""Requests from peers: copies, cancels, glare, refusals by rule, limits (RFC 3261, 8.2, 9.2, 14.2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.events import (
+    CancelReceived,
+    DialogEnded,
+    InviteReceived,
+    MessageRefused,
+    ReinviteReceived,
+)
+from mitschnitt.wire.sip.hop import Hop
+from mitschnitt.wire.sip.message import Headers, Request
+from sip_pair import SDP, Pair, established, raw_request
+
+
+def test_100_is_sent_before_anybody_decides() -> None:
+    pair = Pair()
+    pair.invite()
+    assert pair.run().log == ["> INVITE", "< 100 INVITE"]
+
+
+def test_a_copy_of_the_invite_gets_the_same_answer_and_no_second_session() -> None:
+    pair = Pair()
+    pair.lose = lambda line: line == "< 100 INVITE" and "x< 100 INVITE" not in pair.log
+    pair.invite()
+    pair.run().wait(0.6)
+    assert pair.log == ["> INVITE", "x< 100 INVITE", "> INVITE", "< 100 INVITE"]
+    assert len(pair.server_events(InviteReceived)) == 1
+
+
+def test_cancel_before_the_answer_ends_the_invite_with_487() -> None:
+    pair = Pair()
+    mine = pair.invite()
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.client.cancel(mine, now=pair.now)
+    pair.run()
+    assert pair.log[2:] == ["> CANCEL", "< 200 CANCEL", "< 487 INVITE", "> ACK"]
+    assert pair.server_events() == [CancelReceived(event.dialog, event.transaction)]
+    assert not pair.server.respond(event.transaction, 200, now=pair.now, body=SDP)
+    pair.wait(40)
+    assert pair.server.load == pair.client.load == (0, 0)
+
+
+def test_cancel_for_an_unknown_invite_is_answered_481() -> None:
+    pair = Pair()
+    stranger = Headers.of(
+        [
+            ("Via", "SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKnone"),
+            ("From", "<sip:a@b>;tag=1"),
+            ("To", "<sip:c@d>"),
+            ("Call-ID", "x"),
+            ("CSeq", "1 CANCEL"),
+        ]
+    )
+    pair.server.receive(
+        bytes(Request(stranger, b"", "CANCEL", "sip:c@d")), Hop("UDP", "127.0.0.1", 5070), pair.now
+    )
+    pair.run()
+    assert pair.log == ["< 481 CANCEL"]
+
+
+def test_a_second_offer_before_the_first_is_answered_gets_500_with_retry_after() -> None:
+    pair = Pair()
+    mine, _ = established(pair)
+    pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    pair.client.update(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    refused = pair.last_response(500)
+    assert refused.headers.get("Retry-After")
+
+
+def test_a_second_offer_before_the_ack_is_taken() -> None:
+    pair = Pair()
+    mine, _ = established(pair)
+    pair.lose = lambda line: line == "> ACK"
+    pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    (event,) = pair.server_events(ReinviteReceived)
+    assert isinstance(event, ReinviteReceived)
+    pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    assert len(pair.server_events(ReinviteReceived)) == 1
+
+
+def test_a_bye_while_an_offer_waits_for_its_answer_ends_both() -> None:
+    pair = Pair()
+    mine, _ = established(pair)
+    pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    pair.client.bye(mine, now=pair.now)
+    pair.run()
+    assert pair.log[-4:] == ["> BYE", "< 200 BYE", "< 487 INVITE", "> ACK"]
+
+
+@pytest.mark.parametrize(
+    "headers, status, named",
+    [
+        ((("Require", "foo, 100rel"),), 420, ("Unsupported", "100rel, foo")),
+        ((("Max-Forwards", "0"),), 483, None),
+        ((("Content-Type", "text/plain"),), 415, ("Accept", AgentConfig().accept)),
+    ],
+)
+def test_an_invite_that_breaks_a_rule_is_refused_by_it(
+    headers: tuple[tuple[str, str], ...], status: int, named: tuple[str, str] | None
+) -> None:
+    pair = Pair()
+    pair.server.receive(raw_request("INVITE", *headers), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    pair.run()
+    refused = pair.last_response(status)
+    assert named is None or refused.headers.get(named[0]) == named[1]
+    assert [type(event) for event in pair.server_events()] == [MessageRefused]
+
+
+@pytest.mark.parametrize("method, status", [("INFO", 405), ("REFER", 405), ("DANCE", 501), ("BYE", 481)])
+def test_methods_we_do_not_serve_are_refused(method: str, status: int) -> None:
+    pair = Pair()
+    pair.server.receive(raw_request(method), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    pair.run()
+    assert pair.log == [f"< {status} {method}"]
+
+
+def test_a_request_in_an_unknown_dialog_is_answered_481() -> None:
+    pair = Pair()
+    mine, theirs = established(pair)
+    pair.server.forget(theirs)
+    pair.client.update(mine, now=pair.now)
+    pair.run()
+    assert pair.log[-1] == "< 481 UPDATE"
+    assert DialogEnded(mine, 481) in pair.client_events()
+
+
+def test_an_old_number_within_a_dialog_is_refused() -> None:
+    pair = Pair()
+    established(pair)
+    ack = pair.last_request("ACK")
+    old = Headers.of(
+        [
+            ("Via", "SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bKold"),
+            *((name, value) for name, value in ack.headers if name in ("From", "To", "Call-ID")),
+            ("CSeq", "1 UPDATE"),
+        ]
+    )
+    pair.server.receive(bytes(Request(old, b"", "UPDATE", ack.uri)), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    pair.run()
+    assert pair.log[-1] == "< 500 UPDATE"
+
+
+def test_a_full_recorder_answers_503_without_keeping_anything() -> None:
+    pair = Pair(server=AgentConfig(max_dialogs=1))
+    established(pair)
+    pair.invite()
+    pair.run()
+    assert pair.last_response(503).headers.get("Retry-After") == "10"
+    pair = Pair(server=AgentConfig(max_transactions=0))
+    pair.invite()
+    pair.run()
+    assert pair.last_response(503).headers.get("Retry-After") == "10"
+    assert pair.server.load == (0, 0)
+
+
+def test_a_running_dialog_is_served_while_new_ones_are_refused() -> None:
+    pair = Pair(server=AgentConfig(max_transactions=1))
+    mine, _ = established(pair)
+    pair.invite()
+    pair.run()
+    assert pair.log[-2:] == ["< 503 INVITE", "> ACK"]
+    pair.client.bye(mine, now=pair.now)
+    pair.run()
+    assert pair.log[-1] == "< 200 BYE"
+
+
+def test_answers_go_back_the_way_the_via_says() -> None:
+    pair = Pair()
+    data = raw_request("OPTIONS").replace(b"branch=z9hG4bKraw", b"branch=z9hG4bKraw;rport")
+    pair.server.receive(data, Hop("UDP", "127.0.0.9", 40_000), pair.now)
+    ((hop, answer),) = pair.server.outbox()
+    assert hop == Hop("UDP", "127.0.0.9", 40_000)
+    assert b"received=127.0.0.9;rport=40000" in answer
+    data = raw_request("OPTIONS").replace(b"branch=z9hG4bKraw", b"branch=z9hG4bKother")
+    pair.server.receive(data, Hop("TCP", "127.0.0.1", 40_000, 7), pair.now)
+    ((hop, _),) = pair.server.outbox()
+    assert hop == Hop("TCP", "127.0.0.1", 5070, 7)  # the connection first, its Via port when that is gone

@@ -1,0 +1,108 @@
+"""Answers from peers: acknowledged, doubled, late, refused (RFC 3261, 13.2.2 and 14.1)."""
+
+from __future__ import annotations
+
+from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.events import (
+    ByeReceived,
+    ByeRefused,
+    InviteReceived,
+    ResponseReceived,
+    RetryDue,
+    TransactionTimedOut,
+)
+from mitschnitt.wire.sip.hop import Hop
+from mitschnitt.wire.sip.message import Headers, Response
+from sip_pair import SDP, Pair, established
+
+
+def test_a_lost_ack_is_sent_again_with_each_copy_of_the_200() -> None:
+    pair = Pair()
+    pair.lose = lambda line: line == "> ACK" and pair.log.count("x> ACK") < 2
+    pair.invite()
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run().wait(10)
+    assert pair.log[2:] == ["< 200 INVITE", "x> ACK"] * 2 + ["< 200 INVITE", "> ACK"]
+    assert len(pair.client_events(ResponseReceived)) == 2  # 100 and one 200, copies untold
+
+
+def test_a_200_that_is_faster_than_the_cancel_is_acknowledged_and_ended() -> None:
+    pair = Pair()
+    mine = pair.invite()
+    pair.client.cancel(mine, now=pair.now)  # nothing came back yet: held
+    pair.lose = lambda line: line == "< 100 INVITE"
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    assert pair.log[2:] == ["< 200 INVITE", "> ACK", "> BYE", "< 200 BYE"]
+
+
+def test_glare_is_answered_491_and_each_side_waits_its_own_time() -> None:
+    pair = Pair()
+    mine, theirs = established(pair)
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    assert pair.log.count("< 491 INVITE") == 1
+    assert pair.log.count("> 491 INVITE") == 1
+    begun = pair.now
+    assert pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp") is None
+    pair.server_events()
+    pair.wait(2)
+    assert pair.server_events(RetryDue) == [RetryDue(theirs)]  # 0 to 2 s: not the owner of the Call-ID
+    assert pair.client_events(RetryDue) == []
+    pair.wait(begun + 4 - pair.now)
+    assert pair.client_events(RetryDue) == [RetryDue(mine)]  # 2.1 to 4 s
+
+
+def test_a_refused_bye_is_told_and_the_dialog_stays_until_forgotten() -> None:
+    deaf = AgentConfig(port=5070, feature="+sip.src", allow=("INVITE", "ACK", "CANCEL", "UPDATE"))
+    pair = Pair(client=deaf)
+    mine, theirs = established(pair)
+    pair.server.bye(theirs, now=pair.now)
+    pair.run()
+    assert pair.server_events(ByeRefused) == [ByeRefused(theirs, 405)]
+    pair.client.bye(mine, now=pair.now)
+    pair.run()
+    assert [type(event) for event in pair.server_events()] == [ByeReceived]
+
+
+def test_a_malformed_contact_does_not_move_the_target() -> None:
+    pair = Pair()
+    mine, theirs = established(pair)
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    offer = pair.last_request("INVITE")
+    copied = [(n, v) for n, v in offer.headers if n in ("Via", "From", "To", "Call-ID", "CSeq")]
+    answer = Response(Headers.of([*copied, ("Contact", "<<sip:9.9.9.9:1>;+sip.src>")]), b"", 200)
+    pair.server.receive(bytes(answer), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    (hop, data) = pair.server.outbox()[-1]
+    assert data.startswith(b"ACK sip:127.0.0.1:5070")
+    assert hop == Hop("UDP", "127.0.0.1", 5070)
+
+
+def test_nobody_answers_an_invite_and_the_client_is_told() -> None:
+    pair = Pair()
+    pair.lose = lambda line: line.startswith(">")
+    mine = pair.invite()
+    pair.run().wait(33)
+    assert pair.log == ["x> INVITE"] * 7
+    (told,) = pair.client_events()
+    assert isinstance(told, TransactionTimedOut)
+    assert (told.dialog, told.method, told.undeliverable) == (mine, "INVITE", False)
+    assert pair.client.load == (0, 0)
+
+
+def test_what_cannot_be_delivered_is_told_at_once() -> None:
+    pair = Pair()
+    pair.invite()
+    pair.client.outbox()
+    pair.client.undeliverable(pair.server_hop, pair.now)
+    (told,) = pair.client_events()
+    assert isinstance(told, TransactionTimedOut)
+    assert told.undeliverable

@@ -1,0 +1,34 @@
+"""Names and limits of a user agent."""
+
+from __future__ import annotations
+
+import pytest
+
+from mitschnitt.wire.sip.config import METHODS, AgentConfig
+
+
+def test_what_is_allowed_is_known() -> None:
+    assert set(AgentConfig().allow) <= METHODS
+
+
+@pytest.mark.parametrize(
+    "content_type, taken",
+    [
+        ("application/sdp", True),
+        ("Application/SDP;x=y", True),
+        ("", True),
+        ("multipart/related;boundary=b", True),
+        ("application/rs-metadata", True),
+        ("text/plain", False),
+    ],
+)
+def test_bodies_are_taken_by_type(content_type: str, taken: bool) -> None:
+    assert AgentConfig().takes(content_type) is taken
+
+
+def test_headers_say_what_we_are() -> None:
+    config = AgentConfig(retry_after_s=3)
+    assert config.retry_after == ("Retry-After", "3")
+    assert config.allow_headers.get("Allow") == "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE"
+    assert config.options_headers.get("Supported") == "siprec"
+    assert config.options_headers.get("Accept") == config.accept
