@@ -32,6 +32,7 @@ class Rig:
     directory: Path
     blobs: Blobs = field(default_factory=MemoryBlobs)
     now_ns: int = T0
+    wall_moved_ns: int = 0
     digits: list[tuple[int, str, int]] = field(default_factory=list)
     leaks: list[tuple[int, int]] = field(default_factory=list)
     failed: list[tuple[Track, NoSpace]] = field(default_factory=list)
@@ -44,7 +45,8 @@ class Rig:
             ports=PortPool(20000, 32000),
             journal=self.journal,
             blobs=self.blobs,
-            clock=lambda: self.now_ns,
+            clock=lambda: self.now_ns + self.wall_moved_ns,
+            pace=lambda: self.now_ns,
             on_digit=lambda line, digit, at_ns: self.digits.append((line.number, digit, at_ns)),
             on_leak=lambda line, packets: self.leaks.append((line.number, packets)),
             on_failed=lambda track, error: self.failed.append((track, error)),

@@ -237,6 +237,22 @@ def test_nothing_is_sealed_before_the_hold_is_over_and_everything_after(rig: Rig
     assert not any(b"STAMP" in path.read_bytes() for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("moved_s", [-3600, 3600])
+def test_a_wall_clock_that_is_set_anew_neither_shortens_nor_lengthens_the_hold(
+    rig: Rig, tmp_path: Path, moved_s: int
+) -> None:
+    track = rig.track()
+    line, sender = rig.open_line(track)
+    sender.stamped(range(12))
+    rig.tick()
+    rig.wall_moved_ns = moved_s * 1_000_000_000
+    rig.tick(HOLD_TICKS - 1)
+    assert list(scan(tmp_path, CALL)) == []
+    rig.tick()
+    assert len(list(scan(tmp_path, CALL))) == 1
+    rig.media.shut(line)
+
+
 def test_after_a_kill_at_most_two_seconds_are_missing(rig: Rig, tmp_path: Path) -> None:
     track = rig.track()
     _, sender = rig.open_line(track)

@@ -148,9 +148,14 @@ class Bench:
         return self._record([*command, *map(str, numbers)], ports, packets, burst)
 
     def _ours(self, streams: int, packets: int, burst: int) -> tuple[dict[str, Any], dict[str, Any], Checked]:
-        data = Path(tempfile.mkdtemp(prefix="run-", dir=self._directory))
-        (data / "journal").mkdir()
-        (data / "audio").mkdir()
+        with tempfile.TemporaryDirectory(prefix="run-", dir=self._directory) as scratch:
+            return self._ours_in(Path(scratch), streams, packets, burst)
+
+    def _ours_in(
+        self, data: Path, streams: int, packets: int, burst: int
+    ) -> tuple[dict[str, Any], dict[str, Any], Checked]:
+        for name in ("journal", "audio"):
+            (data / name).mkdir()
         options = Options(
             directory=str(data),
             address=self._address,
@@ -166,11 +171,8 @@ class Bench:
             "mitschnitt.gateways.bench.capture_side",
             json.dumps(asdict(options)),
         ]
-        try:
-            figures, generator = self._record(command, data / "ports", packets, burst)
-            return figures, generator, check_files(data / "audio", streams, packets)
-        finally:
-            shutil.rmtree(data)
+        figures, generator = self._record(command, data / "ports", packets, burst)
+        return figures, generator, check_files(data / "audio", streams, packets)
 
     def _record(
         self, command: Sequence[str], ports: Path, packets: int, burst: int
@@ -292,16 +294,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 only when a file is wrong or a packet is lost that the kernel did not drop."""
     arguments = parse(argv)
     steps = [int(text) for text in arguments.streams.split(",")]
-    scratch = Path(tempfile.mkdtemp(prefix="bench-capture-", dir=arguments.dir))
     syncs: list[float] = []
     runs: list[Run] = []
-    try:
-        bench = Bench(scratch, address=arguments.address, finish_threads=arguments.finish_threads)
+    with tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch:
+        bench = Bench(Path(scratch), address=arguments.address, finish_threads=arguments.finish_threads)
         receiver_core, generator_core = cores()
         print(f"receiver on core {receiver_core}, generator on core {generator_core}; {platform.platform()}")
         for streams in steps:
             for number in range(arguments.pairs):
-                syncs.append(syncs_per_second(scratch))
+                syncs.append(syncs_per_second(Path(scratch)))
                 run = bench.pair(streams, arguments.seconds, floor_first=number % 2 == 0)
                 runs.append(run)
                 print(
@@ -310,8 +311,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"of {run.sent}, files complete {run.complete}, finished in {run.finish_s:.1f} s",
                     flush=True,
                 )
-    finally:
-        shutil.rmtree(scratch)
     summaries = [summary([run for run in runs if run.streams == streams]) for streams in steps]
     report(summaries, syncs)
     if arguments.json:
