@@ -182,7 +182,7 @@ def _answers(keeper: Running) -> bool:
     return keeper.door("GET", "/status").is_success
 
 
-def wait_until(done: Any, *, what: str, seconds: float = 20.0) -> None:
+def wait_until(done: Any, *, what: str, seconds: float = 60.0) -> None:
     """Come back as soon as `done()` is true; fail when it never is."""
     until = time.monotonic() + seconds
     while not done():

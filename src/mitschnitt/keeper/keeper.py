@@ -200,7 +200,7 @@ class Keeper:
     def detach(self, number: int, send: Send) -> None:
         """The connection is gone, unless a newer one took its place."""
         recorder = self._recorders[number]
-        if recorder.send is send:
+        if recorder.send == send:
             recorder.send, recorder.ready = None, False
 
     async def hello(self, number: int, boot: str, live: Sequence[str]) -> tuple[int, list[Mapping[str, Any]]]:

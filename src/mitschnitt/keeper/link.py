@@ -90,7 +90,6 @@ class _Connection:
         self._keeper = keeper
         self._reader = reader
         self._writer = writer
-        self._send = self.send  # one object, so that the keeper can tell connections apart
         self.recorder = 0
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -105,7 +104,7 @@ class _Connection:
     def detach(self) -> None:
         """The keeper sends no more here."""
         if self.recorder:
-            self._keeper.detach(self.recorder, self._send)
+            self._keeper.detach(self.recorder, self.send)
 
     async def run(self) -> None:
         """Until the recorder hangs up. PeerError for what is no frame or comes before hello."""
@@ -146,7 +145,7 @@ class _Connection:
         for call in live:
             decode_call_id(str(call))
         self.recorder = number
-        self._keeper.attach(number, self._send)
+        self._keeper.attach(number, self.send)
         next_seq, facts = await self._keeper.hello(number, boot, [str(call) for call in live])
         self.send({"type": "ready", "next_seq": next_seq})
         for fact in facts:

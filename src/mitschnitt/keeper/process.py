@@ -103,7 +103,7 @@ def run_keeper(config: Config) -> int:
     os.umask(0o077)
     site = load_site(config)
     _fits_a_frame(site)
-    with _open(config, site) as (keeper, records):
+    with opened(config, site) as (keeper, records):
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
@@ -136,8 +136,11 @@ def _bind_control(config: Config) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _open(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
-    """Everything that the keeper holds, in the order in which one part needs the other."""
+def opened(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
+    """Everything that the keeper holds, in the order in which one part needs the other.
+
+    ConfigError, before anything was changed, when database, audio, key tree or KEK is missing or open to others.
+    """
     _refuse_lost(config)
     keyring = _open_keyring(config)
     engine = open_engine(config.database)
