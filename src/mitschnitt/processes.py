@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from mitschnitt.config import load_config
 from mitschnitt.errors import ConfigError
-from mitschnitt.keeper.process import run_keeper
-from mitschnitt.recorder.process import run_recorder
 from mitschnitt.supervisor import REFUSED_TO_START
+
+# Loaded by name: a recorder that is started again must not wait for the keeper's database and web server.
+PARTS: Mapping[str, tuple[str, str]] = {
+    "keeper": ("mitschnitt.keeper.process", "run_keeper"),
+    "recorder": ("mitschnitt.recorder.process", "run_recorder"),
+}
 
 
 def main(arguments: list[str]) -> int:
     """Run one part until it is told to stop; REFUSED_TO_START when its configuration is wrong."""
-    part, directory, *rest = arguments
+    part, directory, *numbers = arguments
+    module, name = PARTS[part]
     try:
         config = load_config(Path(directory))
-        if part == "keeper":
-            return run_keeper(config)
-        return run_recorder(config, int(rest[0]))
+        run = getattr(importlib.import_module(module), name)
+        return int(run(config, *(int(number) for number in numbers)))
     except ConfigError as error:
         print(f"mitschnitt {part}: {error}", file=sys.stderr)
         return REFUSED_TO_START

@@ -58,6 +58,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        os.umask(0o077)
         self._config.run.mkdir(mode=0o700, exist_ok=True)
         with one_serve_only(self._config.run / "serve.lock"):
             parts = [self.keeper, *self.recorders]

@@ -68,8 +68,9 @@ def announce(client: ControlClient) -> Coroutine[Any, Any, Any]:
     return client.announce(
         {"sip_session_id": "ab;remote=cd"},
         queue="bank",
-        direction="inbound",
+        direction="in",
         agent=world.AGENT_WITH_GRANT.aor,
+        answer_by="digit",
     )
 
 
@@ -83,8 +84,9 @@ def test_a_call_is_announced_with_its_references() -> None:
     assert api.body() == {
         "refs": [{"kind": "sip_session_id", "value": "ab;remote=cd"}],
         "queue": "bank",
-        "direction": "inbound",
+        "direction": "in",
         "agent": world.AGENT_WITH_GRANT.aor,
+        "answer_by": "digit",
     }
 
 

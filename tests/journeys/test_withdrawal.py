@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from journeys.site import report_rows, running_site
+from journeys.running import report_rows, running_site
 
 CALLS = 12
 MAX_SECONDS = 1.0

@@ -13,12 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mitschnitt.commands.init import provision
 from mitschnitt.config import load_config
+from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.gateways import cast
-from mitschnitt.keeper.grants import import_grant, sign_grant
-from mitschnitt.keeper.site import load_agents
-from mitschnitt.store.engine import open_engine
-from mitschnitt.store.writer import Writer
+from mitschnitt.keeper.grants import import_grants, sign_grant
 
 NOTICE = "notice-training-1"  # the text-form notice that the agents signed
 GRANT_DAYS = 365
@@ -83,23 +81,15 @@ def prepare(
 
 
 def _import_grants(directory: Path, keys: Keys) -> None:
-    """Each agent but one signs; one did so too long ago, and is imported as of that day."""
-    config, now = load_config(directory), datetime.now(UTC)
-    engine = open_engine(config.database)
-    writer = Writer(engine)
-    agents = load_agents(directory / "agents.toml")
+    """Each agent but one signs; one did so too long ago."""
+    now, signed = datetime.now(UTC), []
     for name, (speaker, key) in keys.items():
         if speaker == cast.AGENT_WITHOUT_GRANT:
             continue
         days_ago = 1 if speaker in cast.AGENTS_WITH_GRANT else GRANT_DAYS + 1
         given = now - timedelta(days=days_ago)
-        expires = given + timedelta(days=GRANT_DAYS)
-        signed = sign_grant(
-            key, agent=name, purpose=TRAINING, granted_at=given, expires_at=expires, notice=NOTICE
-        )
-        import_grant(writer, agents, signed, now=given)
-    writer.close()
-    engine.dispose()
+        signed.append(sign_grant(StandingGrant(name, TRAINING, given, given + timedelta(days=GRANT_DAYS), NOTICE), key))
+    import_grants(load_config(directory), signed)
 
 
 def _agent(name: str, speaker: cast.Speaker, key: Ed25519PrivateKey) -> str:

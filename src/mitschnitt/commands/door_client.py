@@ -22,8 +22,6 @@ class Door:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "run" / "door.sock"
-        transport = httpx.HTTPTransport(uds=str(self._path))
-        self._client = httpx.Client(transport=transport, base_url="http://keeper", timeout=DOOR_SECONDS)
 
     def get(self, path: str, **query: str) -> Any:
         """The JSON behind a path; NotAllowed with its rule, NotReachable without a keeper."""
@@ -38,8 +36,12 @@ class Door:
         return self._checked("POST", path, json=dict(body)).content
 
     def _checked(self, method: str, path: str, **more: Any) -> httpx.Response:
+        if not self._path.is_socket():
+            raise NotReachable(f"there is no {self._path}; is `mitschnitt serve` running?")
+        transport = httpx.HTTPTransport(uds=str(self._path))
         try:
-            answer = self._client.request(method, path, **more)
+            with httpx.Client(transport=transport, base_url="http://keeper", timeout=DOOR_SECONDS) as client:
+                answer = client.request(method, path, **more)
         except httpx.TransportError as error:
             raise NotReachable(f"no keeper answers at {self._path}; is `mitschnitt serve` running?") from error
         if answer.status_code == httpx.codes.FORBIDDEN:

@@ -229,8 +229,10 @@ def step(state: State, facts: CallFacts, around: Surroundings, now: datetime) ->
 
 
 def end(state: State, facts: CallFacts, around: Surroundings, now: datetime) -> Step:
-    """The call is over: what was agreed is sealed, of the rest nothing exists."""
+    """The call is over: what was agreed is sealed, of the rest nothing exists. Who was asked and hung up was silent."""
     decision = judge(facts, around, running=state, now=now)
+    if decision.rule.endswith(".waiting") and any(asked.party == decision.party for asked in facts.asked):
+        decision = Decision(Verdict.REFUSE, decision.rule.replace(".waiting", ".silent"), decision.party)
     after, commands = TRANSITIONS.get((state, Happening.CALL_ENDED), (State.ENDED, ()))
     return Step(after, commands, decision)
 

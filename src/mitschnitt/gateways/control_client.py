@@ -98,13 +98,16 @@ class ControlClient:
         """Gives the connections back."""
         await self._http.aclose()
 
-    async def announce(self, refs: Mapping[str, str], *, queue: str, direction: str, agent: str) -> Announced:
+    async def announce(
+        self, refs: Mapping[str, str], *, queue: str, direction: str, agent: str, answer_by: str
+    ) -> Announced:
         """`POST /v1/calls`; `refs` maps kind to value.
 
+        `answer_by` is "post" when the gateway posts the answer, "digit" when the recorder is to hear it.
         Raises ControlRefused, ControlGone, and MalformedPacket for an answer that is none.
         """
         listed = [{"kind": kind, "value": value} for kind, value in refs.items()]
-        body = {"refs": listed, "queue": queue, "direction": direction, "agent": agent}
+        body = {"refs": listed, "queue": queue, "direction": direction, "agent": agent, "answer_by": answer_by}
         answer = await self._post("/v1/calls", body)
         try:
             ask = answer["ask"]

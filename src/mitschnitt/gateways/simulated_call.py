@@ -122,8 +122,9 @@ class SimulatedCall:
         announced = await self._centre.control.announce(
             {"sip_session_id": self._names.sip_session_id},
             queue=self._dialogue.queue,
-            direction="inbound",
+            direction="in",
             agent=self._agent.aor,
+            answer_by="digit" if self._plan.answer is Do.PRESS else "post",
         )
         self._announced = announced
         if announced.ask is not None:

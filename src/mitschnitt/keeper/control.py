@@ -50,7 +50,7 @@ class CallBody(Strict):
 
     refs: Annotated[list[RefBody], Field(min_length=1, max_length=MAX_REFS)]
     queue: Text = ""
-    direction: Literal["in", "out", ""] = ""
+    direction: Literal["inbound", "outbound", ""] = ""
     agent: Named | None = None
     language: Text = ""
     answer_by: Literal["post", "digit"] = "post"

@@ -268,7 +268,7 @@ class Calls:
 
     def on_leak(self, line: Line, packets: int) -> None:
         """Packets came while the gate was closed: cut in the kernel, counted here, an alarm for the operator."""
-        self.counts["leaked_packets"] += packets
+        self.counts["cut_packets"] += packets
         owner = self.services.owners.get(line)
         if owner is not None and owner.leak(packets):
             log.warning("leak")

@@ -19,7 +19,7 @@ from mitschnitt.config import Config
 from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING, Surroundings
 from mitschnitt.core.view import View, view_from_json
 from mitschnitt.hardening import harden
-from mitschnitt.log import configure
+from mitschnitt.log import log_to_stderr
 from mitschnitt.recorder.calls import Calls
 from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.ledger import Ledger
@@ -42,7 +42,7 @@ log = logging.getLogger("mitschnitt.recorder")
 
 def run_recorder(config: Config, number: int) -> int:
     """Until SIGTERM: 0 when every call ended sealed. ConfigError when it cannot be started as configured."""
-    configure()
+    log_to_stderr(f"recorder-{number}")
     harden()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Recorder(config, number).run())

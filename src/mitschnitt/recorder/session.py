@@ -43,6 +43,7 @@ from mitschnitt.wire.siprec import Metadata, Unbound, Update, bind
 
 SEAL_AGAIN_SECONDS = 5.0  # after the disk refused a finished file: until then the journal keeps it
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
+LEAK_ALARM_PACKETS = 100  # two seconds of one stream: a client needs less to read a closed answer and obey
 MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
 
 
@@ -314,9 +315,11 @@ class Session:
             self.look(since=act.at)
 
     def leak(self, packets: int) -> bool:
-        """Packets came that the gate had cut; whether they are the first of this call."""
-        self.leaked_packets += packets
-        return self.leaked_packets == packets
+        """Packets came that the gate had cut; whether that is now an alarm: more than a slow client's last second."""
+        if not self.answered or self.form() is not Form.CLOSED:
+            return False  # we asked for them, for the digits among them
+        before, self.leaked_packets = self.leaked_packets, self.leaked_packets + packets
+        return before < LEAK_ALARM_PACKETS <= self.leaked_packets
 
     def has(self, track: Track) -> bool:
         """Whether this is a track of ours."""
