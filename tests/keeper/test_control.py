@@ -76,9 +76,7 @@ def app(keeper: FakeKeeper) -> ASGIApp:
     return control_app(keeper, TOKEN, now=lambda: NOW)  # type: ignore[arg-type]  # a twin of the keeper
 
 
-def request(
-    app: ASGIApp, method: str, path: str, *, token: str = TOKEN, key: str = "", **more: Any
-) -> httpx.Response:
+def request(app: ASGIApp, method: str, path: str, *, token: str = TOKEN, key: str = "", **more: Any) -> httpx.Response:
     async def send() -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
         transport = httpx.ASGITransport(app=app)

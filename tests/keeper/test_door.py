@@ -91,9 +91,7 @@ def door() -> Door:
 
 
 def test_a_role_is_asked_for_by_name_and_is_the_operator_by_default(door: Door) -> None:
-    assert door.ask("GET", "/calls", params={"as": "coach"}).json() == {
-        "calls": [{"call": CALL, "state": "kept"}]
-    }
+    assert door.ask("GET", "/calls", params={"as": "coach"}).json() == {"calls": [{"call": CALL, "state": "kept"}]}
     door.ask("GET", f"/calls/{CALL}")
     assert door.records.asked == [("coach",), (CALL, "operator")]
 
@@ -144,9 +142,7 @@ def test_a_wrong_request_is_refused(door: Door, body: dict[str, Any]) -> None:
         (TooLarge("too much"), 413, "request.too_large"),
     ],
 )
-def test_each_error_has_its_status_and_rule(
-    door: Door, error: MitschnittError, status: int, rule: str
-) -> None:
+def test_each_error_has_its_status_and_rule(door: Door, error: MitschnittError, status: int, rule: str) -> None:
     door.records.error = error
     answer = door.ask("POST", f"/calls/{CALL}/read", json=READ)
     assert (answer.status_code, answer.json()["rule"]) == (status, rule)

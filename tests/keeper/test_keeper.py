@@ -77,9 +77,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         ("sip:nobody@pbx.example.org", False),
     ],
 )
-def test_nobody_is_asked_in_vain_and_the_answer_has_one_shape(
-    world: World, agent: str | None, asks: bool
-) -> None:
+def test_nobody_is_asked_in_vain_and_the_answer_has_one_shape(world: World, agent: str | None, asks: bool) -> None:
     told = world.announce(agent)
     assert set(told) == {"call", "ask"}
     assert (told["ask"] is not None) == asks
@@ -185,9 +183,7 @@ def test_the_status_counts_and_names_nobody(world: World) -> None:
     assert all(type(value) is int for value in status.values())
 
 
-def test_a_journal_that_cannot_be_applied_is_said_once(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_journal_that_cannot_be_applied_is_said_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     (world.config.journal(1) / "000000000001.jnl").write_bytes(b"\0" * 8)
     Books(world.config, 1, world.holdings.officer_key)
     path = world.config.journal(1) / "000000000001.jnl"

@@ -65,9 +65,7 @@ def keeper(config: Config) -> Iterator[Running]:
 
 
 def books(recorder: FakeRecorder, next_seq: int = 1) -> Books:
-    return Books(
-        recorder.config, recorder.recorder, OFFICERS_KEY.public_key().public_bytes_raw(), next_seq=next_seq
-    )
+    return Books(recorder.config, recorder.recorder, OFFICERS_KEY.public_key().public_bytes_raw(), next_seq=next_seq)
 
 
 def announce(keeper: Running, value: str, **more: Any) -> dict[str, Any]:
@@ -89,9 +87,7 @@ def state(keeper: Running, call: str) -> str:
 
 
 def read(keeper: Running, call: str, party: int = 0, artefact: str = "media", **more: Any) -> httpx.Response:
-    return keeper.door(
-        "POST", f"/calls/{call}/read", json={**READ, "party": party, "artefact": artefact, **more}
-    )
+    return keeper.door("POST", f"/calls/{call}/read", json={**READ, "party": party, "artefact": artefact, **more})
 
 
 def keep_call(keeper: Running, recorder: FakeRecorder, journal: Books, text: str, call: str = "") -> str:
@@ -171,10 +167,7 @@ def test_calls_that_are_not_kept_answer_alike_whatever_the_reason(keeper: Runnin
     seen = set()
     for call in (refused, withdrew, keyless, erased):
         wait_until(lambda it=call: state(keeper, it) == "not_kept", what="a call to be closed")
-        told = [
-            keeper.door("GET", f"/calls/{call}", params={"as": role})
-            for role in ("operator", "coach", "officer")
-        ]
+        told = [keeper.door("GET", f"/calls/{call}", params={"as": role}) for role in ("operator", "coach", "officer")]
         told += [keeper.door("GET", f"/calls/{call}/decision", params={"as": "operator"})]
         told += [read(keeper, call), read(keeper, call, role="operator")]
         seen.add(tuple((answer.status_code, answer.text.replace(call, "CALL")) for answer in told))

@@ -64,9 +64,7 @@ def init_keeper_state(config: Config) -> None:
         make_directories(config.journal(number))
     for copy in config.state_copies:
         make_directories(copy.parent)
-    _write_new(
-        config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n"
-    )
+    _write_new(config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
     keyring = Keyring.create(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
     # Last: without a database the keeper does not start, so a crash before it leaves no half-made site in use.
     engine = open_engine(config.database)
@@ -176,9 +174,7 @@ def _refuse_lost(config: Config) -> None:
     if not config.database.exists():
         kept = next(config.audio.iterdir(), None) is not None
         beside = f" beside audio in {config.audio}; restore it, a new one would orphan them" if kept else ""
-        raise ConfigError(
-            f"database: {config.database} is missing{beside}; `mitschnitt init DIR` makes a site"
-        )
+        raise ConfigError(f"database: {config.database} is missing{beside}; `mitschnitt init DIR` makes a site")
     check_private(config.database, mode=0o600, what="database")
 
 
@@ -190,9 +186,7 @@ def _open_keyring(config: Config) -> Keyring:
     try:
         return Keyring.open(config.state_copies, keks)
     except VaultError as error:
-        raise ConfigError(
-            f"{error}; without it nothing that is kept opens, so the keeper does not start"
-        ) from error
+        raise ConfigError(f"{error}; without it nothing that is kept opens, so the keeper does not start") from error
 
 
 class _Server(uvicorn.Server):
