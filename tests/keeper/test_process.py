@@ -72,7 +72,7 @@ def announce(keeper: Running, value: str, **more: Any) -> dict[str, Any]:
     body = {
         "refs": [{"kind": "sip_call_id", "value": value}],
         "queue": "q",
-        "direction": "in",
+        "direction": "inbound",
         "agent": "anna",
     }
     answer = keeper.control("/v1/calls", {**body, **more})
