@@ -168,7 +168,7 @@ class Disk:
 
     def _around(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(descriptor: int, *rest: Any) -> Any:
-            on_journal = ".jnl" in os.readlink(f"/proc/self/fd/{descriptor}")
+            on_journal = ".jnl" in Path(f"/proc/self/fd/{descriptor}").readlink().name
             if self.broken == name and on_journal:
                 raise OSError(errno.ENOSPC, "no space left")
             return real(descriptor, *rest)
@@ -213,12 +213,16 @@ class Forgetful(JournalWriter):
         super().sync()
 
 
+def wait_for(gate: threading.Event) -> None:
+    assert gate.wait(5)
+
+
 def test_what_a_failed_writer_lost_is_written_again_in_the_same_order(tmp_path: Path) -> None:
     fails = [True]
     gate = threading.Event()
     scene = Scene(tmp_path, lambda: Forgetful(tmp_path, fails))
     fields: Mapping[str, Any] = {"refs": []}
-    scene.ledger._jobs.put((lambda _: gate.wait(5) and None, None))  # so that all come in one batch
+    scene.ledger._jobs.put((lambda _: wait_for(gate), None))  # so that all come in one batch
     scene.ledger.arrived(CALL, KEY, fields, at=AT)
     scene.ledger.shred(CALL, at=AT)
     scene.ledger.sealed(CALL, {"party": 0}, at=AT, then=lambda: scene.done.append("then"))
