@@ -156,6 +156,7 @@ def test_the_gateway_says_what_was_asked_before_it_posts_the_act(tmp_path: Path)
     announced, asked, act = (body for _, body in run.posted)
     assert announced["refs"] == [{"kind": "sip_session_id", "value": run.row["sip_session_id"]}]
     assert run.row["sip_session_id"].encode() in run.session.body
+    assert announced["answer_by"] == "post"
     assert asked["played_ms"] == asked["length_ms"] == 100
     assert str(announced["agent"]) in run.session.body.decode()
     assert (act["party"], act["kind"], act["value"], act["prompt"]) == (
@@ -187,6 +188,7 @@ def test_a_digit_in_the_stream_is_one_event_of_the_caller(tmp_path: Path) -> Non
     assert [packet.payload[0] for packet in events] == [1] * 8
     assert [bool(packet.payload[1] & 0x80) for packet in events] == [False] * 5 + [True] * 3
     assert "acts" not in [what for what, _ in run.posted]
+    assert run.posted[0][1]["answer_by"] == "digit"
     answered = run.row["marks"][1]
     assert answered["counters"]["1"] > 1  # stamped packets went out before the key: the filter's business
 

@@ -70,6 +70,7 @@ def announce(client: ControlClient) -> Coroutine[Any, Any, Any]:
         queue="bank",
         direction="inbound",
         agent=world.AGENT_WITH_GRANT.aor,
+        answer_by="digit",
     )
 
 
@@ -85,6 +86,7 @@ def test_a_call_is_announced_with_its_references() -> None:
         "queue": "bank",
         "direction": "inbound",
         "agent": world.AGENT_WITH_GRANT.aor,
+        "answer_by": "digit",
     }
 
 

@@ -45,10 +45,12 @@ class Peer:
         self.answer, self.status, self.behind = answer, status, behind
         self.offers: list[bytes] = []
         self.byes: list[str] = []
+        self.listener: SessionListener | None = None
         self.end_at_once = False
 
     async def invite(self, sdp: bytes, metadata: bytes, listener: SessionListener) -> tuple[str, int]:
         self.offers += [sdp, metadata]
+        self.listener = listener
         if self.status < 300:
             listener.answered(self.answer)
         if self.behind:
@@ -60,6 +62,8 @@ class Peer:
 
     async def reoffer(self, dialog: str, sdp: bytes, metadata: bytes) -> int:
         self.offers += [sdp, metadata]
+        if self.status < 300 and self.listener is not None:
+            self.listener.answered(self.answer)
         return self.status
 
     async def bye(self, dialog: str) -> int:
@@ -185,6 +189,15 @@ def test_a_third_line_is_offered_with_a_new_snapshot(stage: Stage) -> None:
     assert sdp.count(b"m=audio") == 3
     assert b"o=centre 1 2 IN" in sdp
     assert world.THIRD.aor.encode() in metadata
+
+
+def test_the_recorder_may_close_the_old_lines_before_it_has_heard_of_the_third(stage: Stage) -> None:
+    stage.start()
+    stage.session.offered(OPEN)
+    stage.add("3", world.THIRD)
+    answer = stage.session.offered(CLOSED)
+    assert stage.aims() == [None, None, None]
+    assert answer.count(b"m=audio") == 2
 
 
 def test_the_end_of_a_session_is_the_end_of_sending(stage: Stage) -> None:

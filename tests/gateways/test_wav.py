@@ -134,6 +134,13 @@ def test_audio_that_fails_to_open_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_media_shorter_than_its_timeline_is_damaged(tmp_path: Path) -> None:
+    short = wav.voice_from(artefact("caller"), lambda start, stop: bytes(stop - start - 1))
+    with pytest.raises(Damaged, match="the timeline names 8000 bytes of media, got 7999"):
+        wav.write_wav(tmp_path / "call.wav", [short])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_many_parties_are_refused(tmp_path: Path) -> None:
     many = [voice(f"third-{number}", 1) for number in range(13)]
     with pytest.raises(ConfigError, match="13 parties; one WAV takes at most 12"):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from journeys.memory import files_below
-from journeys.site import Site, report_rows, running_site
+from journeys.running import Site, report_rows, running_site
 from journeys.test_nothing_unconsented import opened_stamps
 from mitschnitt.gateways.stamp import find_stamps
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from journeys.memory import files_below, memory_of
-from journeys.site import Site, report_rows, running_site
+from journeys.running import Site, report_rows, running_site
 from mitschnitt.errors import MitschnittError
 from mitschnitt.gateways.stamp import find_stamps
 

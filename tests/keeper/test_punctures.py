@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from keeper.keys import KeysOnDisk
 from mitschnitt.errors import NoSpace
 from mitschnitt.keeper.keyring import RESERVE_CALLS, Span
-from mitschnitt.keeper.punctures import Punctures
+from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_engine
 from mitschnitt.store.queries import PunctureRow
@@ -88,9 +88,9 @@ def _raise_no_space(*_: object) -> int:
 def test_reserving_goes_through_the_same_thread(disk: KeysOnDisk, writer: Writer) -> None:
     keyring = disk.create()
     punctures = Punctures(keyring, writer, gather_seconds=0.0)
-    punctures.reserve(RESERVE_CALLS + 5).result(10)
+    epoch = punctures.reserve(RESERVE_CALLS + 5).result(10)
     assert disk.open().reserved > RESERVE_CALLS
-    assert rows(writer) == []
+    assert rows(writer) == [PunctureRow(epoch, 0, 0, None)]
     punctures.close()
 
 
@@ -100,3 +100,24 @@ def test_what_was_requested_is_done_before_the_thread_ends(disk: KeysOnDisk, wri
     punctures.close()
     assert future.done()
     assert not disk.open().derives(7)
+
+
+def test_start_up_applies_what_a_crash_left_between_row_and_state(disk: KeysOnDisk, writer: Writer) -> None:
+    keyring = disk.create()
+    note_epoch(keyring, writer)
+    left = [PunctureRow(keyring.epoch + 1, 7, 2, None), PunctureRow(keyring.epoch + 1, 20, 1, 3)]
+    writer.submit(lambda connection: queries.add_punctures(connection, left)).result(10)
+    again = disk.open()
+    assert again.derives(7)
+    assert settle(again, writer) == 0
+    last = disk.open()
+    assert [last.derives(index) for index in (6, 7, 8, 9, 20)] == [True, False, False, True, False]
+    assert last.leaf_key(20, 4) == keyring.leaf_key(20, 4)
+
+
+def test_a_database_that_is_older_than_the_tree_frees_no_index_that_may_be_used(
+    disk: KeysOnDisk, writer: Writer
+) -> None:
+    keyring = disk.create()
+    assert settle(keyring, writer) == RESERVE_CALLS
+    assert settle(keyring, writer) == 0

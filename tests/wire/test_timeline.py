@@ -177,6 +177,15 @@ def test_a_run_of_no_packets_is_nothing() -> None:
     assert timeline.lay_out(runs, CODECS).samples == 0
 
 
+def test_a_key_held_for_long_is_silence_and_no_loss() -> None:
+    recorder = Recorder().heard(0, 50, rtp_time=0, fill=1)
+    for tick in range(5, 31):  # the same event, its RTP time standing still, for 6.5 s
+        recorder.rows.append((NOON + tick * 250_000_000, SECOND, 0, 50 + tick, 12, 0, 101, 1, 1, 0))
+    recorder.heard(7.5, 50, rtp_time=round(7.5 * SECOND), fill=1)
+    assert recorder.layout().undecoded == 0
+    assert stretches(recorder.samples()) == [(level(1), SECOND), (0, round(6.5 * SECOND)), (level(1), SECOND)]
+
+
 def test_a_run_whose_time_runs_backwards_is_laid_out_backwards() -> None:
     runs = np.array([(NOON, 1000, (1 << 32) - PACKET, 1, 3, PACKET, 8, 0, 1, 0)], RUN)
     layout = timeline.lay_out(runs, CODECS)

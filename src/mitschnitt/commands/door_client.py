@@ -36,6 +36,8 @@ class Door:
         return self._checked("POST", path, json=dict(body)).content
 
     def _checked(self, method: str, path: str, **more: Any) -> httpx.Response:
+        if not self._path.is_socket():
+            raise NotReachable(f"there is no {self._path}; is `mitschnitt serve` running?")
         transport = httpx.HTTPTransport(uds=str(self._path))
         try:
             with httpx.Client(transport=transport, base_url="http://keeper", timeout=DOOR_SECONDS) as client:

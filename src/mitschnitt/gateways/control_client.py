@@ -99,10 +99,11 @@ class ControlClient:
         await self._http.aclose()
 
     async def announce(
-        self, refs: Mapping[str, str], *, queue: str, direction: str, agent: str, answer_by: str = "post"
+        self, refs: Mapping[str, str], *, queue: str, direction: str, agent: str, answer_by: str
     ) -> Announced:
-        """`POST /v1/calls`; `refs` maps kind to value, `answer_by` is post or digit (heard by the recorder).
+        """`POST /v1/calls`; `refs` maps kind to value.
 
+        `answer_by` is "post" when the gateway posts the answer, "digit" when the recorder is to hear it.
         Raises ControlRefused, ControlGone, and MalformedPacket for an answer that is none.
         """
         listed = [{"kind": kind, "value": value} for kind, value in refs.items()]

@@ -83,6 +83,7 @@ class RecordingSession:
         self._recorder_host, self._obedience = recorder_host, obedience
         self._now, self._on_change = now, on_change
         self._lines: list[Line] = []
+        self._agreed = 0  # of the lines; a new one counts once the recorder has taken our offer of it
         self.streams: dict[str, RtpStream] = {}
         self._dialog: str | None = None
         self._over = False
@@ -115,13 +116,14 @@ class RecordingSession:
             asked = session_text.read_description(sdp)
         except PeerError:
             asked = []
+        self._agreed = len(self._lines)
         self._aim([*asked, *silent_for(self._lines[len(asked) :])], by="answer")
 
     def offered(self, sdp: bytes) -> bytes:
         """Aims the streams as the recorder wants them now; our answer. Raises MalformedPacket."""
         asked = session_text.read_description(sdp)
-        if len(asked) != len(self._lines):
-            raise MalformedPacket(f"an offer of {len(asked)} lines; this session has {len(self._lines)}")
+        if len(asked) != self._agreed:
+            raise MalformedPacket(f"an offer of {len(asked)} lines; this session has {self._agreed}")
         self._aim(asked, by="offer")
         return self._description(session_text.answers_to(asked))
 
@@ -171,7 +173,8 @@ class RecordingSession:
 
     def _description(self, directions: Sequence[str]) -> bytes:
         self._version += 1
-        return session_text.offer(self._names, self._lines, version=self._version, directions=directions)
+        lines = self._lines[: len(directions)]
+        return session_text.offer(self._names, lines, version=self._version, directions=directions)
 
     def snapshot(self) -> bytes:
         """Who is on the line now, complete."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mitschnitt.errors import ConfigError, Damaged, MalformedPacket, NoSpace, NotAllowed
+from mitschnitt.errors import ConfigError, Damaged, NoSpace, NotAllowed, PeerError
 from mitschnitt.wire import timeline
 from mitschnitt.wire.timeline import Fetch, Layout
 
@@ -59,10 +59,10 @@ def voice_from(artefact: bytes, fetch: Fetch, *, role: str = "") -> Voice:
     try:
         header = json.loads(artefact[8 : 8 + size])
         party, codecs = _name(header["party"], role), _codecs(header["codecs"])
-        runs = timeline.parse_runs(artefact[8 + size :])
-    except (ValueError, KeyError, TypeError, AttributeError, MalformedPacket) as error:
+        layout = timeline.lay_out(timeline.parse_runs(artefact[8 + size :]), codecs)
+    except (ValueError, KeyError, TypeError, AttributeError, PeerError) as error:
         raise Damaged(f"a timeline that does not parse: {error}") from error
-    return Voice(party, timeline.lay_out(runs, codecs), fetch)
+    return Voice(party, layout, fetch)
 
 
 def _name(party: object, role: str) -> str:
@@ -78,8 +78,8 @@ def _codecs(named: Mapping[str, Sequence[object]]) -> dict[int, str]:
 def write_wav(path: Path, voices: Sequence[Voice], *, progress: Callable[[float], None] | None = None) -> Written:
     """Writes a new file, readable by its owner only; `progress` hears the part done, in [0, 1].
 
-    Raises NotAllowed when no party has audio, ConfigError when the file exists, NoSpace when it cannot be
-    written; no half-written file stays behind then.
+    Raises NotAllowed when no party has audio, ConfigError when the file exists, Damaged when media and timeline
+    disagree, NoSpace when the file cannot be written; no half-written file stays behind then.
     """
     present = sorted((voice for voice in voices if voice.layout.first.size), key=_channel)
     if not present:
@@ -128,6 +128,8 @@ def _write(path: Path, voices: Sequence[Voice], samples: int, progress: Callable
         finished = True
     except OSError as error:
         raise NoSpace(f"{path} cannot be written: {error.strerror}") from error
+    except PeerError as error:  # our own file, not a peer's packet
+        raise Damaged(str(error)) from error
     finally:
         if not finished:
             path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ Cannot hand out an old key: it takes no index from outside.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -26,7 +26,7 @@ class Block:
 
     number: int
     first: int
-    nodes: tuple[bytes, ...]
+    nodes: tuple[bytes, ...] = field(repr=False)  # no key ever reaches a log line
 
 
 class Leases:

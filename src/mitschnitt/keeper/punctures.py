@@ -110,7 +110,12 @@ class Punctures:
                 log.warning("the database did not take the puncture in time; the key tree goes first")
         reached = self._keyring.puncture(spans)
         wanted = max(request.reserve for request in batch)
-        return self._keyring.reserve(wanted) if wanted else reached
+        epoch = self._keyring.reserve(wanted) if wanted else reached
+        if epoch != reached:
+            _note_epoch(
+                self._keyring, self._writer
+            )  # not waited for: a lock must not hold up the next erasure
+        return epoch
 
 
 def settle(keyring: Keyring, writer: Writer) -> int:
@@ -138,5 +143,9 @@ def settle(keyring: Keyring, writer: Writer) -> int:
 
 def note_epoch(keyring: Keyring, writer: Writer) -> None:
     """The database has seen this epoch (a puncture of nothing): an older copy of it can be told from now on."""
+    _note_epoch(keyring, writer).result()
+
+
+def _note_epoch(keyring: Keyring, writer: Writer) -> Future[None]:
     row = PunctureRow(keyring.epoch, 0, 0, None)
-    writer.submit(lambda connection: queries.add_punctures(connection, [row])).result()
+    return writer.submit(lambda connection: queries.add_punctures(connection, [row]))

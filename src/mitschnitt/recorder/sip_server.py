@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from itertools import count
+from typing import cast
 
 from mitschnitt.errors import ConfigError, PeerError
 from mitschnitt.wire.sip.agent import UserAgent
@@ -267,8 +268,8 @@ class _Connection(asyncio.Protocol):
         self._heard_at = server.now
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are asyncio's by behaviour, not by class.
+        self._transport = transport = cast(asyncio.Transport, transport)
         name = transport.get_extra_info("peername")
         self.peer = Hop("TCP", name[0], name[1]) if name else self.peer
         transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)

@@ -91,7 +91,6 @@ def lay_out(runs: Runs, codecs: Mapping[int, str]) -> Layout:
             law = names.get(int(run["payload_type"]))
             if law is None:
                 undecoded += count
-            if law is None or not count * length:
                 continue
             steps = np.arange(count, dtype=np.int64)
             first = base + time + steps * _signed(int(run["step"]))
@@ -119,6 +118,8 @@ def _epochs(runs: Runs) -> list[_Epoch]:
     current: dict[int, _Epoch] = {}
     columns = (runs[name].tolist() for name in ("arrival_ns", "rtp_time", "step", "count", "length", "ssrc"))
     for row, (arrival_ns, rtp_time, step, count, length, ssrc) in enumerate(zip(*columns, strict=True)):
+        if not count * length:
+            continue  # digits that were not kept: their RTP time stands still while a key is held
         arrival = arrival_ns // NS_PER_SAMPLE
         span = max(count - 1, 0) * max(_signed(step), 0) + length
         epoch = current.get(ssrc)

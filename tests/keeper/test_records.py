@@ -1,0 +1,151 @@
+"""What a role may learn, and hear: the rule first, the row second, the bytes last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keeper.fake_recorder import Books, stamped
+from keeper.site_on_disk import make_site, open_holdings
+from mitschnitt.core.access import ROLES
+from mitschnitt.core.call import encode_call_id
+from mitschnitt.errors import NoSpace, NotAllowed, TooLarge
+from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.records import ONE_PLAYBACK, Records, Wanted
+from mitschnitt.store import queries
+from mitschnitt.store.engine import open_reader
+from mitschnitt.store.queries import AccessRow
+
+KEPT, REFUSED, WITHDREW, LIVE, NEVER = (encode_call_id(bytes([number]) * 16) for number in range(1, 6))
+COACH = Wanted(0, "media", "training", "coach", 0, None)
+
+
+@dataclass
+class World:
+    holdings: Holdings
+    records: Records
+
+    def accesses(self) -> list[AccessRow]:
+        return self.holdings.writer.submit(lambda connection: queries.accesses_of(connection, KEPT)).result(
+            10
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    config = make_site(tmp_path)
+    with open_holdings(config) as holdings:
+        block = holdings.leases.lease(1, "boot", 4)
+        books = Books(config, 1, holdings.officer_key)
+        for offset, call in enumerate((KEPT, REFUSED, WITHDREW, LIVE)):
+            books.arrived(call, block.first + offset, block.number)
+        for offset, call in ((0, KEPT), (2, WITHDREW)):
+            books.track(call)
+            books.media_slice(call, block.nodes[offset], 0, stamped("x", 10))
+        books.sealed(KEPT, block.nodes[0], 0)
+        books.shred(WITHDREW)
+        for call in (KEPT, REFUSED, WITHDREW):
+            books.closed(call, kept=call == KEPT)
+        Applier(1, config.journal(1), holdings).drain()
+        reader = open_reader(config.database)
+        yield World(holdings, Records(holdings, reader))
+        reader.dispose()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_gets_the_same_word_for_what_is_not_kept(world: World, role: str) -> None:
+    assert world.records.show(REFUSED, role) == {"call": REFUSED, "state": "not_kept"}
+    assert world.records.show(WITHDREW, role) == {"call": WITHDREW, "state": "not_kept"}
+    words = {row["call"]: row["state"] for row in world.records.list_calls(role)}
+    assert words == {KEPT: "kept", REFUSED: "not_kept", WITHDREW: "not_kept", LIVE: "live"}
+
+
+def test_an_outsider_learns_nothing(world: World) -> None:
+    for ask in (lambda: world.records.list_calls("outsider"), lambda: world.records.show(KEPT, "outsider")):
+        with pytest.raises(NotAllowed, match=r"access\.role\.unknown"):
+            ask()
+    with pytest.raises(NotAllowed, match=r"call\.unknown"):
+        world.records.show(NEVER, "operator")
+
+
+def test_each_play_back_is_one_access_however_many_ranges_it_reads(world: World) -> None:
+    at = now()
+    for start in (0, 160):
+        data = world.records.read(KEPT, replace(COACH, start=start, stop=start + 160), now=at)
+        assert data == stamped("x", 10)[start : start + 160]
+    world.records.read(KEPT, replace(COACH, artefact="timeline"), now=at + timedelta(seconds=30))
+    assert [(row.role, row.purpose, row.rule) for row in world.accesses()] == [
+        ("coach", "training", "access.coach.training")
+    ]
+    world.records.read(KEPT, COACH, now=at + timedelta(seconds=31) + ONE_PLAYBACK)
+    assert len(world.accesses()) == 2
+
+
+def test_nothing_is_opened_when_the_access_cannot_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_work: object) -> object:
+        raise NoSpace("full")
+
+    def opened(*_: object) -> bytes:
+        raise AssertionError("audio was opened")
+
+    monkeypatch.setattr(world.holdings.writer, "submit", full)
+    monkeypatch.setattr(type(world.holdings.vault), "read", opened)
+    with pytest.raises(NoSpace):
+        world.records.read(KEPT, COACH, now=now())
+
+
+@pytest.mark.parametrize(
+    "call, wanted, later, rule",
+    [
+        (KEPT, replace(COACH, role="operator"), 0, "access.role.purpose"),
+        (KEPT, replace(COACH, role="officer"), 0, "access.role.purpose"),
+        (KEPT, replace(COACH, role="outsider"), 0, "access.role.unknown"),
+        (KEPT, replace(COACH, purpose="dispute"), 0, "access.role.purpose"),
+        (REFUSED, COACH, 0, "access.not_kept"),
+        (WITHDREW, COACH, 0, "access.not_kept"),
+        (LIVE, COACH, 0, "access.not_kept"),
+        (KEPT, COACH, 31, "access.retention.over"),
+        (NEVER, COACH, 0, "call.unknown"),
+    ],
+)
+def test_a_refused_reading_says_its_rule(
+    world: World, call: str, wanted: Wanted, later: int, rule: str
+) -> None:
+    with pytest.raises(NotAllowed) as refused:
+        world.records.read(call, wanted, now=now() + timedelta(days=later))
+    assert refused.value.rule == rule
+    assert world.accesses() == []
+
+
+def test_a_range_that_is_too_large_is_refused_unheard(world: World) -> None:
+    with pytest.raises(TooLarge, match="at most 67108864"):
+        world.records.read(KEPT, replace(COACH, stop=1 << 30), now=now())
+    assert world.accesses() == []
+
+
+def test_decisions_are_the_officers_and_of_one_size(world: World) -> None:
+    sizes = {len(world.records.decision(call, "officer")) for call in (KEPT, REFUSED, WITHDREW)}
+    assert len(sizes) == 1
+    with pytest.raises(NotAllowed, match=r"access\.decision\.role"):
+        world.records.decision(REFUSED, "operator")
+    with pytest.raises(NotAllowed, match=r"access\.decision\.live"):
+        world.records.decision(LIVE, "officer")
+
+
+def test_erasing_answers_alike_for_what_was_kept_and_what_never_was(world: World) -> None:
+    told = [world.records.erase(call, "officer") for call in (KEPT, REFUSED, WITHDREW)]
+    assert len({str(sorted(answer.items())).replace(answer["call"], "CALL") for answer in told}) == 1
+    with pytest.raises(NotAllowed, match=r"erase\.live"):
+        world.records.erase(LIVE, "officer")
+    with pytest.raises(NotAllowed, match=r"erase\.role"):
+        world.records.erase(KEPT, "coach")

@@ -1,0 +1,80 @@
+"""The operator's files: what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.site_on_disk import make_site
+from mitschnitt.config import Config, load_config
+from mitschnitt.errors import ConfigError
+from mitschnitt.keeper.site import load_agents, load_site
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return make_site(tmp_path)
+
+
+def test_a_whole_site_is_read(config: Config) -> None:
+    site = load_site(config)
+    assert [agent.id for agent in site.agents] == ["anna", "ben"]
+    assert site.view(3, ()).policy.hash == site.policy.hash
+
+
+def test_agents_are_named_by_id_or_address(config: Config) -> None:
+    site = load_site(config)
+    assert site.agent_named("anna") == site.agent_named("sip:anna@pbx.example.org") == "anna"
+    assert site.agent_named("sip:nobody@pbx.example.org") == "sip:nobody@pbx.example.org"
+
+
+def _change_policy(config: Config) -> None:
+    path = next((config.directory / "policy").glob("*.toml"))
+    path.write_text(path.read_text().replace("P30D", "P300D"))
+
+
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (lambda c: (c.directory / "policy" / "active").unlink(), "policy: cannot read"),
+        (lambda c: (c.directory / "policy" / "active").write_text("newest"), "64 lower-case hex digits"),
+        (_change_policy, "was changed; its text has the hash"),
+        (lambda c: (c.directory / "secrets").chmod(0o750), "secrets: .* mode 0750, expected 0700"),
+        (lambda c: (c.directory / "secrets" / "officer.x25519.pub").unlink(), "officer's key: cannot read"),
+        (
+            lambda c: (c.directory / "secrets" / "control.token").write_text("x"),
+            "1 characters, expected at least 32",
+        ),
+        (lambda c: (c.directory / "secrets" / "control.token").unlink(), "control token: .* is missing"),
+    ],
+)
+def test_a_file_that_is_not_as_it_must_be_is_refused(config: Config, spoil: Any, says: str) -> None:
+    spoil(config)
+    with pytest.raises(ConfigError, match=says):
+        load_site(config)
+
+
+def test_an_unsigned_policy_needs_the_switch_that_says_so(config: Config) -> None:
+    path = config.directory / "config.toml"
+    path.write_text(path.read_text().replace("allow_unsigned_policy = true", "allow_unsigned_policy = false"))
+    with pytest.raises(ConfigError, match="is not signed by officer and works council"):
+        load_site(load_config(config.directory))
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("[[agent", "is not TOML"),
+        ("x = 1", "holds \\[\\[agent\\]\\] tables only, found x"),
+        ("agent = 3", "found another kind"),
+        ('[[agent]]\nid = "a"\npatterns = ["sip:a@b"]\nconsent = true', "unknown key `consent`"),
+        ('[[agent]]\nid = "a"\npatterns = ["sip:a@b"]\n' * 2, "`a` is there twice"),
+    ],
+)
+def test_agents_that_are_none_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "agents.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load_agents(path)
