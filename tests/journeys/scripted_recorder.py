@@ -47,6 +47,7 @@ class RecorderUnderTest:
     stop: Callable[[str], None]
     bindings: dict[str, Binding]  # the newest of each session
     events: list[SipEvent]
+    kinds: list[InviteKind]  # of every INVITE so far
 
     def reported(self, kind: type[SipEvent], count: int) -> bool:
         """Whether exactly so many events of that kind are reported, waiting for them at most 5 s."""
@@ -76,6 +77,7 @@ class ScriptedRecorder:
     def __init__(self, answer_after: float) -> None:
         self.events: list[SipEvent] = []
         self.sessions: dict[str, ScriptedSession] = {}
+        self.kinds: list[InviteKind] = []
         self.references: dict[str, str] = {}
         self.bindings: dict[str, Binding] = {}
         self.server = SipServer(UserAgent(AgentConfig(), lambda: secrets.token_hex(8)), self.take)
@@ -84,7 +86,9 @@ class ScriptedRecorder:
     def take(self, event: SipEvent) -> None:
         self.events.append(event)
         if isinstance(event, InviteReceived):
-            self.sessions[event.dialog] = ScriptedSession(event.dialog, classify_invite(event.request))
+            kind = classify_invite(event.request)
+            self.kinds.append(kind)
+            self.sessions[event.dialog] = ScriptedSession(event.dialog, kind)
         if isinstance(event, InviteReceived | ReinviteReceived):
             session = self.sessions[event.dialog]
             self._learn(session, event.request)
@@ -179,6 +183,7 @@ def running_recorder(*, answer_after: float = ANSWER_AFTER) -> Iterator[Recorder
             lambda reference: _when_established(recorder, loop, reference, recorder.stop),
             recorder.bindings,
             recorder.events,
+            recorder.kinds,
         )
     finally:
         asyncio.run_coroutine_threadsafe(recorder.server.stop(), loop).result(5)

@@ -99,9 +99,7 @@ class TransactionLayer:
         if not entry or transaction.state not in (State.TRYING, State.PROCEEDING):
             return False
         self._feed(entry, status_input(response.status), response, now)
-        if (
-            response.status >= 200
-        ):  # waits 32 s for copies: the answer is kept, the offer is not
+        if response.status >= 200:  # waits 32 s for copies: the answer is kept, the offer is not
             transaction.request = replace(transaction.request, body=b"")
         return True
 
