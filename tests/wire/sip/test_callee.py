@@ -170,6 +170,18 @@ def test_a_full_recorder_answers_503_without_keeping_anything() -> None:
     assert pair.server.load == (0, 0)
 
 
+def test_one_host_cannot_take_every_place() -> None:
+    pair = Pair(server=AgentConfig(max_dialogs_per_source=1))
+    mine, _ = established(pair)
+    pair.server.receive(raw_request("INVITE"), Hop("UDP", "127.0.0.2", 5070), pair.now)
+    assert [type(told) for told in pair.server_events()] == [InviteReceived]
+    pair.invite()
+    assert pair.run().log[-2:] == ["< 503 INVITE", "> ACK"]
+    pair.client.bye(mine, now=pair.now)
+    pair.run().invite()
+    assert pair.run().log[-1] == "< 100 INVITE"
+
+
 def test_a_running_dialog_is_served_while_new_ones_are_refused() -> None:
     pair = Pair(server=AgentConfig(max_transactions=1))
     mine, _ = established(pair)
