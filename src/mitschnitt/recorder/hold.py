@@ -53,12 +53,24 @@ class Tick:
     blocks: list[Block] = field(default_factory=list)
     parts: Parts = field(default_factory=lambda: np.zeros(0, PART))
     fresh: list[Parts] = field(default_factory=list)  # not joined to `parts` yet
+    by_slot: dict[int, list[int]] = field(default_factory=dict)  # part numbers, of the first `indexed` parts
+    indexed: int = 0
 
     def all_parts(self) -> Parts:
         """The parts in order of arrival; changes to the array are changes to the tick."""
         if self.fresh:
-            self.parts, self.fresh = np.concatenate([self.parts, *self.fresh]), []
+            # Joined as bytes: numpy compares field by field, in Python, before it joins structured arrays.
+            together = bytearray().join(part.tobytes() for part in (self.parts, *self.fresh))
+            self.parts, self.fresh = np.frombuffer(together, PART), []
         return self.parts
+
+    def numbers_of(self, slot: int) -> list[int]:
+        """Numbers of one track's parts that are not wiped. Built when first asked: most ticks never are."""
+        parts = self.all_parts()
+        for number, owner in enumerate(parts["slot"][self.indexed :].tolist(), self.indexed):
+            self.by_slot.setdefault(owner, []).append(number)
+        self.indexed = int(parts.size)
+        return [number for number in self.by_slot.get(slot, []) if parts["length"][number]]
 
 
 @dataclass(frozen=True)
@@ -128,11 +140,7 @@ class Hold:
 
     def parts_of(self, slot: int) -> list[tuple[Tick, int]]:
         """Where the parts of one track lie, oldest first: (tick, number within `all_parts`)."""
-        found = []
-        for tick in self._ticks:
-            parts = tick.all_parts()
-            found += [(tick, int(n)) for n in np.flatnonzero((parts["slot"] == slot) & (parts["length"] > 0))]
-        return found
+        return [(tick, number) for tick in self._ticks for number in tick.numbers_of(slot)]
 
     def wipe(self, slot: int) -> int:
         """Zeroes everything of one track; how many bytes."""
@@ -156,7 +164,7 @@ class Hold:
     def wipe_sealed(self, tick: Tick, start: int, stop: int) -> None:
         """Zeroes the parts `start` to `stop - 1` of a tick, neighbours, after they were sealed."""
         parts = tick.all_parts()[start:stop]
-        for number in np.unique(parts["block"]).tolist():
+        for number in set(parts["block"].tolist()):
             mine = parts[parts["block"] == number]
             # Parts lie in their block one behind the other, without anybody else's between them.
             end = int((mine["offset"] + mine["length"]).max())
@@ -207,8 +215,9 @@ def _copy_payload(block: Block, places: Ints, kept: Kept, arena: NDArray[np.uint
     headers, slot = kept.headers, arena.shape[1]
     kinds = headers.offset.astype(np.int64) << 32 | headers.length
     is_uniform = kinds.min() == kinds.max()
-    for kind in kinds[:1] if is_uniform else np.unique(kinds):
-        offset, length = int(kind) >> 32, int(kind) & 0xFFFFFFFF
+    # No np.unique here: its first call imports a tenth of a second's worth of numpy, in the middle of a tick.
+    for kind in kinds[:1].tolist() if is_uniform else set(kinds.tolist()):
+        offset, length = kind >> 32, kind & 0xFFFFFFFF
         if not length:
             continue
         item = np.dtype((np.void, length))

@@ -61,6 +61,9 @@ class Lines:
     pool: PortPool
     _states: dict[int, LineState] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
+    _released: list[int] = field(default_factory=list)  # their sockets are still open
+    _into: dict[int, set[int]] = field(default_factory=dict)  # slot of a track -> its open lines
+    _sockets: dict[bool, list[tuple[int, int]]] = field(default_factory=dict)  # until something changes
     _kinds: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((FIRST_LINES, 128), np.uint8))
     _slots: NDArray[np.int32] = field(default_factory=lambda: np.full(FIRST_LINES, GATED, np.int32))
 
@@ -89,7 +92,7 @@ class Lines:
 
     def lines_into(self, slot: int) -> list[Line]:
         """The open lines of one track."""
-        return [self._states[int(number)].line for number in np.flatnonzero(self._slots == slot)]
+        return [self._states[number].line for number in self._into.get(slot, ())]
 
     def listen(self, line: Line, event_types: Mapping[int, int]) -> None:
         """Swaps the filter of a gated line. ConfigError for an open one; OSError leaves the old one on."""
@@ -129,24 +132,29 @@ class Lines:
         """Gates the line for good; its socket stays until `close_released`."""
         self.shut(line)
         self.state(line).is_released = True
+        self._released.append(line.number)
 
     def close_released(self) -> None:
         """Closes the sockets of released lines; not while a drain may still use their descriptors."""
-        for number, state in [(n, s) for n, s in self._states.items() if s.is_released]:
+        while self._released:
+            number = self._released.pop()
+            state = self._states.pop(number)
+            self._sockets.clear()
             state.sock.close()
-            del self._states[number]
             self._free.append(number)
             self.pool.give_back(state.line.port)
 
     def sockets(self, *, listening_only: bool = False) -> list[tuple[int, int]]:
         """(descriptor, index) of all lines, or of gated lines that wait for digits."""
-        return [
-            (state.sock.fileno(), number)
-            for number, state in self._states.items()
-            if not state.is_released
-            and state.sock.fileno() >= 0
-            and (not listening_only or (state.event_types and self._slots[number] == GATED))
-        ]
+        if listening_only not in self._sockets:
+            self._sockets[listening_only] = [
+                (state.sock.fileno(), number)
+                for number, state in self._states.items()
+                if not state.is_released
+                and state.sock.fileno() >= 0
+                and (not listening_only or (state.event_types and self._slots[number] == GATED))
+            ]
+        return self._sockets[listening_only]
 
     def __iter__(self) -> Iterator[LineState]:
         return iter([state for state in self._states.values() if not state.is_released])
@@ -171,9 +179,17 @@ class Lines:
         return self._states[number]
 
     def _describe(self, number: int, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+        self._sockets.clear()
         kinds = self._kinds[number]
         kinds[:] = 0
         kinds[CONTROL_TYPES] = CONTROL
         kinds[list(codecs)] = AUDIO
         kinds[list(self._states[number].event_types)] = EVENT
+        before = int(self._slots[number])
         self._slots[number] = slot
+        if before != GATED:
+            self._into[before].discard(number)
+            if not self._into[before]:
+                del self._into[before]
+        if slot != GATED:
+            self._into.setdefault(slot, set()).add(number)

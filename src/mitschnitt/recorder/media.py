@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class Media:
         hold_ns: int = HOLD_NS,
         tick_ns: int = TICK_NS,
         clock: Callable[[], int] | None = None,
+        pace: Callable[[], int] = time.monotonic_ns,
         on_digit: Callable[[Line, str, int], None] = lambda line, digit, at_ns: None,  # noqa: ARG005
         on_leak: Callable[[Line, int], None] = lambda line, packets: None,  # noqa: ARG005
         on_failed: Callable[[Track, NoSpace], None] = lambda track, error: None,  # noqa: ARG005
@@ -96,7 +98,8 @@ class Media:
         self.hold = Hold()
         self.receiver = Receiver()
         self._hold_ns, self._tick_ns = hold_ns, tick_ns
-        self.clock = clock or SteadyClock().now_ns
+        self.clock = clock or SteadyClock().now_ns  # stamps packets, ns since 1970
+        self._pace = pace  # says when to drain and what is old; a wall clock may be set, and then stand still
         self._on_digit, self._on_leak = on_digit, on_leak
         self._on_failed, self._on_synced = on_failed, on_synced
         self._finishers = ThreadPoolExecutor(finish_threads, "finish")
@@ -141,14 +144,17 @@ class Media:
             return 0
         self.counts.wiped_octets += self.hold.wipe(slot)
         newest_ns = now_ns - self._hold_ns
-        first, count = track.take_back(newest_ns if since_ns is None else min(since_ns, newest_ns))
-        if count:
-            try:
+        try:
+            first, count = track.take_back(
+                newest_ns if since_ns is None else min(since_ns, newest_ns), self._journal
+            )
+            if count:
                 # Until this row is written a crash would let recovery keep what was taken back; it is
                 # written before the caller can tell anybody that the line is shut.
                 self._frames.take_back(track, first, count)
-            except VaultError as error:
-                self._fail([track], as_no_space(error))
+        except VaultError as error:
+            self._fail([track], as_no_space(error))
+            return 0
         return count
 
     def release(self, line: Line) -> None:
@@ -214,12 +220,12 @@ class Media:
         """The timer loop, until `stop`: digits every 50 ms, everything every tick."""
         ratio = max(1, self._tick_ns // DIGIT_TICK_NS)
         step_ns = self._tick_ns // ratio
-        due_ns, turn = self.clock(), 0
+        due_ns, turn = self._pace(), 0
         while not self._is_stopping:
             for _ in self._steps(due_ns) if turn % ratio == 0 else self._digit_steps():
                 await asyncio.sleep(0)  # signalling goes on between two batches
             turn, due_ns = turn + 1, due_ns + step_ns
-            now_ns = self.clock()
+            now_ns = self._pace()
             if now_ns - due_ns > self._tick_ns:
                 self.counts.late_ticks += 1
                 turn, due_ns = 0, now_ns
@@ -230,7 +236,7 @@ class Media:
         self._is_stopping = True
 
     def tick(self, now_ns: int) -> None:
-        """One whole tick at once: for tests, and for programs without an event loop."""
+        """One whole tick at once, `now_ns` by `pace`: for tests, and for programs without an event loop."""
         for _ in self._steps(now_ns):
             pass
 
@@ -307,7 +313,7 @@ class Media:
         places = headers.offset[rows][:, None] + np.arange(dtmf.EVENT_BYTES)
         payload = batch.rows[rows[:, None], places]
         stream = headers.stream[rows]
-        for number in np.unique(stream).tolist():
+        for number in sorted(set(stream.tolist())):
             mine = stream == number
             packets = dtmf.EventPackets(headers.ssrc[rows[mine]], headers.rtp_time[rows[mine]], payload[mine])
             state = self.lines.state_at(number)
@@ -329,7 +335,7 @@ class Media:
         state = self.lines.state(line)
         if self.lines.slot(line) != GATED:
             self.lines.cut(line)
-            now_ns = self.clock()
+            now_ns = self._pace()
             if self.hold.newest_ns() + self._tick_ns < now_ns:
                 self.hold.begin(now_ns)
             for _ in self._drain([(state.sock.fileno(), line.number)]):
@@ -395,7 +401,7 @@ class Media:
         """The disk took no more: gates the lines of these tracks and wipes what is held of them."""
         for track in tracks:
             if track.failed is None:
-                track.failed = error
+                self._tracks.fail(track, error)
                 for line in self.lines.lines_into(track.slot):
                     self.lines.shut(line)
                 self.counts.wiped_octets += self.hold.wipe(track.slot)
@@ -404,6 +410,8 @@ class Media:
     # Telling
 
     def _report_leaks(self) -> None:
+        if not self._leaks:
+            return
         leaks, self._leaks = self._leaks, {}
         for state in self.lines:
             if count := leaks.get(state.line.number, 0):

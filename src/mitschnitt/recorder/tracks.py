@@ -6,24 +6,27 @@ its own; a key is forgotten with its track.
 
 from __future__ import annotations
 
-import bisect
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
 
 from mitschnitt.errors import ConfigError, NoSpace, VaultError
 from mitschnitt.recorder.hold import Parts, Tick
 from mitschnitt.vault import slices
 from mitschnitt.vault.slice_files import SliceWriter
-from mitschnitt.vault.slices import NONCE, TAG_BYTES, SealedSlice
+from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
 
 MAX_TRACKS_OF_PARTY = 1 << 16  # track is a u16 in the journal's index, and part of the nonce
 FRAME_PARTS = 1024  # slices per frame: 2 MB of G.711, so that the loop is free again after some ms
-FIRST_TRACKS = 256  # rows of the identity table at the start; it doubles
-_OFFSET_BITS = 40  # of a packed journal position; a segment is far below a terabyte
+FIRST_TRACKS = 256  # rows of the tables at the start; they double
+_SEGMENT_SHIFT = 40  # bits of a packed frame position below the segment's number
+
+_NONCE = np.dtype([("track", "<u4"), ("number", "<u8")])  # slices.slice_nonce, many at once
+_NONCE_BYTES = _NONCE.itemsize
 
 Codecs = Mapping[int, tuple[str, int]]  # payload type -> (encoding name, RTP clock in Hz)
 
@@ -40,29 +43,38 @@ class Track:
     owner: int  # name towards the journal, never used again
     leaf_key: bytes = field(repr=False)
     cipher: AESGCM = field(repr=False)
-    next_slice: int = 0
     failed: NoSpace | None = None  # the disk took no more at some time: what is here ends before
     has_tried: bool = False  # to write its files; a second try deletes what the first left
-    places: array[int] = field(default_factory=lambda: array("Q"), repr=False)  # segment and offset, packed
-    lengths: array[int] = field(default_factory=lambda: array("I"), repr=False)  # of the ciphertext, bytes
-    numbers: array[int] = field(default_factory=lambda: array("I"), repr=False)
-    arrivals: array[int] = field(default_factory=lambda: array("Q"), repr=False)  # ns, ascending
+    # Its slices, by frame (segment and offset, packed) and row in the frame's index: 12 bytes a slice,
+    # for an hour holds 14,400 of them.
+    frames: array[int] = field(default_factory=lambda: array("Q"), repr=False)
+    rows: array[int] = field(default_factory=lambda: array("I"), repr=False)
 
-    def take_back(self, since_ns: int) -> tuple[int, int]:
-        """Forgets the slices that arrived at or after that: (number of the first, count of numbers)."""
-        keep = bisect.bisect_left(self.arrivals, since_ns)
-        if keep == len(self.arrivals):
-            return 0, 0
-        first = self.numbers[keep]
-        for column in (self.places, self.lengths, self.numbers, self.arrivals):
-            del column[keep:]
-        return first, self.next_slice - first
+    def sealed_at(self, place: int, journal: SliceWriter) -> SealedSlice:
+        """Its slice number `place` (from 0, negative from the end). Damaged when the journal is cut."""
+        segment, start = self.frames[place] >> _SEGMENT_SHIFT, self.frames[place] & (1 << _SEGMENT_SHIFT) - 1
+        row_at = start + slices.body_offset(self.rows[place])
+        row = np.frombuffer(journal.read(segment, row_at, INDEX.itemsize), INDEX)[0]
+        data = journal.read(segment, start + int(row["offset"]), int(row["length"]))
+        return SealedSlice(self.call_id, self.party, self.number, int(row["slice"]), data)
 
     def sealed(self, journal: SliceWriter) -> Iterator[SealedSlice]:
-        """The track's slices out of the journal, in order of arrival. Damaged when one is cut."""
-        for place, length, number in zip(self.places, self.lengths, self.numbers, strict=True):
-            data = journal.read(place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1), length)
-            yield SealedSlice(self.call_id, self.party, self.number, number, data)
+        """The track's slices out of the journal, in order of arrival."""
+        for place in range(len(self.frames)):
+            yield self.sealed_at(place, journal)
+
+    def take_back(self, since_ns: int, journal: SliceWriter) -> tuple[int, int]:
+        """Forgets the slices with packets of that time or later: (first number, count of numbers)."""
+        first = end = 0
+        while self.frames:
+            # When a slice came is told only inside it, so the newest are opened: one, nearly always.
+            newest = slices.open_slice(self.cipher, self.sealed_at(-1, journal))
+            if int(newest.runs["arrival_ns"].max()) < since_ns:
+                break
+            first, end = newest.number, end or newest.number + 1
+            self.frames.pop()
+            self.rows.pop()
+        return first, end - first
 
 
 class Tracks:
@@ -72,7 +84,9 @@ class Tracks:
         self._by_slot: list[Track | None] = []
         self._free: list[int] = []
         self._numbers: dict[tuple[bytes, int], int] = {}
-        self._identity = np.zeros(FIRST_TRACKS, slices.INDEX)
+        self._identity = np.zeros(FIRST_TRACKS, INDEX)
+        self._next_slice = np.zeros(FIRST_TRACKS, np.int64)
+        self._is_writing = np.zeros(FIRST_TRACKS, np.bool_)  # neither gone nor failed
         self._next_owner = 0
 
     def add(self, call_id: bytes, party: int, leaf_key: bytes, codecs: Codecs) -> Track:
@@ -89,7 +103,12 @@ class Tracks:
             self._free.append(len(self._by_slot) - 1)
         slot = self._free.pop()
         if slot >= self._identity.size:
-            self._identity = np.concatenate([self._identity, np.zeros_like(self._identity)])
+            self._identity = np.resize(self._identity, 2 * slot)
+            self._next_slice = np.resize(self._next_slice, 2 * slot)
+            self._is_writing = np.resize(self._is_writing, 2 * slot)
+            self._is_writing[slot:] = False
+        self._next_slice[slot] = 0
+        self._is_writing[slot] = True
         self._identity[slot] = (np.void(call_id), party, number, 0, 0, 0)
         track = Track(call_id, party, number, dict(codecs), slot, self._next_owner, leaf_key, cipher)
         self._next_owner += 1
@@ -100,29 +119,57 @@ class Tracks:
         """The track in a slot, if it is still there."""
         return self._by_slot[slot]
 
+    def at_all(self, slots: Sequence[int]) -> list[Track]:
+        """The tracks in these slots, which must all be there."""
+        found = [self._by_slot[slot] for slot in slots]
+        return [track for track in found if track is not None]
+
     def __contains__(self, track: Track) -> bool:
         return self._by_slot[track.slot] is track
 
     def __iter__(self) -> Iterator[Track]:
         return iter([track for track in self._by_slot if track is not None])
 
+    def fail(self, track: Track, error: NoSpace) -> None:
+        """Nothing more is written of this track; what is in the journal stays usable."""
+        track.failed = error
+        self._is_writing[track.slot] = False
+
     def forget(self, track: Track) -> None:
         """Forgets key and index of a track whose party never comes back under this key."""
         self._by_slot[track.slot] = None
+        self._is_writing[track.slot] = False
         self._free.append(track.slot)
         self._numbers.pop((track.call_id, track.party), None)
         del track.cipher
         track.leaf_key = b""
-        for column in (track.places, track.lengths, track.numbers, track.arrivals):
-            del column[:]
+        del track.frames[:], track.rows[:]
 
-    def identity(self, sealed: Sequence[Track]) -> slices.Index:
-        """Index rows with call, party and track filled in."""
-        return self._identity[[track.slot for track in sealed]]
+    def writing(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether the track in each slot still takes slices."""
+        return self._is_writing[slots]
+
+    def number(self, slots: NDArray[np.int32]) -> slices.Index:
+        """Index rows for one new slice of each slot, in order: identity and the next number of its track."""
+        index = self._identity[slots]
+        order = np.argsort(slots, kind="stable")
+        grouped = slots[order]
+        first = np.flatnonzero(np.diff(grouped, prepend=-1))
+        counts = np.diff(first, append=slots.size)
+        rank = np.empty(slots.size, np.int64)
+        rank[order] = np.arange(slots.size) - np.repeat(first, counts)  # its place among those of its track
+        index["slice"] = self._next_slice[slots] + rank
+        # Counted before they are used: whatever fails later, no nonce comes twice.
+        self._next_slice[grouped[first]] += counts
+        return index
+
+    def identity(self, track: Track) -> slices.Index:
+        """One index row with call, party and track filled in."""
+        return self._identity[[track.slot]]
 
 
 class FrameBuilder:
-    """Seals parts of a tick into the frame buffer and writes the frame; one at a time."""
+    """Seals parts of ticks into the frame buffer and writes the frame; one at a time."""
 
     def __init__(self, tracks: Tracks, journal: SliceWriter) -> None:
         self._tracks = tracks
@@ -134,56 +181,67 @@ class FrameBuilder:
 
         Raises JournalFailed with the tracks whose slices are lost.
         """
-        room = sum(int(parts["length"].sum()) + TAG_BYTES * parts.size for _, parts in groups)
-        if len(self._buffer) < room:
-            self._buffer = bytearray(room)
-        out = memoryview(self._buffer)
-        body = 0
-        rows: list[tuple[Track, int, int, int]] = []  # track, slice number, end of its ciphertext, arrival
-        pack, by_slot = NONCE.pack, self._tracks.at
-        for tick, parts in groups:
+        chosen = [
+            (tick, parts[(parts["length"] > 0) & self._tracks.writing(parts["slot"])])
+            for tick, parts in groups
+        ]
+        slots = np.concatenate([parts["slot"] for _, parts in chosen] or [np.zeros(0, np.int32)])
+        if not slots.size:
+            return
+        index = self._tracks.number(slots)
+        index["length"] = np.concatenate([parts["length"] for _, parts in chosen]) + TAG_BYTES
+        start = slices.body_offset(slots.size)
+        ends = start + np.cumsum(index["length"], dtype=np.int64)
+        index["offset"] = ends - index["length"]
+        size = int(ends[-1])
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        frame = memoryview(self._buffer)[:size]
+        tracks = self._seal(chosen, slots, index, frame)
+        frame[:start] = slices.pack_head(index, length=size)
+        try:
+            position = self._journal.append([frame], {track.owner for track in tracks})
+        except VaultError as error:
+            raise JournalFailed(tracks, as_no_space(error)) from error
+        place = position.segment << _SEGMENT_SHIFT | position.offset
+        for row, track in enumerate(tracks):
+            track.frames.append(place)
+            track.rows.append(row)
+
+    def _seal(
+        self,
+        chosen: Sequence[tuple[Tick, Parts]],
+        slots: NDArray[np.int32],
+        index: slices.Index,
+        frame: memoryview,
+    ) -> list[Track]:
+        """Encrypts every part to its place in the frame; the tracks, one per part."""
+        nonces = np.zeros(slots.size, _NONCE)
+        nonces["track"], nonces["number"] = index["track"], index["slice"]
+        nonce = nonces.tobytes()
+        tracks = self._tracks.at_all(slots.tolist())
+        offsets, lengths = index["offset"].tolist(), index["length"].tolist()
+        row = 0
+        for tick, parts in chosen:
             views = [block.view for block in tick.blocks]
-            for slot, block, offset, length, arrival in parts.tolist():
-                track = by_slot(slot) if length else None
-                if track is None or track.failed is not None:
-                    continue
-                number = track.next_slice
-                track.next_slice = number + 1  # counted before it is used: never the same nonce again
-                end = body + length + TAG_BYTES
-                track.cipher.encrypt_into(
-                    pack(track.number, number), views[block][offset : offset + length], None, out[body:end]
+            for block, begin, length in zip(
+                parts["block"].tolist(), parts["offset"].tolist(), parts["length"].tolist(), strict=True
+            ):
+                at = offsets[row]
+                tracks[row].cipher.encrypt_into(
+                    nonce[row * _NONCE_BYTES : (row + 1) * _NONCE_BYTES],
+                    views[block][begin : begin + length],
+                    None,
+                    frame[at : at + lengths[row]],
                 )
-                body = end
-                rows.append((track, number, end, arrival))
-        if rows:
-            self._append(rows, out[:body])
+                row += 1
+        return tracks
 
     def take_back(self, track: Track, first: int, count: int) -> None:
         """Writes that slices `first` to `first + count - 1` of the track do not count. NoSpace."""
-        index = self._tracks.identity([track])
+        index = self._tracks.identity(track)
         index["slice"], index["offset"], index["length"] = first, count, 0
         self._journal.append([slices.pack_head(index, length=slices.body_offset(1))], [track.owner])
-
-    def _append(self, rows: list[tuple[Track, int, int, int]], body: memoryview) -> None:
-        found, numbers, ends, arrivals = zip(*rows, strict=True)
-        index = self._tracks.identity(found)
-        start = slices.body_offset(len(found))
-        lengths = np.diff(np.array(ends, np.int64), prepend=0)
-        offsets = start + np.array(ends, np.int64) - lengths
-        index["slice"], index["offset"], index["length"] = numbers, offsets, lengths
-        head = slices.pack_head(index, length=start + len(body))
-        try:
-            position = self._journal.append([head, body], {track.owner for track in found})
-        except VaultError as error:
-            raise JournalFailed(found, as_no_space(error)) from error
-        places = (offsets + (position.segment << _OFFSET_BITS) + position.offset).tolist()
-        for track, place, length, number, arrival in zip(
-            found, places, lengths.tolist(), numbers, arrivals, strict=True
-        ):
-            track.places.append(place)
-            track.lengths.append(length)
-            track.numbers.append(number)
-            track.arrivals.append(arrival)
 
 
 def as_no_space(error: VaultError) -> NoSpace:

@@ -19,9 +19,9 @@ import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import Damaged
-from mitschnitt.wire.rtp import RUN
+from mitschnitt.vault.derive import call_prefix
+from mitschnitt.wire.rtp import RUN as RUN  # the run's layout is part of both formats here
 
 SLICE_VERSION = 1
 SLICE_HEAD = struct.Struct("<BBH")  # version, flags, run count
@@ -89,14 +89,14 @@ def packets(runs: Runs) -> int:
 
 def octets(runs: Runs) -> int:
     """How many payload bytes the runs count."""
-    return int((runs["count"].astype(np.int64) * runs["length"]).sum())
+    return int(runs["count"].astype(np.int64) @ runs["length"].astype(np.int64))
 
 
 def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *, flags: int) -> bytes:
     """The plaintext of the timeline file; `flags` are those of all slices together."""
     fields: dict[str, Any] = {
         "v": 1,
-        "call": encode_call_id(call_id),
+        "call": call_prefix(call_id).split("/")[1],  # as the files are named
         "party": party,
         "codecs": {str(kind): [name, clock] for kind, (name, clock) in header.codecs.items()},
         "started_at": header.started_at,

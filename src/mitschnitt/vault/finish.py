@@ -90,20 +90,20 @@ def finish_party(
     Raises NoSpace, and VaultError when the files exist. A crash between the two commits leaves a media file
     without timeline, and the slices in the journal: recovery deletes the one and writes both anew.
     """
-    runs, flags = [np.zeros(0, RUN)], 0
+    runs, flags = bytearray(), 0
     media = _SealedBlob(
         blobs, leaf_key=leaf_key, call_id=call_id, party=party, kind=Kind.MEDIA, salt=salts[0]
     )
     try:
         for piece in slices:
             media.write(piece.payload)
-            runs.append(piece.runs)
+            runs += piece.runs.tobytes()
             flags |= piece.flags
         media_sha256 = media.commit()
     except BaseException:
         media.abort()
         raise
-    together = np.concatenate(runs)
+    together = np.frombuffer(runs, RUN)
     timeline = _SealedBlob(
         blobs, leaf_key=leaf_key, call_id=call_id, party=party, kind=Kind.TIMELINE, salt=salts[1]
     )

@@ -1,0 +1,145 @@
+"""Our side of the capture bench, a process of its own: the real media plane from sockets to sealed files.
+
+    python -m mitschnitt.gateways.bench.capture_side JSON      (options as one JSON object; see `Options`)
+
+Prints "ready" when all lines are open, records until standard input ends, finishes every party and prints
+one JSON line. Keys are derived from the stream's number, so that the checking process can open the files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import hashlib
+import json
+import resource
+import sys
+import threading
+import time
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mitschnitt.recorder.media import Media, Track
+from mitschnitt.recorder.ports import PortPool
+from mitschnitt.vault.blobs import LocalBlobs
+from mitschnitt.vault.finish import SealedParty
+from mitschnitt.vault.slice_files import SliceWriter
+
+EVENT_TYPES = {101: 8000}
+CODECS = {8: ("PCMA", 8000)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the parent process asks for."""
+
+    directory: str  # has `journal` and `audio` in it
+    address: str
+    streams: int
+    first_port: int
+    last_port: int
+    ports_file: str
+    finish_threads: int
+    profile: str = ""  # a file for cProfile's figures of the recording; costs time itself
+
+
+def call_id_of(stream: int) -> bytes:
+    """The call a stream belongs to: two streams each."""
+    return hashlib.sha256(b"bench call %d" % (stream // 2)).digest()[:16]
+
+
+def leaf_key_of(stream: int) -> bytes:
+    """The key of the stream's party, derived so that files of a bench can be checked; guards nothing."""
+    return hashlib.sha256(b"bench leaf %d" % stream).digest()
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    use = resource.getrusage(resource.RUSAGE_SELF)
+    return use.ru_utime + use.ru_stime
+
+
+def open_lines(media: Media, options: Options) -> list[Track]:
+    """Gated lines first, all of them, then each filter is taken off: as calls do, one by one."""
+    lines = [media.line(event_types=EVENT_TYPES) for _ in range(options.streams)]
+    tracks = []
+    for stream, line in enumerate(lines):
+        track = media.track(
+            call_id=call_id_of(stream), party=stream % 2, leaf_key=leaf_key_of(stream), codecs=CODECS
+        )
+        media.keep(line, track)
+        tracks.append(track)
+    Path(options.ports_file).write_bytes(array("H", [line.port for line in lines]).tobytes())
+    return tracks
+
+
+async def finish_all(media: Media, tracks: list[Track]) -> list[SealedParty]:
+    """Finishes and settles all tracks."""
+    at = "2026-01-01T00:00:00.000000Z"
+    futures = [media.finish(track, reason="ended", started_at=at, ended_at=at) for track in tracks]
+    parties = list(await asyncio.gather(*futures))
+    for track in tracks:
+        media.settled(track)
+    return parties
+
+
+async def record(options: Options) -> dict[str, Any]:
+    """One run, from open lines to settled files; the figures."""
+    root = Path(options.directory)
+    journal = SliceWriter(root / "journal")
+    media = Media(
+        address=options.address,
+        ports=PortPool(options.first_port, options.last_port),
+        journal=journal,
+        blobs=LocalBlobs(root / "audio"),
+        finish_threads=options.finish_threads,
+    )
+    tracks = open_lines(media, options)
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    threading.Thread(
+        target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(ended.set)), daemon=True
+    ).start()
+    running = asyncio.ensure_future(media.run())
+    print("ready", flush=True)
+    profile = cProfile.Profile() if options.profile else None
+    if profile is not None:
+        profile.enable()
+    begun, cpu_before = time.monotonic(), cpu_seconds()
+    await ended.wait()
+    if profile is not None:
+        profile.disable()
+        profile.dump_stats(options.profile)
+    cpu_recorded, recorded = cpu_seconds(), time.monotonic()
+    drops = media.read_drops()
+    parties = await finish_all(media, tracks)
+    cpu_finished, finished = cpu_seconds(), time.monotonic()
+    media.stop()
+    await running
+    media.close()
+    journal.close()
+    return {
+        "received": media.counts.received,
+        "kept": media.counts.kept,
+        "packets_in_files": sum(party.packets for party in parties),
+        "late_ticks": media.counts.late_ticks,
+        "kernel_drops": max(drops, media.counts.kernel_drops),
+        "cpu_record_s": cpu_recorded - cpu_before,
+        "cpu_finish_s": cpu_finished - cpu_recorded,
+        "wall_s": recorded - begun,
+        "wall_finish_s": finished - recorded,
+        "arena_locked": media.receiver.is_locked,
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> int:
+    """Runs one recording and prints its figures."""
+    options = Options(**json.loads(sys.argv[1]))
+    print(json.dumps(asyncio.run(record(options))), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from array import array
+from dataclasses import asdict
+from pathlib import Path
+
+import mitschnitt
+from mitschnitt.gateways.bench.capture_check import Checked, check_files
+from mitschnitt.gateways.bench.capture_side import Options, call_id_of, leaf_key_of
+
+
+def test_two_streams_are_one_call_and_no_two_share_a_key() -> None:
+    assert call_id_of(4) == call_id_of(5) != call_id_of(6)
+    assert len({leaf_key_of(stream) for stream in range(10)}) == 10
+
+
+def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) -> None:
+    for name in ("journal", "audio"):
+        (tmp_path / name).mkdir()
+    options = Options(
+        directory=str(tmp_path),
+        address="127.0.0.1",
+        streams=2,
+        first_port=20000,
+        last_port=32000,
+        ports_file=str(tmp_path / "ports"),
+        finish_threads=1,
+        profile=str(tmp_path / "profile"),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "mitschnitt.gateways.bench.capture_side", json.dumps(asdict(options))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parent.parent)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        ports = array("H", (tmp_path / "ports").read_bytes())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for counter in range(3):
+                for stream, port in enumerate(ports):
+                    body = struct.pack(">II", stream, counter) + bytes([(stream + counter) & 0xFF]) * 152
+                    sock.sendto(
+                        struct.pack(">BBHII", 0x80, 8, counter, counter * 160, 1) + body, ("127.0.0.1", port)
+                    )
+        figures = json.loads(process.communicate(timeout=60)[0])
+    assert figures["packets_in_files"] == 6
+    assert check_files(tmp_path / "audio", 2, 3) == Checked(packets=6, complete=2, wrong=0)
+    assert list((tmp_path / "journal").iterdir()) == []
+    assert (tmp_path / "profile").stat().st_size > 0

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from mitschnitt.errors import ConfigError
+from mitschnitt.recorder import filters
+
+MARKER = b"AUDIO-THAT-NOBODY-AGREED-TO" * 4
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        sender.connect(receiver.getsockname())
+        yield receiver, sender
+
+
+def rtp(kind: int, payload: bytes, first: int = 0x80) -> bytes:
+    return struct.pack(">BBHII", first, kind, 1, 160, 7) + payload
+
+
+def through(pair: tuple[socket.socket, socket.socket], datagram: bytes) -> bytes:
+    pair[1].send(datagram)
+    return pair[0].recv(2000)
+
+
+def test_audio_is_cut_to_its_header_and_the_marker_never_arrives(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    filters.attach(pair[0], filters.cutting_filter([101]))
+    assert through(pair, rtp(8, MARKER)) == rtp(8, b"")
+
+
+def test_an_event_passes_whole_with_and_without_marker_bit(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    filters.attach(pair[0], filters.cutting_filter([101, 96]))
+    for kind in (101, 96, 101 | 0x80):
+        assert through(pair, rtp(kind, b"\x01\x0a\x00\xa0")) == rtp(kind, b"\x01\x0a\x00\xa0")
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        rtp(101, MARKER, first=0x40),  # version 1
+        rtp(101, MARKER),  # audio that calls itself an event
+        rtp(100, b"\x01\x0a\x00\xa0"),
+        rtp(102, b"\x01\x0a\x00\xa0"),
+    ],
+)
+def test_what_only_resembles_an_event_is_cut(
+    pair: tuple[socket.socket, socket.socket], datagram: bytes
+) -> None:
+    filters.attach(pair[0], filters.cutting_filter([101]))
+    assert through(pair, datagram) == datagram[:12]
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 9, 11, 12])
+def test_short_datagrams_are_not_dropped(pair: tuple[socket.socket, socket.socket], length: int) -> None:
+    filters.attach(pair[0], filters.cutting_filter([101]))
+    assert through(pair, b"\x80" * length) == b"\x80" * length
+
+
+def test_without_event_types_nothing_passes_whole(pair: tuple[socket.socket, socket.socket]) -> None:
+    filters.attach(pair[0], filters.cutting_filter([]))
+    for kind in (0, 8, 101):
+        assert through(pair, rtp(kind, b"\x01\x0a\x00\xa0")) == rtp(kind, b"")
+
+
+def test_a_swap_lets_later_packets_through_but_queued_ones_stay_cut(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    filters.attach(pair[0], filters.cutting_filter([101]))
+    pair[1].send(rtp(8, MARKER))
+    filters.detach(pair[0])
+    pair[1].send(rtp(8, MARKER))
+    assert pair[0].recv(2000) == rtp(8, b"")
+    assert pair[0].recv(2000) == rtp(8, MARKER)
+    filters.attach(pair[0], filters.cutting_filter([]))
+    assert through(pair, rtp(8, MARKER)) == rtp(8, b"")
+
+
+def test_sixteen_types_fit_and_each_passes(pair: tuple[socket.socket, socket.socket]) -> None:
+    filters.attach(pair[0], filters.cutting_filter(range(96, 112)))
+    for kind in range(94, 114):
+        assert through(pair, rtp(kind, b"1234")) == rtp(kind, b"1234" if 96 <= kind < 112 else b"")
+
+
+@pytest.mark.parametrize("types", [[128], [-1], range(17)])
+def test_impossible_types_are_refused(types: list[int]) -> None:
+    with pytest.raises(ConfigError, match="up to 16 payload types"):
+        filters.cutting_filter(types)
+
+
+def test_a_socket_that_takes_no_filter_raises() -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        filters.attach(sock, filters.cutting_filter([101]))
+
+
+def test_a_filter_that_is_not_there_cannot_be_taken_off(pair: tuple[socket.socket, socket.socket]) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        filters.detach(pair[0])

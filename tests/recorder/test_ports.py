@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+
+import pytest
+
+from mitschnitt.errors import ConfigError
+from mitschnitt.recorder import filters, ports
+from mitschnitt.recorder.ports import NoPortLeft, PortPool
+
+CUT = filters.cutting_filter([])
+
+
+def test_only_even_ports_are_given_and_the_first_first() -> None:
+    pool = PortPool(10001, 10007)
+    assert [pool.take() for _ in range(pool.free)] == [10002, 10004, 10006]
+
+
+def test_a_port_that_was_given_back_rests_longest() -> None:
+    pool = PortPool(10000, 10004)
+    first = pool.take()
+    pool.give_back(first)
+    assert [pool.take(), pool.take(), pool.take()] == [10002, 10004, first]
+
+
+def test_an_empty_pool_says_so() -> None:
+    pool = PortPool(10000, 10000)
+    pool.take()
+    with pytest.raises(NoPortLeft, match="all 1 RTP ports are in use"):
+        pool.take()
+
+
+def test_only_what_was_taken_can_be_given_back() -> None:
+    pool = PortPool(10000, 10010)
+    with pytest.raises(ConfigError, match="was not taken"):
+        pool.give_back(10000)
+
+
+@pytest.mark.parametrize(("first", "last"), [(10001, 10001), (10002, 10000), (80, 90), (65534, 70000)])
+def test_ranges_without_a_usable_even_port_are_refused(first: int, last: int) -> None:
+    with pytest.raises(ConfigError, match="RTP ports are 1024 to 65535"):
+        PortPool(first, last)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_socket_is_bound_non_blocking_not_inherited_and_behind_its_filter(address: str) -> None:
+    sock = ports.open_socket(address, 0, CUT)
+    with sock, socket.socket(sock.family, socket.SOCK_DGRAM) as sender:
+        assert not os.get_inheritable(sock.fileno())
+        assert fcntl.fcntl(sock.fileno(), fcntl.F_GETFL) & os.O_NONBLOCK
+        assert ports.receive_buffer(sock) >= ports.RECEIVE_BUFFER_BYTES
+        sender.sendto(b"\x80\x08" + bytes(10) + b"marker", sock.getsockname())
+        assert sock.recv(100) == b"\x80\x08" + bytes(10)
+
+
+def test_without_a_filter_there_is_no_socket() -> None:
+    with pytest.raises(OSError, match="Invalid argument"):
+        ports.open_socket("127.0.0.1", 0, b"\xff" * 8)
+
+
+def hold_an_even_port(sock: socket.socket) -> int:
+    for port in range(30000, 32000, 2):
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no even port is free")
+
+
+def test_ports_that_other_programs_hold_are_passed_over() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        held = hold_an_even_port(other)
+        sock, port = ports.open_from_pool("127.0.0.1", PortPool(held, held + 60), CUT)
+        with sock:
+            assert port != held
+            assert sock.getsockname()[1] == port
+
+
+def test_when_others_hold_all_ports_none_is_left() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        held = hold_an_even_port(other)
+        pool = PortPool(held, held)
+        with pytest.raises(NoPortLeft, match="other programs"):
+            ports.open_from_pool("127.0.0.1", pool, CUT)
+        assert pool.free == 1
+
+
+def test_another_failure_gives_the_port_back() -> None:
+    pool = PortPool(10000, 10010)
+    with pytest.raises(OSError, match="annot assign requested address"):
+        ports.open_from_pool("192.0.2.1", pool, CUT)
+    assert pool.free == 6
+
+
+def test_packets_that_the_kernel_dropped_are_counted() -> None:
+    sock = ports.open_socket("127.0.0.1", 0, CUT)
+    with sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        for _ in range(100):
+            sender.sendto(bytes(172), sock.getsockname())
+        received = 0
+        while True:
+            try:
+                sock.recv(2000)
+                received += 1
+            except BlockingIOError:
+                break
+        assert ports.kernel_drops(sock) == 100 - received > 0

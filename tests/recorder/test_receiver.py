@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mitschnitt.recorder import receiver
+from mitschnitt.recorder.receiver import SLOT_BYTES, SOCKET_BUDGET, Batch, Receiver
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[socket.socket]]:
+    made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for sock in made:
+        sock.bind(("127.0.0.1", 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    yield made
+    for sock in made:
+        sock.close()
+
+
+def send(to: socket.socket, datagrams: list[bytes]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for datagram in datagrams:
+            sender.sendto(datagram, to.getsockname())
+
+
+def drained(source: Receiver, sockets: list[socket.socket]) -> list[list[tuple[int, bytes, int]]]:
+    """Per batch: stream, bytes in the slot, length of the datagram."""
+    batches: list[list[tuple[int, bytes, int]]] = []
+
+    def process(batch: Batch) -> None:
+        assert batch.count == len(batch.rows) == len(batch.lengths) == len(batch.stream)
+        batches.append(
+            [
+                (int(stream), row[: min(int(length), SLOT_BYTES)].tobytes(), int(length))
+                for row, length, stream in zip(batch.rows, batch.lengths, batch.stream, strict=True)
+            ]
+        )
+
+    counts = list(source.drain([(s.fileno(), number) for number, s in enumerate(sockets)], process))
+    assert counts == [len(batch) for batch in batches]
+    return batches
+
+
+def test_datagrams_come_grouped_by_stream_in_order_of_arrival(sockets: list[socket.socket]) -> None:
+    send(sockets[2], [b"c%d" % n for n in range(5)])
+    send(sockets[0], [b"a%d" % n for n in range(3)])
+    [batch] = drained(Receiver(), sockets)
+    assert [(stream, data) for stream, data, _ in batch] == [(0, b"a%d" % n) for n in range(3)] + [
+        (2, b"c%d" % n) for n in range(5)
+    ]
+
+
+def test_empty_sockets_give_no_batch(sockets: list[socket.socket]) -> None:
+    assert drained(Receiver(), sockets) == []
+
+
+def test_a_datagram_longer_than_a_slot_shows_its_real_length(sockets: list[socket.socket]) -> None:
+    send(sockets[0], [b"x" * SLOT_BYTES, b"y" * (SLOT_BYTES + 1), b""])
+    [batch] = drained(Receiver(), sockets)
+    assert [length for _, _, length in batch] == [SLOT_BYTES, SLOT_BYTES + 1, 0]
+    assert batch[1][1] == b"y" * SLOT_BYTES
+
+
+def test_a_full_arena_begins_another_batch_and_loses_nothing(sockets: list[socket.socket]) -> None:
+    for number, sock in enumerate(sockets):
+        send(sock, [bytes([number, n]) for n in range(50)])
+    batches = drained(Receiver(rows=100), sockets)
+    assert len(batches) == 3
+    got = [data for batch in batches for _, data, _ in batch]
+    assert got == [bytes([number, n]) for number in range(3) for n in range(50)]
+
+
+def test_a_flooded_socket_waits_until_the_others_had_their_turn(sockets: list[socket.socket]) -> None:
+    send(sockets[0], [bytes([n]) for n in range(SOCKET_BUDGET + 10)])
+    send(sockets[2], [b"quiet"])
+    first, second = drained(Receiver(), sockets)
+    assert [stream for stream, _, _ in first] == [0] * SOCKET_BUDGET + [2]
+    assert [data for _, data, _ in second] == [bytes([SOCKET_BUDGET + n]) for n in range(10)]
+
+
+def test_a_flood_ends_with_the_rounds_of_a_drain(sockets: list[socket.socket]) -> None:
+    send(sockets[0], [b"x"] * (SOCKET_BUDGET * receiver.ROUNDS + 5))
+    batches = drained(Receiver(), sockets)
+    assert sum(len(batch) for batch in batches) == SOCKET_BUDGET * receiver.ROUNDS
+    assert len(drained(Receiver(), sockets)[0]) == 5
+
+
+def test_the_arena_is_zero_behind_every_batch(sockets: list[socket.socket]) -> None:
+    source = Receiver()
+    send(sockets[0], [b"marker" * 100] * 20)
+    drained(source, sockets)
+    assert not source.arena.any()
+
+
+def test_the_arena_is_zero_also_when_processing_fails(sockets: list[socket.socket]) -> None:
+    source = Receiver()
+    send(sockets[0], [b"marker"])
+
+    def fail(batch: Batch) -> None:
+        raise ArithmeticError(batch.count)
+
+    with pytest.raises(ArithmeticError):
+        list(source.drain([(sockets[0].fileno(), 0)], fail))
+    assert not source.arena.any()
+
+
+def test_another_drain_may_run_between_two_batches(sockets: list[socket.socket]) -> None:
+    source = Receiver(rows=SOCKET_BUDGET)
+    for sock in sockets:
+        send(sock, [b"1", b"2"])
+    streams: list[list[int]] = []
+
+    def process(batch: Batch) -> None:
+        streams.append(batch.stream.tolist())
+
+    outer = source.drain([(sockets[0].fileno(), 0), (sockets[1].fileno(), 1)], process)
+    next(outer)
+    list(source.drain([(sockets[2].fileno(), 2)], process))
+    list(outer)
+    assert streams == [[0, 0], [2, 2], [1, 1]]
+
+
+def test_a_closed_descriptor_has_nothing_to_give(sockets: list[socket.socket]) -> None:
+    source = Receiver()
+    assert list(source.drain([(-1, 0)], lambda _: None)) == []
+
+
+def test_slots_take_sixty_milliseconds_of_g711_and_twenty_of_wideband_linear() -> None:
+    assert SLOT_BYTES >= 12 + 480
+    assert SLOT_BYTES >= 12 + 640
+    assert (SLOT_BYTES // 64) % 2 == 1
+    assert Receiver().arena.shape == (receiver.BATCH_ROWS, SLOT_BYTES)
+    assert receiver._MMSGHDR.itemsize == 64
+    assert np.dtype(np.uintp).itemsize == 8
