@@ -21,6 +21,7 @@ from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import PeerError
 
 START_SECONDS = 30.0  # keeper and recorder on a busy machine
+RTP_PORTS = 4_000  # of one site
 HERE = Path(__file__).parent
 
 
@@ -90,6 +91,17 @@ class Site:
             time.sleep(0.2)
         raise AssertionError(f"calls did not close: {[call['state'] for call in calls]} {self.log.read_text()[-3000:]}")
 
+    def wait_outcome(self, call: str, seconds: float = 30.0) -> str:
+        """The word for one call once it is over: kept or not_kept."""
+        deadline = time.monotonic() + seconds
+        state = "unknown"
+        while time.monotonic() < deadline:
+            state = next((str(found["state"]) for found in self.calls() if found["call"] == call), "unknown")
+            if state not in ("live", "unknown"):
+                return state
+            time.sleep(0.05)
+        raise AssertionError(f"call {call} is still {state}: {self.log.read_text()[-3000:]}")
+
     def rule(self, call: str) -> str:
         """The rule behind a call's outcome, with the officer's key."""
         return str(decide(self.door, call, load_key(self.demo.officer_key))["rule"])
@@ -109,10 +121,28 @@ def sip_answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def running_site(root: Path, *, module: str = "mitschnitt", paths: Sequence[Path] = ()) -> Iterator[Site]:
-    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`."""
-    ports = {"sip_port": free_port(), "control_port": free_port(), "first_rtp_port": 20_000, "last_rtp_port": 23_999}
-    demo = prepare(root / "site", **ports)
+def running_site(
+    root: Path,
+    *,
+    module: str = "mitschnitt",
+    paths: Sequence[Path] = (),
+    first_rtp_port: int = 20_000,
+    max_calls: int | None = None,
+) -> Iterator[Site]:
+    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
+
+    Two sites at a time need different RTP ports: each takes RTP_PORTS from `first_rtp_port` on.
+    """
+    demo = prepare(
+        root / "site",
+        sip_port=free_port(),
+        control_port=free_port(),
+        first_rtp_port=first_rtp_port,
+        last_rtp_port=first_rtp_port + RTP_PORTS - 1,
+    )
+    if max_calls is not None:
+        config = demo.directory / "config.toml"
+        config.write_text(config.read_text().replace("[sip]\n", f"[sip]\nmax_calls = {max_calls}\n", 1))
     log = root / "serve.log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*(str(path) for path in paths), *sys.path])}
     with log.open("wb") as output:
