@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ringing:
-    """An announced call: its name at the recorder, by what the INVITE will name it, and the question."""
+    """A call: its name at the recorder, by what the INVITE will name it, and the question."""
 
-    call: str
+    call: str  # "" when it is not announced
     session: str
-    ask: Ask
+    ask: Ask | None
 
 
 class Ivr:

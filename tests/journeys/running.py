@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import PeerError
 
 START_SECONDS = 30.0  # keeper and recorder on a busy machine
-RTP_PORTS = 4_000  # of one site
+RTP_PORTS = 2_000  # of one site: a hundred calls, each opened a few times
+# Below the ephemeral ports; the range that was given last comes again last, so that two sites share none.
+RTP_RANGES = deque(range(10_000, 32_000, RTP_PORTS))
 HERE = Path(__file__).parent
 
 
@@ -31,6 +34,23 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def bound_udp_ports() -> set[int]:
+    """Every local port of a UDP socket on this machine."""
+    rows = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+    return {int(row.split()[1].rpartition(":")[2], 16) for row in rows}
+
+
+def free_rtp_ports() -> int:
+    """The first of RTP_PORTS that nobody uses at this moment."""
+    bound = bound_udp_ports()
+    for _ in range(len(RTP_RANGES)):
+        first = RTP_RANGES[0]
+        RTP_RANGES.rotate(-1)
+        if not any(first <= port < first + RTP_PORTS for port in bound):
+            return first
+    raise AssertionError("every range of RTP ports is in use")
 
 
 @dataclass
@@ -126,13 +146,10 @@ def running_site(
     *,
     module: str = "mitschnitt",
     paths: Sequence[Path] = (),
-    first_rtp_port: int = 20_000,
     max_calls: int | None = None,
 ) -> Iterator[Site]:
-    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
-
-    Two sites at a time need different RTP ports: each takes RTP_PORTS from `first_rtp_port` on.
-    """
+    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`."""
+    first_rtp_port = free_rtp_ports()
     demo = prepare(
         root / "site",
         sip_port=free_port(),

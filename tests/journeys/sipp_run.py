@@ -52,7 +52,7 @@ class Told:
 class SippRun:
     """One sipp, and the calls that it makes."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     directory: Path
 
     @property
@@ -81,26 +81,27 @@ class SippRun:
         return found
 
     def said(self) -> str:
-        """Why a call failed."""
+        """Why a call failed, and the last messages."""
         errors = self.directory / "errors.log"
-        return (errors.read_text(errors="replace") if errors.exists() else "")[-2000:] + self.messages[-4000:]
+        why = errors if errors.exists() else self.directory / "output.log"
+        return why.read_text(encoding="utf-8", errors="replace")[-2000:] + self.messages[-4000:]
 
-    def wait_for_end(self, seconds: float = 30.0) -> str:
-        """Until all calls are over, however they went; what sipp printed."""
+    def wait_for_end(self, seconds: float = 30.0) -> int:
+        """Until all calls are over, however they went; sipp's exit code."""
         try:
-            return self.process.communicate(timeout=seconds)[0]
+            return self.process.wait(seconds)
         finally:
             self.stop()
 
     def stop(self) -> None:
         """No more of it."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
     def finish(self, seconds: float = 30.0) -> None:
         """Until all calls are over; AssertionError when one did not go as its scenario says."""
-        output = self.wait_for_end(seconds)
-        assert self.process.returncode == 0, f"sipp said {self.process.returncode}: {self.said() or output[-3000:]}"
+        code = self.wait_for_end(seconds)
+        assert code == 0, f"sipp said {code}: {self.said()}"
 
 
 def start_sipp(
@@ -122,7 +123,6 @@ def start_sipp(
     command += ["-t", "u1" if transport == "UDP" else "t1", "-i", HOST, "-p", str(local)]
     command += ["-m", str(len(fields)), "-r", "20", "-nostdin", "-timeout", f"{seconds}s", "-timeout_error"]
     command += ["-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log"]
-    process = subprocess.Popen(
-        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    with (directory / "output.log").open("wb") as output:
+        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
     return SippRun(process, directory)
