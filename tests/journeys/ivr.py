@@ -51,9 +51,7 @@ class Ivr:
             length_ms = prompt(told.ask.prompt, told.ask.language).length_ms
             end = datetime.now(UTC)
             begin = end - timedelta(milliseconds=length_ms)
-            await client.asked(
-                told.call, told.ask, begin=begin, end=end, played_ms=length_ms, length_ms=length_ms
-            )
+            await client.asked(told.call, told.ask, begin=begin, end=end, played_ms=length_ms, length_ms=length_ms)
             return Ringing(told.call, session, told.ask)
 
         return self._run(work)

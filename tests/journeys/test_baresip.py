@@ -35,21 +35,22 @@ def baresip_path() -> str:
     return found
 
 
-def telephone(directory: Path, address: str) -> str:
+def telephone(baresip: str, directory: Path, address: str) -> str:
     """One call of TALK_SECONDS to that address; what baresip printed, with every SIP message."""
     (directory / "config").write_text(CONFIG)
     (directory / "accounts").write_text("<sip:phone@127.0.0.1>;regint=0\n")
     (directory / "contacts").write_text("")
-    command = [baresip_path(), "-s", "-f", str(directory), "-t", str(TALK_SECONDS), "-e", f"/dial {address}"]
+    command = [baresip, "-s", "-f", str(directory), "-t", str(TALK_SECONDS), "-e", f"/dial {address}"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
     return (done.stdout + done.stderr).decode("utf-8", "replace").replace("\r", "")
 
 
 def test_an_ordinary_call_is_held_in_the_closed_form_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    baresip = baresip_path()
     home = tmp_path / "telephone"
     home.mkdir()
     with running_site(tmp_path) as site:
-        said = telephone(home, f"sip:recorder@127.0.0.1:{site.demo.sip_port}")
+        said = telephone(baresip, home, f"sip:recorder@127.0.0.1:{site.demo.sip_port}")
         assert site.calls() == []
         assert not list(site.demo.directory.glob("audio/**/*.*"))
     answer = re.search(r"^SIP/2\.0 200 OK\n(?:.+\n)*CSeq: \d+ INVITE\n(?:.+\n)*\n((?:[a-z]=.*\n)+)", said, re.MULTILINE)
