@@ -62,9 +62,7 @@ def start_sipp(
     command += ["-t", "u1" if transport == "UDP" else "t1", "-i", HOST, "-p", str(port), "-m", str(calls)]
     command += ["-r", "20", "-key", "session", f"{scenario}-{transport}", "-nostdin", "-timeout", "20s"]
     command += ["-timeout_error", "-trace_err", "-error_file", str(errors)]
-    return subprocess.Popen(
-        command, cwd=SCENARIOS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return subprocess.Popen(command, cwd=SCENARIOS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process: subprocess.Popen[str], directory: Path) -> None:
@@ -84,9 +82,7 @@ def test_every_scenario_is_run() -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("scenario", [*SESSIONS, *SINGLE])
-def test_a_scenario_runs_to_its_end(
-    scenario: str, transport: str, recorder: RecorderUnderTest, tmp_path: Path
-) -> None:
+def test_a_scenario_runs_to_its_end(scenario: str, transport: str, recorder: RecorderUnderTest, tmp_path: Path) -> None:
     finish(start_sipp(scenario, transport, recorder, tmp_path, calls=5), tmp_path)
     assert recorder.reported(ByeReceived, 5 if scenario in SESSIONS else 0)
 
@@ -110,9 +106,7 @@ def test_what_a_scenario_says_is_what_is_bound(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_the_recorder_opens_by_its_own_offer(
-    transport: str, recorder: RecorderUnderTest, tmp_path: Path
-) -> None:
+def test_the_recorder_opens_by_its_own_offer(transport: str, recorder: RecorderUnderTest, tmp_path: Path) -> None:
     process = start_sipp("our_reinvite", transport, recorder, tmp_path)
     recorder.agree(f"our_reinvite-{transport}")
     finish(process, tmp_path)
