@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     """`serve --dir DIR` supervises parts of this same module; anything else is such a part."""
     if arguments[0] == "serve":
         return asyncio.run(Supervisor(load_config(Path(arguments[2])), module="unwiped").run())
-    Receiver.drain = drain_and_hold  # type: ignore[method-assign]  # the point of this module
+    Receiver.drain = drain_and_hold  # type: ignore[method-assign,assignment]  # the point of this module
     if os.environ.get("UNFILTERED"):
         filters.attach = no_attach
         filters.detach = no_detach
