@@ -57,7 +57,7 @@ def test_without_a_view_there_is_none_to_judge_by() -> None:
     assert Hands().outlook().surroundings().view is None
 
 
-def test_a_view_is_new_by_its_version_and_young_again_by_each_frame() -> None:
+def test_a_view_is_new_by_what_it_says_and_young_again_by_each_frame() -> None:
     hands = Hands()
     outlook = hands.outlook()
     assert outlook.take(VIEW.to_json())

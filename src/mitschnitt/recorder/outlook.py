@@ -24,7 +24,7 @@ class Outlook:
     def take(self, data: Mapping[str, Any]) -> bool:
         """Believe a `view` frame once it has been read whole; whether it says anything new."""
         view = view_from_json(data)
-        is_new = self._view is None or view.version != self._view.version
+        is_new = view != self._view  # a keeper that was started anew counts its versions anew
         self._view, self._view_at = view, self._monotonic()
         return is_new
 

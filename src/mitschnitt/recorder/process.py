@@ -17,12 +17,7 @@ from typing import Any
 import uvloop
 
 from mitschnitt.config import Config
-<<<<<<< HEAD
-=======
-from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING, Surroundings
-from mitschnitt.core.view import View, view_from_json
 from mitschnitt.errors import ConfigError, NoSpace
->>>>>>> shells
 from mitschnitt.hardening import harden
 from mitschnitt.log import log_to_stderr
 from mitschnitt.recorder.calls import Calls
@@ -70,14 +65,7 @@ class Recorder:
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
         """A new view; it is believed once it has been read whole."""
-<<<<<<< HEAD
         if self._outlook.take(data):
-=======
-        view = view_from_json(data)
-        changed = view != self._view  # a keeper that was started anew counts its versions anew
-        self._view, self._view_at = view, asyncio.get_running_loop().time()
-        if changed:
->>>>>>> shells
             self._calls.look_at_all()
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -191,18 +179,6 @@ class Recorder:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-<<<<<<< HEAD
-            if self._outlook.changed():
-=======
-            self._clock.check()
             self._calls.ask_silent()
-            around = self.surroundings()
-            seen = (
-                around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
-                around.view_age > VIEW_TOO_OLD_FOR_KEEPING,
-                around.clock_steady,
-            )
-            if seen != self._seen:
-                self._seen = seen
->>>>>>> shells
+            if self._outlook.changed():
                 self._calls.look_at_all()
