@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from media_rig import AT, CALL, EVENTS, LEAF, PCMA, T0, TICK_NS, Rig, Sender, read_party, stamp, stamps_in
-from mitschnitt.errors import ConfigError, NoSpace, VaultError
+from mitschnitt.errors import ConfigError, KeyGone, NoSpace, VaultError
 from mitschnitt.recorder import filters
 from mitschnitt.recorder.media import DIGIT_TICK_NS, HOLD_NS
 from mitschnitt.recorder.receiver import Batch
@@ -480,6 +480,37 @@ def test_files_that_could_not_be_written_can_be_tried_again(tmp_path: Path) -> N
     blobs.is_full = False
     assert stamps_in(read_party(blobs, rig.finish(track))[0]) == [0, 1, 2]
     rig.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_track_that_is_dropped_while_its_files_are_written_leaves_none(tmp_path: Path, moment: str) -> None:
+    class Slow(MemoryBlobs):
+        def create(self, name: str) -> BlobWriter:
+            # Once in the middle of reading slices, once when nothing is left to read.
+            if name.endswith("media" if moment == "before" else "timeline"):
+                rig.media.drop(track)
+            return super().create(name)
+
+    rig = Rig(tmp_path, blobs=Slow())
+    track = rig.track()
+    _, sender = rig.open_line(track)
+    sender.stamped(range(3))
+    with pytest.raises(KeyGone, match="withdrawn while"):
+        rig.finish(track)
+    assert list(rig.blobs.names()) == []
+    rig.close()
+
+
+def test_whether_memory_is_locked_is_told_for_all_of_it(rig: Rig) -> None:
+    rig.tick()
+    assert rig.media.is_locked == rig.media.receiver.is_locked
+    track = rig.track()
+    _, sender = rig.open_line(track)
+    sender.stamped(range(3))
+    rig.tick()
+    [block] = rig.media.hold.memory()
+    block.memory.is_locked = False
+    assert not rig.media.is_locked
 
 
 def test_kernel_drops_are_read_when_asked_and_at_release(rig: Rig) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from mitschnitt.errors import NoSpace, VaultError
+from mitschnitt.errors import KeyGone, NoSpace, VaultError
 from mitschnitt.recorder import ports
 from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.hold import Hold, Kept, Parts, Tick
@@ -110,6 +110,12 @@ class Media:
         self._is_stopping = False
         self._ticks = 0
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether all memory that can hold agreed audio is kept out of swap; else swap must be off."""
+        blocks = self.hold.memory()
+        return self.receiver.is_locked and all(block.memory.is_locked for block in blocks)
+
     # Lines
 
     def line(self, *, event_types: Mapping[int, int] | None = None) -> Line:
@@ -191,8 +197,9 @@ class Media:
     ) -> Future[SealedParty]:  # fmt: skip
         """Keeps what is queued, gates the track's lines, seals its hold and writes its files in a thread.
 
-        The future fails with NoSpace when the store is full; it may be tried again then. The journal keeps
-        the slices until `settled`, which the caller says once its own `sealed` entry is durable.
+        The future fails with NoSpace when the store is full; it may be tried again then. It fails with KeyGone
+        when the track is dropped meanwhile. The journal keeps the slices until `settled`, which the caller says
+        once its own `sealed` entry is durable.
         """
         for line in self.lines.lines_into(track.slot):
             self._close_in_order(line)
@@ -376,17 +383,30 @@ class Media:
 
     def _write_files(self, track: Track, header: PartyHeader, *, again: bool) -> SealedParty:
         if again:
-            for kind in (Kind.MEDIA, Kind.TIMELINE):
-                self._blobs.delete(artefact_name(track.call_id, track.party, kind))
-        return finish_party(
-            opened(track.sealed(self._journal), leaf_key=track.leaf_key, party=track.party),
-            leaf_key=track.leaf_key,
-            call_id=track.call_id,
-            party=track.party,
-            header=header,
-            blobs=self._blobs,
-            salts=(secrets.token_bytes(SALT_BYTES), secrets.token_bytes(SALT_BYTES)),
-        )
+            self._delete_files(track)
+        try:
+            party = finish_party(
+                opened(track.sealed(self._journal), leaf_key=track.leaf_key, party=track.party),
+                leaf_key=track.leaf_key,
+                call_id=track.call_id,
+                party=track.party,
+                header=header,
+                blobs=self._blobs,
+                salts=(secrets.token_bytes(SALT_BYTES), secrets.token_bytes(SALT_BYTES)),
+            )
+        except (VaultError, LookupError, AttributeError):
+            if track in self._tracks:
+                raise
+            raise KeyGone("withdrawn while its files were written") from None  # key and index went under us
+        if track not in self._tracks:
+            # Whoever drops after this line erases by name, as for any withdrawal.
+            self._delete_files(track)
+            raise KeyGone("withdrawn while its files were written")
+        return party
+
+    def _delete_files(self, track: Track) -> None:
+        for kind in (Kind.MEDIA, Kind.TIMELINE):
+            self._blobs.delete(artefact_name(track.call_id, track.party, kind))
 
     def _check_sync(self) -> None:
         try:
