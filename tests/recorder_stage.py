@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from socket import AF_INET, SOCK_DGRAM, socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -29,7 +29,7 @@ from mitschnitt.core.view import View
 from mitschnitt.errors import KeyGone
 from mitschnitt.recorder.clock import SteadyClock, rfc3339
 from mitschnitt.recorder.ledger import Ledger
-from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.recorder.link import KeeperLink, LeasedKey
 from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import Services, Session
@@ -227,10 +227,10 @@ class Stage:
         self.services = Services(
             self.media,
             self.ledger,
-            self.link,
+            cast(KeeperLink, self.link),
             self.clock,
             self.around,
-            "127.0.0.1",  # type: ignore[arg-type] # played
+            "127.0.0.1",
         )
         self.voices = {name: Voice(name) for name in ("clara", "jens", "tarek")}
 

@@ -140,5 +140,6 @@ def test_an_end_that_fails_releases_its_lines_all_the_same(tmp_path: Path, monke
         session = stage.keeping()
         monkeypatch.setattr(stage.media, "finish", failing)
         await over(stage, session, "arrived", "track", "track")
+        assert stage.open_lines() == 0
 
     play(tmp_path, scene)
