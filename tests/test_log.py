@@ -13,9 +13,7 @@ from mitschnitt.log import ALLOWED_FIELDS, JsonLines, log_to_stderr
 
 
 def line(**fields: Any) -> dict[str, Any]:
-    record = logging.makeLogRecord(
-        {"name": "mitschnitt.keeper", "levelno": 20, "levelname": "INFO", **fields}
-    )
+    record = logging.makeLogRecord({"name": "mitschnitt.keeper", "levelno": 20, "levelname": "INFO", **fields})
     parsed: dict[str, Any] = json.loads(JsonLines("keeper").format(record))
     return parsed
 

@@ -38,11 +38,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its line break."""
-        at = (
-            datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z")
-        )
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line: dict[str, object] = {
             "at": at,
             "level": record.levelname.lower(),
@@ -68,4 +64,5 @@ def log_to_stderr(part: str) -> None:
     root.setLevel(logging.INFO)
     # A web server's access lines carry call ids; nobody needs them.
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for talkative in ("uvicorn.error", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)

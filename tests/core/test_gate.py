@@ -120,7 +120,13 @@ DIALOGUES: dict[str, Callable[[], Play]] = {
         .stays(because="consent.caller.silent")
     ),
     "hangs up while being asked: nothing was kept": lambda: (
-        asking().ends(t(5)).goes(State.ENDED, SHUT, FORGET, because="consent.caller.waiting")
+        asking().ends(t(5)).goes(State.ENDED, SHUT, FORGET, because="consent.caller.silent")
+    ),
+    "hangs up before the question came: was not asked, and so not silent": lambda: (
+        play()
+        .hears(joined(CALLER, AGENT), t(0))
+        .ends(t(5))
+        .goes(State.ENDED, SHUT, FORGET, because="consent.caller.waiting")
     ),
     "hangs up before anything": lambda: play().ends(t(0)).goes(State.ENDED, FORGET, because="parties.none"),
     # -- what is no answer -------------------------------------------------------------------------

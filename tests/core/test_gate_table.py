@@ -143,6 +143,11 @@ def test_the_next_look_sees_acts_that_lie_ahead_and_grants_that_end() -> None:
     assert next_look(scene.facts, view_with(grant(agent="somebody.else", expires=7)), t(5)) == t(9)
 
 
+def test_a_fact_told_twice_is_one() -> None:
+    once = pressed("1", at=9)(asked()(QUIET))
+    assert pressed("1", at=9)(asked()(once)).facts == once.facts
+
+
 def test_without_view_or_facts_there_is_no_next_look() -> None:
     assert next_look(CallFacts(), QUIET.around.view, t(0)) is None
     assert next_look(asked()(QUIET).facts, None, t(0)) is None

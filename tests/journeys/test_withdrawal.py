@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from journeys.running import Site, report_rows, running_site
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
+from journeys.running import Site, report_rows, running_site
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, punctures
 
@@ -27,30 +28,30 @@ def withdrawn_at(row: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(mark["at"])
 
 
-def puncture_epochs(site: Site) -> dict[str, int]:
-    """For each call the epoch from which on the key tree no longer derives its keys."""
-    engine = open_reader(site.demo.directory / "db" / "domain.sqlite")
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(select(punctures)).all()
-            found = connection.execute(select(calls.c.call_id, calls.c.tree_index)).all()
-    finally:
-        engine.dispose()
-    return {
-        call: min(row.epoch for row in rows if row.leaf is None and row.first <= index < row.first + row.count)
-        for call, index in found
-    }
+@dataclass
+class Watch:
+    """What was seen of the key tree while the calls ran."""
 
+    epochs: list[tuple[int, datetime]] = field(default_factory=list)
+    indices: dict[str, int] = field(default_factory=dict)  # of live calls: the row forgets it when a call is not kept
 
-def watch_epochs(site: Site, until_ends: Any) -> list[tuple[int, datetime]]:
-    """When each epoch of the key tree was first seen, until a process ends."""
-    seen: list[tuple[int, datetime]] = []
-    while until_ends.poll() is None:
+    def look(self, site: Site, database: Engine) -> None:
+        """Look once."""
         epoch = int(site.door.get("/status")["epoch"])
-        if not seen or seen[-1][0] < epoch:
-            seen.append((epoch, datetime.now(UTC)))
-        time.sleep(LOOK_SECONDS)
-    return seen
+        if not self.epochs or self.epochs[-1][0] < epoch:
+            self.epochs.append((epoch, datetime.now(UTC)))
+        with database.connect() as connection:
+            for row in connection.execute(select(calls.c.call_id, calls.c.tree_index)):
+                if row.tree_index is not None:
+                    self.indices[row.call_id] = row.tree_index
+
+    def punctured_at(self, call: str, database: Engine) -> datetime:
+        """When the tree was first seen in an epoch that no longer derives this call's keys."""
+        index = self.indices[call]
+        with database.connect() as connection:
+            rows = connection.execute(select(punctures)).all()
+        epoch = min(row.epoch for row in rows if row.leaf is None and row.first <= index < row.first + row.count)
+        return next(at for seen, at in self.epochs if seen >= epoch)
 
 
 def test_a_withdrawal_punctures_the_key_within_a_second_and_the_call_goes_on(tmp_path: Path) -> None:
@@ -58,16 +59,20 @@ def test_a_withdrawal_punctures_the_key_within_a_second_and_the_call_goes_on(tmp
     with running_site(tmp_path) as site:
         arguments = ("--calls", str(CALLS), "--rate", "3", "--mix", "withdrew=1,withdrew_by_act=1")
         centre = site.centre(*arguments, "--report", str(report))
-        seen = watch_epochs(site, centre)
+        database, watch = open_reader(site.demo.directory / "db" / "domain.sqlite"), Watch()
+        while centre.poll() is None:
+            watch.look(site, database)
+            time.sleep(LOOK_SECONDS)
         centre.communicate(timeout=10)
         assert centre.returncode == 0
         site.wait_closed(CALLS)
-        epochs, took = puncture_epochs(site), {}
+        took = {}
         for row in report_rows(report):
             assert not row["errors"], "the call itself was disturbed"
-            punctured = next(at for epoch, at in seen if epoch >= epochs[row["control"]])
-            took[row["scenario"], row["call"]] = (punctured - withdrawn_at(row)).total_seconds()
+            seconds = (watch.punctured_at(row["control"], database) - withdrawn_at(row)).total_seconds()
+            took[row["scenario"], row["call"]] = seconds
             assert site.rule(row["control"]) == "consent.withdrawn"
+        database.dispose()
     for scenario in ("withdrew", "withdrew_by_act"):
         own = sorted(seconds for (name, _), seconds in took.items() if name == scenario)
         print(f"\n{scenario}: {len(own)} calls, median {own[len(own) // 2]:.3f} s, most {own[-1]:.3f} s")

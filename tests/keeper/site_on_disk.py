@@ -131,17 +131,13 @@ class Running:
         with httpx.Client(transport=transport, base_url="http://keeper", timeout=10) as client:
             return client.request(method, path, **more)
 
-    def control(
-        self, path: str, body: Any, *, token: str | None = None, key: str | None = None
-    ) -> httpx.Response:
+    def control(self, path: str, body: Any, *, token: str | None = None, key: str | None = None) -> httpx.Response:
         secret = (self.config.directory / "secrets" / "control.token").read_text().strip()
         headers = {"Authorization": f"Bearer {secret if token is None else token}"}
         if key is not None:
             headers["Idempotency-Key"] = key
         with httpx.Client(trust_env=False, timeout=10) as client:
-            return client.post(
-                f"http://127.0.0.1:{self.config.control.port}{path}", json=body, headers=headers
-            )
+            return client.post(f"http://127.0.0.1:{self.config.control.port}{path}", json=body, headers=headers)
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
@@ -162,9 +158,7 @@ def running_keeper(config: Config) -> Iterator[Running]:
     environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
     log = config.directory.with_name("keeper.log")
     with log.open("ab") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-c", START, str(config.directory)], stderr=stderr, env=environment
-        )
+        process = subprocess.Popen([sys.executable, "-c", START, str(config.directory)], stderr=stderr, env=environment)
     keeper = Running(config, process, log)
     try:
         wait_until(lambda: _answers(keeper), what="the keeper to answer")
@@ -182,7 +176,7 @@ def _answers(keeper: Running) -> bool:
     return keeper.door("GET", "/status").is_success
 
 
-def wait_until(done: Any, *, what: str, seconds: float = 20.0) -> None:
+def wait_until(done: Any, *, what: str, seconds: float = 60.0) -> None:
     """Come back as soon as `done()` is true; fail when it never is."""
     until = time.monotonic() + seconds
     while not done():

@@ -186,7 +186,5 @@ def test_after_a_restart_running_calls_are_adopted() -> None:
 
 def test_references_in_a_frame_are_read_leniently_because_they_open_nothing_alone() -> None:
     good = {"kind": "header", "value": "a"}
-    assert refs_from_json([good, {"kind": "phone", "value": "1"}, {"kind": "header"}, 7]) == [
-        Ref("header", "a")
-    ]
+    assert refs_from_json([good, {"kind": "phone", "value": "1"}, {"kind": "header"}, 7]) == [Ref("header", "a")]
     assert refs_from_json(None) == []

@@ -75,9 +75,7 @@ def test_a_kept_call_has_its_row_its_parties_and_its_due_date(
     assert (found.state, found.tree_index, found.policy_hash) == ("kept", block.first, holdings.policy.hash)
     assert found.due_at is not None
     assert found.due_at[:10] > found.arrived_day
-    assert [(party.party, party.role, party.reason) for party in parties(holdings, ONE)] == [
-        (0, "caller", "ended")
-    ]
+    assert [(party.party, party.role, party.reason) for party in parties(holdings, ONE)] == [(0, "caller", "ended")]
     assert applier.position.seq == 4
 
 
@@ -152,9 +150,7 @@ def test_a_withdrawal_that_is_faster_than_the_journal_is_remembered(
     assert not holdings.keyring.derives(block.first)
 
 
-def test_a_withdrawal_reads_the_journal_first(
-    applier: Applier, books: Books, block: Block, holdings: Holdings
-) -> None:
+def test_a_withdrawal_reads_the_journal_first(applier: Applier, books: Books, block: Block, holdings: Holdings) -> None:
     books.arrived(ONE, block.first, block.number)
     assert applier.withdraw(ONE)
     assert not holdings.keyring.derives(block.first)
@@ -190,9 +186,7 @@ def test_an_entry_that_makes_no_sense_is_passed_over(
     applier.drain()
     found = [row(holdings, call) for call in (ONE, TWO)]
     assert [item.state for item in found if item is not None] == ["not_kept", "kept"]
-    sizes = {
-        len(item.sealed_decision) for item in found if item is not None and item.sealed_decision is not None
-    }
+    sizes = {len(item.sealed_decision) for item in found if item is not None and item.sealed_decision is not None}
     assert len(sizes) == 1
 
 
@@ -216,9 +210,7 @@ def test_a_puncture_that_fails_leaves_the_batch_for_the_next_time(
     assert not holdings.keyring.derives(block.first)
 
 
-def test_segments_that_were_applied_are_dropped(
-    applier: Applier, config: Config, books: Books, block: Block
-) -> None:
+def test_segments_that_were_applied_are_dropped(applier: Applier, config: Config, books: Books, block: Block) -> None:
     for number, call in enumerate(CALLS):
         books.arrived(call, block.first + number, block.number)
     books.writer.close()

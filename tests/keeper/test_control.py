@@ -76,9 +76,7 @@ def app(keeper: FakeKeeper) -> ASGIApp:
     return control_app(keeper, TOKEN, now=lambda: NOW)  # type: ignore[arg-type]  # a twin of the keeper
 
 
-def request(
-    app: ASGIApp, method: str, path: str, *, token: str = TOKEN, key: str = "", **more: Any
-) -> httpx.Response:
+def request(app: ASGIApp, method: str, path: str, *, token: str = TOKEN, key: str = "", **more: Any) -> httpx.Response:
     async def send() -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
         transport = httpx.ASGITransport(app=app)
@@ -93,9 +91,9 @@ def post(app: ASGIApp, path: str, body: Any, **more: Any) -> httpx.Response:
 
 
 def test_a_call_is_announced_with_its_references(app: ASGIApp, keeper: FakeKeeper) -> None:
-    answer = post(app, "/v1/calls", {"refs": REFS, "queue": "q", "direction": "in", "agent": "anna"})
+    answer = post(app, "/v1/calls", {"refs": REFS, "queue": "q", "direction": "inbound", "agent": "anna"})
     assert (answer.status_code, answer.json()) == (201, {"call": CALL, "ask": None})
-    told = {"queue": "q", "direction": "in", "agent": "anna", "language": "", "answer_by": "post"}
+    told = {"queue": "q", "direction": "inbound", "agent": "anna", "language": "", "answer_by": "post"}
     assert keeper.told == [([Ref("header", "x")], told)]
 
 

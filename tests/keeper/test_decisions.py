@@ -26,10 +26,7 @@ def test_only_the_officer_opens_it_and_only_for_its_call() -> None:
 
 
 def test_every_decision_has_one_size() -> None:
-    sizes = {
-        len(own_decision(PUBLIC, CALL, outcome=o, rule=r, policy="p"))
-        for o, r in (("kept", "a"), ("n", "b.c"))
-    }
+    sizes = {len(own_decision(PUBLIC, CALL, outcome=o, rule=r, policy="p")) for o, r in (("kept", "a"), ("n", "b.c"))}
     assert sizes == {SEALED_BYTES}
 
 

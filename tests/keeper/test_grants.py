@@ -49,9 +49,7 @@ def agent(name: str, key: Ed25519PrivateKey) -> Agent:
 AGENTS = (agent("anna", ANNAS_KEY), agent("ben", BENS_KEY), Agent("carl", "team", "2026-01-01", ("sip:c@x",)))
 
 
-def grant(
-    key: Ed25519PrivateKey = ANNAS_KEY, name: str = "anna", days: int = 90, at: datetime = NOW
-) -> SignedAct:
+def grant(key: Ed25519PrivateKey = ANNAS_KEY, name: str = "anna", days: int = 90, at: datetime = NOW) -> SignedAct:
     expires = at + timedelta(days=days)
     return sign_grant(StandingGrant(name, TRAINING, at, expires, "notice-1"), key)
 
@@ -182,9 +180,7 @@ def test_acts_come_into_a_site_that_is_not_running(tmp_path: Path) -> None:
     site = Config(tmp_path)
     with pytest.raises(ConfigError, match=r"agents.toml"):
         import_grants(site, [])
-    lines = [
-        f'[[agent]]\nid = "{a.id}"\npatterns = ["{a.patterns[0]}"]\nkey = "{a.key}"\n' for a in AGENTS[:2]
-    ]
+    lines = [f'[[agent]]\nid = "{a.id}"\npatterns = ["{a.patterns[0]}"]\nkey = "{a.key}"\n' for a in AGENTS[:2]]
     (tmp_path / "agents.toml").write_text("\n".join(lines))
     with pytest.raises(ConfigError, match="is missing"):
         import_grants(site, [])

@@ -31,9 +31,12 @@ from keeper.site_on_disk import (
 from mitschnitt.config import Config, load_config
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import ConfigError
-from mitschnitt.keeper.process import init_keeper_state, run_keeper
+from mitschnitt.keeper.process import init_keeper_state, opened
+from mitschnitt.keeper.site import load_site
 from mitschnitt.vault.artefact import parse_timeline
 from mitschnitt.vault.envelope import open_with, unpad
+
+pytestmark = pytest.mark.journey  # whole processes, killed and started again
 
 READ = {"purpose": "training", "role": "coach", "start": 0, "stop": None}
 
@@ -64,16 +67,14 @@ def keeper(config: Config) -> Iterator[Running]:
 
 
 def books(recorder: FakeRecorder, next_seq: int = 1) -> Books:
-    return Books(
-        recorder.config, recorder.recorder, OFFICERS_KEY.public_key().public_bytes_raw(), next_seq=next_seq
-    )
+    return Books(recorder.config, recorder.recorder, OFFICERS_KEY.public_key().public_bytes_raw(), next_seq=next_seq)
 
 
 def announce(keeper: Running, value: str, **more: Any) -> dict[str, Any]:
     body = {
         "refs": [{"kind": "sip_call_id", "value": value}],
         "queue": "q",
-        "direction": "in",
+        "direction": "inbound",
         "agent": "anna",
     }
     answer = keeper.control("/v1/calls", {**body, **more})
@@ -88,9 +89,7 @@ def state(keeper: Running, call: str) -> str:
 
 
 def read(keeper: Running, call: str, party: int = 0, artefact: str = "media", **more: Any) -> httpx.Response:
-    return keeper.door(
-        "POST", f"/calls/{call}/read", json={**READ, "party": party, "artefact": artefact, **more}
-    )
+    return keeper.door("POST", f"/calls/{call}/read", json={**READ, "party": party, "artefact": artefact, **more})
 
 
 def keep_call(keeper: Running, recorder: FakeRecorder, journal: Books, text: str, call: str = "") -> str:
@@ -170,10 +169,7 @@ def test_calls_that_are_not_kept_answer_alike_whatever_the_reason(keeper: Runnin
     seen = set()
     for call in (refused, withdrew, keyless, erased):
         wait_until(lambda it=call: state(keeper, it) == "not_kept", what="a call to be closed")
-        told = [
-            keeper.door("GET", f"/calls/{call}", params={"as": role})
-            for role in ("operator", "coach", "officer")
-        ]
+        told = [keeper.door("GET", f"/calls/{call}", params={"as": role}) for role in ("operator", "coach", "officer")]
         told += [keeper.door("GET", f"/calls/{call}/decision", params={"as": "operator"})]
         told += [read(keeper, call), read(keeper, call, role="operator")]
         seen.add(tuple((answer.status_code, answer.text.replace(call, "CALL")) for answer in told))
@@ -354,13 +350,6 @@ def test_logs_are_json_without_anything_of_a_call(keeper: Running) -> None:
         assert secret not in text
 
 
-def starts(config: Config) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
-    return subprocess.run(
-        [sys.executable, "-c", START, str(config.directory)], capture_output=True, env=environment, timeout=30
-    )
-
-
 def _lose_database(config: Config) -> None:
     (config.audio / "ab").mkdir()
     config.database.unlink()
@@ -404,19 +393,21 @@ def _open_secrets(config: Config) -> None:
 )
 def test_the_keeper_refuses_to_start_and_says_why(config: Config, spoil: Any, says: str) -> None:
     spoil(config)
-    before = sorted(path for path in config.directory.parent.rglob("*"))
-    with pytest.raises(ConfigError, match=says):
-        run_in_child(config)
-    assert sorted(path for path in config.directory.parent.rglob("*")) == before
+    before = sorted(config.directory.parent.rglob("*"))
+    again = load_config(config.directory)
+    with pytest.raises(ConfigError, match=says), opened(again, load_site(again)):
+        pass
+    assert sorted(config.directory.parent.rglob("*")) == before
 
 
-def run_in_child(config: Config) -> None:
-    """Start it for real; its ConfigError, if it ends with one."""
-    done = starts(config)
-    last = done.stderr.decode().strip().splitlines()[-1]
-    if "ConfigError" in last:
-        raise ConfigError(last)
-    raise AssertionError(done.stderr.decode())
+def test_a_refusal_ends_the_process_before_it_listens(config: Config) -> None:
+    _lose_tree(config)
+    environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
+    command = [sys.executable, "-c", START, str(config.directory)]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=60)
+    assert done.returncode == 1
+    assert b"no copy of the key tree opens" in done.stderr
+    assert list(config.run.iterdir()) == []
 
 
 def test_a_second_init_is_refused(config: Config) -> None:
@@ -435,4 +426,3 @@ def test_the_kek_may_not_lie_inside_the_data_directory(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("[keys]", f'[keys]\nkek_dir = "{config.directory}/keys"'))
     with pytest.raises(ConfigError, match="must lie outside"):
         load_config(config.directory)
-    assert callable(run_keeper)

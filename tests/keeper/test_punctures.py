@@ -55,9 +55,7 @@ def test_a_burst_shares_one_rotation(disk: KeysOnDisk, writer: Writer) -> None:
     assert rows(writer) == [PunctureRow(before + 1, index, 1, None) for index in range(40)]
 
 
-def test_a_locked_database_does_not_hold_up_an_erasure(
-    disk: KeysOnDisk, engine: Engine, writer: Writer
-) -> None:
+def test_a_locked_database_does_not_hold_up_an_erasure(disk: KeysOnDisk, engine: Engine, writer: Writer) -> None:
     keyring = disk.create()
     punctures = Punctures(keyring, writer, gather_seconds=0.0)
     with engine.begin():

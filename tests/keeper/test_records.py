@@ -30,9 +30,7 @@ class World:
     records: Records
 
     def accesses(self) -> list[AccessRow]:
-        return self.holdings.writer.submit(lambda connection: queries.accesses_of(connection, KEPT)).result(
-            10
-        )
+        return self.holdings.writer.submit(lambda connection: queries.accesses_of(connection, KEPT)).result(10)
 
 
 @pytest.fixture
@@ -89,9 +87,7 @@ def test_each_play_back_is_one_access_however_many_ranges_it_reads(world: World)
     assert len(world.accesses()) == 2
 
 
-def test_nothing_is_opened_when_the_access_cannot_be_written(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_opened_when_the_access_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_work: object) -> object:
         raise NoSpace("full")
 
@@ -118,9 +114,7 @@ def test_nothing_is_opened_when_the_access_cannot_be_written(
         (NEVER, COACH, 0, "call.unknown"),
     ],
 )
-def test_a_refused_reading_says_its_rule(
-    world: World, call: str, wanted: Wanted, later: int, rule: str
-) -> None:
+def test_a_refused_reading_says_its_rule(world: World, call: str, wanted: Wanted, later: int, rule: str) -> None:
     with pytest.raises(NotAllowed) as refused:
         world.records.read(call, wanted, now=now() + timedelta(days=later))
     assert refused.value.rule == rule

@@ -68,9 +68,7 @@ def check(config: Config, holdings: Holdings) -> None:
     assert len([path for path in config.audio.rglob("*") if path.is_file()]) == 2
 
 
-def test_a_running_call_is_truncated_and_of_the_others_nothing_is_left(
-    config: Config, holdings: Holdings
-) -> None:
+def test_a_running_call_is_truncated_and_of_the_others_nothing_is_left(config: Config, holdings: Holdings) -> None:
     assert run(config, holdings) == 7
     check(config, holdings)
 
@@ -118,9 +116,7 @@ def _dies_after(submit: object, count: int) -> object:
     return wrapped
 
 
-def test_a_call_that_is_cut_in_its_last_slice_keeps_the_whole_ones(
-    config: Config, holdings: Holdings
-) -> None:
+def test_a_call_that_is_cut_in_its_last_slice_keeps_the_whole_ones(config: Config, holdings: Holdings) -> None:
     segment = max(config.journal(1).glob("*.sec"))
     data = segment.read_bytes()
     segment.write_bytes(data[:-40])

@@ -12,7 +12,6 @@ from mitschnitt.recorder.parties import (
     Participant,
     Roll,
     posted_joined,
-    posted_left,
     signalled,
 )
 
@@ -77,9 +76,67 @@ def test_a_posted_party_without_a_stream_stays_on_the_line_until_it_is_posted_to
     roll, name = posted_joined(signalled(Roll(), [CALLER, ONE], VIEW), "third-1", "", VIEW)
     roll = signalled(roll, [CALLER, ONE], VIEW, posted=frozenset({name}))
     assert _roles(roll)["third-1"] == (Role.THIRD, True)
-    assert _roles(posted_left(roll, name))["third-1"] == (Role.THIRD, False)
+    roll = signalled(roll, [CALLER, ONE], VIEW)
+    assert _roles(roll)["third-1"] == (Role.THIRD, False)
 
 
 def test_more_parties_than_leaves_are_a_problem() -> None:
     crowd = [Participant(f"p{n}", f"sip:{n}@net.example") for n in range(MAX_PARTIES + 1)]
     assert signalled(Roll(), crowd, VIEW).problem == "parties.too_many"
+    assert len(signalled(Roll(), crowd, VIEW).by_participant) == MAX_PARTIES
+
+
+ANONYMOUS = "sip:anonymous@anonymous.invalid"
+
+
+def test_a_second_participant_with_the_callers_address_is_another_person() -> None:
+    for aor in (CALLER.aor, ANONYMOUS):
+        first = Participant("p1", aor)
+        roll = signalled(signalled(Roll(), [first, ONE], VIEW), [Participant("p9", aor), first, ONE], VIEW)
+        assert _roles(roll)["third-1"] == (Role.THIRD, True)
+        assert roll.by_participant[first] == "caller"
+
+
+def test_two_people_who_withhold_their_number_one_after_the_other_are_two() -> None:
+    roll = signalled(Roll(), [Participant("p1", ANONYMOUS), ONE], VIEW)
+    roll = signalled(roll, [Participant("p9", ANONYMOUS), ONE], VIEW)
+    assert _roles(roll) == {"caller": (Role.CALLER, False), "agent": (Role.AGENT, True), "third-1": (Role.THIRD, True)}
+
+
+def test_a_known_address_under_a_new_id_is_the_same_party() -> None:
+    roll = signalled(signalled(Roll(), [CALLER, ONE], VIEW), [replace(CALLER, id="p7"), ONE], VIEW)
+    assert len(roll.parties) == 2
+
+
+def test_an_id_that_gets_another_address_is_another_person() -> None:
+    roll = signalled(signalled(Roll(), [CALLER, ONE], VIEW), [replace(CALLER, aor=THIRD.aor), ONE], VIEW)
+    assert _roles(roll)["third-1"] == (Role.THIRD, True)
+    assert _roles(roll)["caller"] == (Role.CALLER, False)
+
+
+def test_a_gateway_that_uses_a_name_again_speaks_of_somebody_else() -> None:
+    roll, first = posted_joined(signalled(Roll(), [CALLER, ONE], VIEW), "third-1", "tel:+49302", VIEW)
+    gone = signalled(roll, [CALLER, ONE], VIEW)
+    assert posted_joined(gone, "third-1", "tel:+49303", VIEW)[1] == "third-2"
+    assert posted_joined(gone, "third-1", "", VIEW)[1] == "third-2"
+    assert posted_joined(gone, "third-1", "sip:+49302@net.example", VIEW)[1] == first == "third-1"
+
+
+def test_a_name_of_somebody_on_the_line_means_them_unless_the_address_is_anothers() -> None:
+    roll = signalled(Roll(), [CALLER, ONE], VIEW)
+    assert posted_joined(roll, "caller", "", VIEW)[1] == "caller"
+    assert posted_joined(roll, "caller", "tel:+49301", VIEW)[1] == "caller"
+    assert posted_joined(roll, "caller", THIRD.aor, VIEW)[1] == "third-1"
+
+
+def test_an_agent_may_be_posted_by_id() -> None:
+    roll, name = posted_joined(signalled(Roll(), [CALLER, ONE], VIEW), "whisper", AGENT.id, VIEW)
+    party = roll.party(name)
+    assert party is not None
+    assert (party.role, party.agent) == (Role.AGENT, AGENT.id)
+
+
+def test_a_posted_party_beyond_the_leaves_is_a_problem() -> None:
+    crowd = [Participant(f"p{n}", f"sip:{n}@net.example") for n in range(MAX_PARTIES)]
+    roll, name = posted_joined(signalled(Roll(), crowd, VIEW), "third-99", "", VIEW)
+    assert (name, roll.problem) == ("", "parties.too_many")

@@ -135,9 +135,7 @@ while True:
 
 def test_nothing_acknowledged_is_lost_by_a_kill(path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, env=environment
-    ) as child:
+    with subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None
         for _ in range(30):
             child.stdout.readline()

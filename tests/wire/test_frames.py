@@ -58,9 +58,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-messages = st.dictionaries(st.text(max_size=6), json_values, max_size=4).map(
-    lambda data: {**data, "type": "t"}
-)
+messages = st.dictionaries(st.text(max_size=6), json_values, max_size=4).map(lambda data: {**data, "type": "t"})
 
 
 @given(st.lists(messages, max_size=4), st.lists(st.integers(0, 300), max_size=6))

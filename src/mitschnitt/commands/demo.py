@@ -33,7 +33,8 @@ from mitschnitt.exit_codes import DONE, VERIFICATION_FAILED
 
 START_SECONDS = 20.0  # keeper and recorder on a slow machine
 CLOSE_SECONDS = 15.0  # from the last hang-up to the last file sealed
-RATE = 4.0  # calls that start per second: 50 calls in 13 s, the longest takes 22 s
+RATE = 4.0  # calls that start per second: 50 calls in 13 s
+TALK_SECONDS = 8.0  # of each dialogue; the latest thing that anybody does comes after 4.5 s
 
 # What each kind of call must end as; `demo` fails when the site says otherwise.
 EXPECTED: Mapping[str, str] = {
@@ -145,7 +146,7 @@ def _wait_ready(site: DemoSite, process: subprocess.Popen[bytes], log_path: Path
 
 def _play_calls(console: Console, site: DemoSite, board: Board, calls: int) -> bool:
     command = [sys.executable, "-m", "mitschnitt.gateways.centre", *site.centre_arguments()]
-    command += ["--calls", str(calls), "--rate", str(RATE)]
+    command += ["--calls", str(calls), "--rate", str(RATE), "--max-talk", str(TALK_SECONDS)]
     errors = 0
     visible = max(console.size.height - 4, 8)
     with (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,7 +25,7 @@ def run(call: str, directory: Path, *, out: Path, purpose: str, role: str) -> No
 def play(door: Door, call: str, out: Path, *, purpose: str, role: str) -> Written:
     """Read every party of a call through the door and write one WAV."""
     found = door.get(f"/calls/{call}", **{"as": role})
-    voices = [_voice(door, call, party["party"], purpose=purpose, role=role) for party in found.get("parties", [])]
+    voices = [_voice(door, call, party, purpose=purpose, role=role) for party in found.get("parties", [])]
     if not voices:
         # Ask anyway: the door's refusal carries the rule, and is logged.
         door.read(f"/calls/{call}/read", _request(0, "timeline", purpose, role, 0, None))
@@ -34,10 +36,11 @@ def _request(party: int, artefact: str, purpose: str, role: str, start: int, sto
     return {"party": party, "artefact": artefact, "purpose": purpose, "role": role, "start": start, "stop": stop}
 
 
-def _voice(door: Door, call: str, party: int, *, purpose: str, role: str) -> Voice:
-    path = f"/calls/{call}/read"
+def _voice(door: Door, call: str, row: Mapping[str, Any], *, purpose: str, role: str) -> Voice:
+    path, party = f"/calls/{call}/read", row["party"]
 
     def fetch(start: int, stop: int) -> bytes:
         return door.read(path, _request(party, "media", purpose, role, start, stop))
 
-    return voice_from(door.read(path, _request(party, "timeline", purpose, role, 0, None)), fetch)
+    timeline = door.read(path, _request(party, "timeline", purpose, role, 0, None))
+    return voice_from(timeline, fetch, role=row["role"])

@@ -15,9 +15,7 @@ from typing import Any
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, asked_to_json
 from mitschnitt.errors import NotAllowed, TooLarge
 
-ACTS_BEFORE_INVITE = timedelta(
-    seconds=120
-)  # an older act is no act for the call that comes (design section 11)
+ACTS_BEFORE_INVITE = timedelta(seconds=120)  # an older act is no act for the call that comes (design section 11)
 MAX_REFS = 8  # of one call; a call has a session id, one or two Call-IDs and a header
 MAX_QUESTIONS = 16  # of one call
 MAX_ACTS = 64  # of one call; more is somebody leaning on a key

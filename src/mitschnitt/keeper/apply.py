@@ -97,9 +97,7 @@ class Applier:
     def _load(self, connection: Connection) -> Position:
         for row in queries.live_calls(connection, self.recorder):
             call = LiveCall(row.tree_index)
-            call.sealed = {
-                party.party for party in queries.parties_of(connection, row.call_id) if party.media
-            }
+            call.sealed = {party.party for party in queries.parties_of(connection, row.call_id) if party.media}
             self._live[row.call_id] = call
         return queries.position_of(connection, self.recorder) or Position("", 0, 0, 0)
 
@@ -203,9 +201,7 @@ class Applier:
         try:
             return _nothing if taker is None else taker(entry, doomed)
         except (KeyError, TypeError, ValueError):
-            log.exception(
-                "a journal entry could not be understood and was passed over", extra={"seq": entry.seq}
-            )
+            log.exception("a journal entry could not be understood and was passed over", extra={"seq": entry.seq})
             return _nothing
 
     def _arrived(self, entry: Entry, doomed: dict[str, LiveCall]) -> Change:
@@ -333,9 +329,7 @@ class Applier:
         except FutureTimeoutError:
             return
         except MitschnittError:
-            log.warning(
-                "the database took nothing; the journal keeps it", extra={"count": len(self._waiting)}
-            )
+            log.warning("the database took nothing; the journal keeps it", extra={"count": len(self._waiting)})
             self._flying = None
             time.sleep(WAIT_SECONDS)
             return

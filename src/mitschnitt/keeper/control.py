@@ -165,9 +165,7 @@ def control_app(keeper: Keeper, token: str, *, now: Callable[[], datetime] = wal
 
 def _not_ahead(at: datetime, now: datetime) -> None:
     if at > now + MAX_AHEAD:
-        raise MalformedPacket(
-            f"the time of this fact lies more than {MAX_AHEAD.seconds} s ahead of our clock"
-        )
+        raise MalformedPacket(f"the time of this fact lies more than {MAX_AHEAD.seconds} s ahead of our clock")
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -93,9 +93,7 @@ def door_app(
     @app.post("/grants", status_code=201)
     async def grants(body: GrantBody) -> dict[str, Any]:
         try:
-            act = SignedAct(
-                base64.b64decode(body.act, validate=True), base64.b64decode(body.signature, validate=True)
-            )
+            act = SignedAct(base64.b64decode(body.act, validate=True), base64.b64decode(body.signature, validate=True))
         except ValueError as error:
             raise MalformedPacket("`act` and `signature` must be base64") from error
         await keeper.import_grant(act)

@@ -45,9 +45,7 @@ def finish_erasures(holdings: Holdings) -> int:
     broken = [
         row.call_id
         for row in rows
-        if row.state == queries.KEPT
-        and row.tree_index is not None
-        and not holdings.keyring.derives(row.tree_index)
+        if row.state == queries.KEPT and row.tree_index is not None and not holdings.keyring.derives(row.tree_index)
     ]
     for call_id in broken:
         erase(holdings, call_id)

@@ -29,9 +29,7 @@ from mitschnitt.store.engine import open_engine
 from mitschnitt.store.writer import Writer
 
 VERSION = 1
-DOMAIN = (
-    b"mitschnitt/v1/grant\n"  # what is signed begins with it: a signature for something else is none here
-)
+DOMAIN = b"mitschnitt/v1/grant\n"  # what is signed begins with it: a signature for something else is none here
 MAX_ACT_BYTES = 4_096  # an act names a person, a purpose, two times and a notice
 MAX_LIFE = timedelta(days=366)  # twelve months, in the longest year: consent is given again or it ends
 MAX_AHEAD = timedelta(minutes=5)  # clocks of two machines differ; an act from further ahead is quarantined
@@ -79,9 +77,7 @@ def sign_grant(grant: StandingGrant, key: Ed25519PrivateKey) -> SignedAct:
     )
 
 
-def sign_withdrawal(
-    key: Ed25519PrivateKey, *, agent: str, purpose: Purpose, withdrawn_at: datetime
-) -> SignedAct:
+def sign_withdrawal(key: Ed25519PrivateKey, *, agent: str, purpose: Purpose, withdrawn_at: datetime) -> SignedAct:
     """The agent takes it back; one step, no reason."""
     return _sign(
         key,
@@ -188,9 +184,7 @@ def import_grants(config: Config, signed: Iterable[SignedAct]) -> None:
         writer.close()
 
 
-def standing_grants(
-    acts: Iterable[tuple[bytes, bytes]], agents: Iterable[Agent]
-) -> tuple[StandingGrant, ...]:
+def standing_grants(acts: Iterable[tuple[bytes, bytes]], agents: Iterable[Agent]) -> tuple[StandingGrant, ...]:
     """All grants of all agents with their withdrawals, from the acts in the database.
 
     Each signature is checked again: a row that somebody wrote into the database by hand counts for nothing, and

@@ -58,7 +58,5 @@ class Answers:
         """Remember an answer; the oldest go first."""
         self._answers[key] = answer
         self._answers.move_to_end(key)
-        while (
-            len(self._answers) > self._limit or answer.at - next(iter(self._answers.values())).at > REMEMBER
-        ):
+        while len(self._answers) > self._limit or answer.at - next(iter(self._answers.values())).at > REMEMBER:
             self._answers.popitem(last=False)

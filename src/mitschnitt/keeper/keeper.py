@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
+from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.view import View
@@ -93,9 +93,7 @@ class Keeper:
 
     async def import_grant(self, signed: SignedAct) -> None:
         """An agent's signed act; in force at every recorder as soon as the frame is there."""
-        await asyncio.to_thread(
-            import_grant, self._holdings.writer, self._site.agents, signed, now=self._now()
-        )
+        await asyncio.to_thread(import_grant, self._holdings.writer, self._site.agents, signed, now=self._now())
         self.view = await asyncio.to_thread(self._read_view)
         self.push_view()
 
@@ -168,9 +166,7 @@ class Keeper:
     async def _withdraw_later(self, call_id: str) -> bool:
         """Whether a call that nobody announces any more had something to withdraw; it is gone now."""
         row = await asyncio.to_thread(
-            lambda: self._holdings.writer.submit(
-                lambda connection: queries.call_by_id(connection, call_id)
-            ).result()
+            lambda: self._holdings.writer.submit(lambda connection: queries.call_by_id(connection, call_id)).result()
         )
         if row is None or row.state == queries.NOT_KEPT:
             return False
@@ -200,11 +196,16 @@ class Keeper:
     def detach(self, number: int, send: Send) -> None:
         """The connection is gone, unless a newer one took its place."""
         recorder = self._recorders[number]
-        if recorder.send is send:
+        if recorder.send == send:
             recorder.send, recorder.ready = None, False
 
     async def hello(self, number: int, boot: str, live: Sequence[str]) -> tuple[int, list[Mapping[str, Any]]]:
-        """The next seq for this boot after recovery of former ones, and what was posted about its running calls."""
+        """The next seq for this boot after recovery of former ones, and what was posted about its running calls.
+
+        MalformedPacket when what is said to be running is no call id.
+        """
+        for call in live:
+            decode_call_id(call)
         recorder, now = self._recorders[number], self._now()
         recorder.boot = boot
         self._announced.end_all_but(number, live)
@@ -274,9 +275,7 @@ class Keeper:
         return {
             "recorders": sum(recorder.ready for recorder in recorders),
             "view": self._version,
-            "view_acknowledged": min(
-                (recorder.view_version for recorder in recorders if recorder.ready), default=0
-            ),
+            "view_acknowledged": min((recorder.view_version for recorder in recorders if recorder.ready), default=0),
             "epoch": self._holdings.keyring.epoch,
             "lease_blocks": self._holdings.leases.open_blocks,
             "journal_lag": sum(recorder.applier.lag for recorder in recorders),

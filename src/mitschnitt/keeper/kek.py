@@ -72,9 +72,7 @@ class FileKeks:
 
     def __init__(self, directory: Path, *, data_directory: Path) -> None:
         if directory.resolve().is_relative_to(data_directory.resolve()):
-            raise ConfigError(
-                f"keys: {directory} lies inside {data_directory}; a copy of that would open everything"
-            )
+            raise ConfigError(f"keys: {directory} lies inside {data_directory}; a copy of that would open everything")
         check_private(directory, mode=0o700, what="keys")
         self._directory = directory
         for path in sorted(directory.iterdir()):
@@ -105,9 +103,7 @@ class FileKeks:
         except FileNotFoundError as error:
             raise KeyGone(f"the KEK of epoch {epoch} is not here: destroyed, or another directory") from error
         if len(key) != KEK_BYTES:
-            raise KeyGone(
-                f"the KEK of epoch {epoch} has {len(key)} bytes, not {KEK_BYTES}: its destruction began"
-            )
+            raise KeyGone(f"the KEK of epoch {epoch} has {len(key)} bytes, not {KEK_BYTES}: its destruction began")
         return key
 
     def destroy(self, epoch: int) -> None:

@@ -89,9 +89,7 @@ class Keyring:
         self._lock = threading.Lock()
 
     @classmethod
-    def create(
-        cls, copies: Sequence[Path], keks: KekStore, *, random: Random = secrets.token_bytes
-    ) -> Keyring:
+    def create(cls, copies: Sequence[Path], keks: KekStore, *, random: Random = secrets.token_bytes) -> Keyring:
         """A new tree at all copies. ConfigError where a state or a KEK already is: they would be lost."""
         present = [str(path) for path in copies if path.exists()]
         if present or keks.epochs():
@@ -209,9 +207,7 @@ class Keyring:
             if not isinstance(state, _State) or state.epoch != self.epoch
         ]
         if behind:
-            log.warning(
-                "copies of the key tree were missing or old; they are rewritten", extra={"count": len(behind)}
-            )
+            log.warning("copies of the key tree were missing or old; they are rewritten", extra={"count": len(behind)})
             self._rotate(self.reserved, self._state.tree)
         else:
             self._destroy_all_but(self.epoch)

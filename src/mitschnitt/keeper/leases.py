@@ -68,9 +68,7 @@ class Leases:
             ).result()
             self._next = first + count
             self._open[block] = Lease(block, recorder, boot, first, count)
-        return Block(
-            block, first, tuple(self._keyring.call_node(index) for index in range(first, first + count))
-        )
+        return Block(block, first, tuple(self._keyring.call_node(index) for index in range(first, first + count)))
 
     def claim(self, recorder: int, block: int, index: int) -> bool:
         """Whether this recorder may use this index for a new call; from now on no other call may."""
@@ -86,9 +84,7 @@ class Leases:
     def unused(self, recorder: int, boot: str) -> list[Lease]:
         """Blocks of this recorder's former lives."""
         with self._lock:
-            return [
-                lease for lease in self._open.values() if lease.recorder == recorder and lease.boot != boot
-            ]
+            return [lease for lease in self._open.values() if lease.recorder == recorder and lease.boot != boot]
 
     def retire(self, leases: list[Lease], in_use: set[int]) -> None:
         """Puncture what no call of these blocks uses, then close them.

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mitschnitt.core.call import decode_call_id
 from mitschnitt.errors import ConfigError, MalformedPacket, MitschnittError, PeerError
 from mitschnitt.keeper.announced import refs_from_json
 from mitschnitt.keeper.keeper import Keeper
@@ -71,9 +70,7 @@ class Link:
         try:
             await connection.run()
         except (PeerError, OSError, KeyError, TypeError, ValueError):
-            log.exception(
-                "a recorder's connection broke; it is closed", extra={"recorder": connection.recorder}
-            )
+            log.exception("a recorder's connection broke; it is closed", extra={"recorder": connection.recorder})
         except MitschnittError:
             log.exception("a recorder's request failed; its connection is closed")
         finally:
@@ -90,7 +87,6 @@ class _Connection:
         self._keeper = keeper
         self._reader = reader
         self._writer = writer
-        self._send = self.send  # one object, so that the keeper can tell connections apart
         self.recorder = 0
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -105,7 +101,7 @@ class _Connection:
     def detach(self) -> None:
         """The keeper sends no more here."""
         if self.recorder:
-            self._keeper.detach(self.recorder, self._send)
+            self._keeper.detach(self.recorder, self.send)
 
     async def run(self) -> None:
         """Until the recorder hangs up. PeerError for what is no frame or comes before hello."""
@@ -143,10 +139,8 @@ class _Connection:
             raise MalformedPacket(f"`boot` of hello must be a text of 1 to {MAX_BOOT_CHARS} characters")
         if not isinstance(live, list):
             raise MalformedPacket("`live` of hello must be a list of call ids")
-        for call in live:
-            decode_call_id(str(call))
         self.recorder = number
-        self._keeper.attach(number, self._send)
+        self._keeper.attach(number, self.send)
         next_seq, facts = await self._keeper.hello(number, boot, [str(call) for call in live])
         self.send({"type": "ready", "next_seq": next_seq})
         for fact in facts:

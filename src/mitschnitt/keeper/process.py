@@ -64,9 +64,7 @@ def init_keeper_state(config: Config) -> None:
         make_directories(config.journal(number))
     for copy in config.state_copies:
         make_directories(copy.parent)
-    _write_new(
-        config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n"
-    )
+    _write_new(config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
     keyring = Keyring.create(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
     # Last: without a database the keeper does not start, so a crash before it leaves no half-made site in use.
     engine = open_engine(config.database)
@@ -103,7 +101,7 @@ def run_keeper(config: Config) -> int:
     os.umask(0o077)
     site = load_site(config)
     _fits_a_frame(site)
-    with _open(config, site) as (keeper, records):
+    with opened(config, site) as (keeper, records):
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
@@ -136,8 +134,11 @@ def _bind_control(config: Config) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _open(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
-    """Everything that the keeper holds, in the order in which one part needs the other."""
+def opened(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
+    """Everything that the keeper holds, in the order in which one part needs the other.
+
+    ConfigError, before anything was changed, when database, audio, key tree or KEK is missing or open to others.
+    """
     _refuse_lost(config)
     keyring = _open_keyring(config)
     engine = open_engine(config.database)
@@ -173,9 +174,7 @@ def _refuse_lost(config: Config) -> None:
     if not config.database.exists():
         kept = next(config.audio.iterdir(), None) is not None
         beside = f" beside audio in {config.audio}; restore it, a new one would orphan them" if kept else ""
-        raise ConfigError(
-            f"database: {config.database} is missing{beside}; `mitschnitt init DIR` makes a site"
-        )
+        raise ConfigError(f"database: {config.database} is missing{beside}; `mitschnitt init DIR` makes a site")
     check_private(config.database, mode=0o600, what="database")
 
 
@@ -187,9 +186,7 @@ def _open_keyring(config: Config) -> Keyring:
     try:
         return Keyring.open(config.state_copies, keks)
     except VaultError as error:
-        raise ConfigError(
-            f"{error}; without it nothing that is kept opens, so the keeper does not start"
-        ) from error
+        raise ConfigError(f"{error}; without it nothing that is kept opens, so the keeper does not start") from error
 
 
 class _Server(uvicorn.Server):

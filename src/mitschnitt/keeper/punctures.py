@@ -103,18 +103,14 @@ class Punctures:
             epoch = self._keyring.epoch + 1
             rows = [PunctureRow(epoch, span.first, span.count, span.leaf) for span in spans]
             try:
-                self._writer.submit(lambda connection: queries.add_punctures(connection, rows)).result(
-                    ROW_SECONDS
-                )
+                self._writer.submit(lambda connection: queries.add_punctures(connection, rows)).result(ROW_SECONDS)
             except (FutureTimeoutError, MitschnittError, SQLAlchemyError):
                 log.warning("the database did not take the puncture in time; the key tree goes first")
         reached = self._keyring.puncture(spans)
         wanted = max(request.reserve for request in batch)
         epoch = self._keyring.reserve(wanted) if wanted else reached
         if epoch != reached:
-            _note_epoch(
-                self._keyring, self._writer
-            )  # not waited for: a lock must not hold up the next erasure
+            _note_epoch(self._keyring, self._writer)  # not waited for: a lock must not hold up the next erasure
         return epoch
 
 

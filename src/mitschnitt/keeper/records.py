@@ -69,8 +69,7 @@ class Records:
         """Every call with its day and its one word."""
         check_role(role)
         return [
-            {"call": row.call_id, "day": row.arrived_day, "state": row.state}
-            for row in self._ask(queries.all_calls)
+            {"call": row.call_id, "day": row.arrived_day, "state": row.state} for row in self._ask(queries.all_calls)
         ]
 
     def show(self, call_id: str, role: str) -> dict[str, Any]:
@@ -112,9 +111,7 @@ class Records:
         raw = decode_call_id(call_id)
         stop = self._holdings.vault.size(raw, wanted.party, kind) if wanted.stop is None else wanted.stop
         if stop - wanted.start > MAX_READ_BYTES:
-            raise TooLarge(
-                f"{stop - wanted.start} bytes are wanted; at most {MAX_READ_BYTES} come in one answer"
-            )
+            raise TooLarge(f"{stop - wanted.start} bytes are wanted; at most {MAX_READ_BYTES} come in one answer")
         # The row is durable before the first byte is opened: nobody hears anything unseen.
         self._note_access(call_id, wanted, decision.rule, now)
         return self._holdings.vault.read(raw, row.tree_index, wanted.party, kind, wanted.start, stop)

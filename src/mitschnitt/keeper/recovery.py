@@ -67,9 +67,7 @@ def recover(
         return applier.position.seq + 1
     # Listed first: the recorder's new life begins to write only after we answered.
     old = [path for _, path in slice_files.segments(applier.directory)] if applier.directory.is_dir() else []
-    rows = holdings.writer.submit(
-        lambda connection: queries.live_calls(connection, applier.recorder)
-    ).result()
+    rows = holdings.writer.submit(lambda connection: queries.live_calls(connection, applier.recorder)).result()
     finished = [_finish(row, applier.directory, holdings, blobs, random=random) for row in rows]
     _forget([call for call in finished if not call.kept], holdings)
     if finished:
@@ -118,9 +116,7 @@ def _finish_party(
     last = _last_arrival(mine, leaf, party.party)
     if last is None:
         return None
-    codecs = {
-        int(number): (str(name), int(clock)) for number, (name, clock) in json.loads(party.codecs).items()
-    }
+    codecs = {int(number): (str(name), int(clock)) for number, (name, clock) in json.loads(party.codecs).items()}
     sealed = finish_party(
         opened(mine, leaf_key=leaf, party=party.party),
         leaf_key=leaf,
@@ -207,9 +203,7 @@ def _retire_leases(recorder: int, boot: str, holdings: Holdings) -> None:
     old = holdings.leases.unused(recorder, boot)
 
     def used(connection: Connection) -> set[int]:
-        return {
-            index for lease in old for index in queries.used_indices(connection, lease.first, lease.count)
-        }
+        return {index for lease in old for index in queries.used_indices(connection, lease.first, lease.count)}
 
     holdings.leases.retire(old, holdings.writer.submit(used).result())
 

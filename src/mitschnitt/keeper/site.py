@@ -91,9 +91,7 @@ def load_agents(path: Path) -> tuple[Agent, ...]:
         raise ConfigError(f"agents: {path} is not TOML: {error}") from error
     unknown, tables = sorted(set(top) - {"agent"}), top.get("agent", [])
     if unknown or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError(
-            f"agents: {path} holds [[agent]] tables only, found {', '.join(unknown) or 'another kind'}"
-        )
+        raise ConfigError(f"agents: {path} holds [[agent]] tables only, found {', '.join(unknown) or 'another kind'}")
     if len(tables) > MAX_AGENTS:
         raise ConfigError(f"agents: {len(tables)} agents, at most {MAX_AGENTS}")
     agents = tuple(agent_from_json(table) for table in tables)
@@ -107,9 +105,7 @@ def load_agents(path: Path) -> tuple[Agent, ...]:
 def _officer_key(path: Path) -> bytes:
     key = _read(path, "officer's key")
     if len(key) != OFFICER_KEY_BYTES:
-        raise ConfigError(
-            f"officer's key: {path} has {len(key)} bytes, expected {OFFICER_KEY_BYTES} (X25519, raw)"
-        )
+        raise ConfigError(f"officer's key: {path} has {len(key)} bytes, expected {OFFICER_KEY_BYTES} (X25519, raw)")
     return key
 
 
@@ -118,7 +114,5 @@ def load_token(path: Path) -> str:
     check_private(path, mode=PRIVATE_FILE, what="control token")
     token = _read(path, "control token").decode("ascii", errors="replace").strip()
     if len(token) < MIN_TOKEN_CHARS:
-        raise ConfigError(
-            f"control token: {path} has {len(token)} characters, expected at least {MIN_TOKEN_CHARS}"
-        )
+        raise ConfigError(f"control token: {path} has {len(token)} characters, expected at least {MIN_TOKEN_CHARS}")
     return token

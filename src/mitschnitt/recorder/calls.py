@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mitschnitt.errors import MitschnittError, NoSpace, PeerError
+from mitschnitt.errors import NoSpace, PeerError
 from mitschnitt.recorder.media import Line, Track
-from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sdp import parse_sdp
@@ -21,11 +20,15 @@ from mitschnitt.wire.sip import events as sip
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.recording import SDP_TYPE, is_recording_invite, read_body
 from mitschnitt.wire.siprec import Metadata, MetadataBroken, Update
-from mitschnitt.wire.siprec_xml import read_metadata
+from mitschnitt.wire.siprec_xml import DISPOSITION, METADATA_TYPE, SNAPSHOT_REQUEST, read_metadata
 
 ANSWER_AFTER_SECONDS = 0.020  # real clients lose a 200 that comes within about 1 ms of their INVITE
 REFUSED_BYE_SECONDS = 3_600.0  # how long a dialog whose client refused our BYE is remembered for its own
 RETRY_AFTER = ("Retry-After", "10")  # seconds; an SBC takes the next recorder at once
+MAX_SNAPSHOT_REQUESTS = 3  # in one session: a client that cannot tell the whole is not asked for ever
+SILENT_SECONDS = 300.0  # without any message of a dialog: its client is asked whether it is still there
+MAX_REFS = 16  # references of one INVITE that are looked up; a call has two or three
+MAX_REF_CHARS = 512  # of one reference: a session id has 73 at most, a Call-ID rarely 100
 
 log = logging.getLogger("mitschnitt.recorder")
 
@@ -40,6 +43,29 @@ class Dialog:
         self._sent: Callable[[], bytes] | None = None
         self._running = ""
         self._bye_wanted = False
+        self._snapshots = 0
+        self.heard_at = server.now
+
+    def ask_snapshot(self) -> None:
+        """UPDATE that asks the client for all of its metadata (RFC 7866, 9.2)."""
+        if self._snapshots < MAX_SNAPSHOT_REQUESTS:
+            self._snapshots += 1
+            self._server.agent.update(
+                self._dialog,
+                now=self._server.now,
+                body=SNAPSHOT_REQUEST,
+                content_type=METADATA_TYPE,
+                headers=(("Content-Disposition", DISPOSITION),),
+            )
+            self._server.flush()
+
+    def ask_alive(self) -> None:
+        """UPDATE without a body when nothing was heard for long; any answer will do."""
+        now = self._server.now
+        if now - self.heard_at > SILENT_SECONDS:
+            self.heard_at = now
+            self._server.agent.update(self._dialog, now=now)
+            self._server.flush()
 
     def offer(self, make_body: Callable[[], bytes]) -> None:
         """Send a re-INVITE as soon as the dialog is free; only the newest wish counts."""
@@ -51,9 +77,10 @@ class Dialog:
         self._bye_wanted = True
         self.go_on()
 
-    def told(self) -> None:
-        """An answer to the client's own offer has just said what a waiting offer would say."""
-        self._wanted = None
+    def told(self) -> Callable[[], bytes] | None:
+        """An answer to the client's own offer says what this waiting offer would say; it waits no longer."""
+        wanted, self._wanted = self._wanted, None
+        return wanted
 
     def finished(self, transaction: str, status: int) -> bool:
         """Whether this was our running offer. After 491 the same wish waits for RetryDue (RFC 3261, 14.1)."""
@@ -92,7 +119,8 @@ class Calls:
         self._max_calls = max_calls
         self._sessions: dict[str, Session] = {}
         self._dialogs: dict[str, Dialog] = {}
-        self._sealing: set[asyncio.Task[None]] = set()
+        self._sealing: dict[asyncio.Task[None], Session] = {}  # over, and their files are being written
+        self._stopping = False
         self._services: Services | None = None
         self._server: SipServer | None = None
         self.counts: Counter[str] = Counter()
@@ -125,13 +153,27 @@ class Calls:
     # -- what SIP brings -------------------------------------------------------------------------
 
     def on_event(self, event: sip.SipEvent) -> None:
-        """One event of the user agent."""
+        """One event of the user agent. Never raises: what fails shuts the call that it was about."""
+        dialog = getattr(event, "dialog", None) or ""
+        if dialog in self._dialogs:
+            self._dialogs[dialog].heard_at = self.server.now
+        try:
+            self._take(event)
+        except Exception:  # noqa: BLE001 - the other calls go on, and this one must not stay open
+            self.counts["event_failed"] += 1
+            log.exception("a SIP event could not be dealt with; its call is shut")
+            if dialog in self._sessions:
+                self._sessions[dialog].failed("recorder.failed")
+            if isinstance(event, sip.InviteReceived | sip.ReinviteReceived | sip.UpdateReceived):
+                self._respond(event.transaction, 500)
+
+    def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.InviteReceived):
             self._invite(event)
         elif isinstance(event, sip.ReinviteReceived | sip.UpdateReceived):
             self._change(event)
         elif isinstance(event, sip.AckReceived):
-            self._moved(event.dialog)
+            self._acknowledged(event.dialog)
         elif isinstance(event, sip.ByeReceived | sip.CancelReceived | sip.DialogTimedOut | sip.DialogEnded):
             self._over(event.dialog)
         elif isinstance(event, sip.ByeRefused):
@@ -139,12 +181,12 @@ class Calls:
         elif isinstance(event, sip.ResponseReceived):
             self._answered(event.dialog, event.transaction, event.response.status)
         elif isinstance(event, sip.TransactionTimedOut):
-            self._answered(event.dialog, event.transaction, 408)
+            self._unanswered(event.dialog or "", event.method)
         elif isinstance(event, sip.RetryDue) and event.dialog in self._dialogs:
             self._dialogs[event.dialog].go_on()
 
     def _invite(self, event: sip.InviteReceived) -> None:
-        if len(self._sessions) >= self._max_calls:
+        if self._stopping or len(self._sessions) >= self._max_calls:
             self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
             return
         dialog = Dialog(self.server, event.dialog)
@@ -159,16 +201,14 @@ class Calls:
             return
         update = read_metadata(body.metadata, charset=body.charset) if body.metadata is not None else None
         session = Session(self.services, dialog, self._refs(event.request, update))
-        try:
-            session.take_offer(offer, at=self.services.clock.now())
-        except (NoPortLeft, OSError):
+        self._sessions[event.dialog], self._dialogs[event.dialog] = session, dialog
+        if not session.take_offer(offer, at=self.services.clock.now()):
             self.counts["no_port"] += 1
-            session.ended()
+            self._over(event.dialog)
             self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
             return
         if update is not None:
             session.take_metadata(update)
-        self._sessions[event.dialog], self._dialogs[event.dialog] = session, dialog
         self.counts["calls"] += 1
         if is_recording_invite(event.request):
             session.join()  # anything else is a telephone call for nobody: closed until its BYE
@@ -176,11 +216,14 @@ class Calls:
         loop.call_later(ANSWER_AFTER_SECONDS, self._answer, event.dialog, event.transaction)
 
     def _refs(self, request: Request, update: Update | None) -> list[dict[str, str]]:
-        names = update.sip_session_ids if isinstance(update, Metadata) else ()
-        refs = [{"kind": "sip_session_id", "value": name} for name in names]
-        refs.append({"kind": "sip_call_id", "value": request.call_id})
         named = request.headers.get(self._call_header)
-        return [*refs, {"kind": "header", "value": named}] if named else refs
+        refs = [("sip_call_id", request.call_id), *([("header", named)] if named else ())]
+        refs += [("sip_session_id", name) for name in (update.sip_session_ids if isinstance(update, Metadata) else ())]
+        # What is no UTF-8 names no call, and would not fit a frame.
+        return [
+            {"kind": kind, "value": value.encode("utf-8", "replace").decode()[:MAX_REF_CHARS]}
+            for kind, value in refs[:MAX_REFS]
+        ]
 
     def _answer(self, dialog: str, transaction: str) -> None:
         session = self._sessions.get(dialog)
@@ -198,25 +241,47 @@ class Calls:
                 session.take_offer(parse_sdp(body.sdp), at=now)
             if body.metadata is not None:
                 session.take_metadata(read_metadata(body.metadata, charset=body.charset))
-        except (PeerError, NoPortLeft, OSError) as error:
+        except PeerError as error:
             # What the client now has on the line is unknown: shut first, then say no.
             session.take_metadata(MetadataBroken(str(error)))
             session.look(since=now)
-            self._respond(event.transaction, 400 if isinstance(error, PeerError) else 503)
+            self._respond(event.transaction, 400)
             return
         session.look(since=now)
         offered = isinstance(event, sip.ReinviteReceived) or body.sdp is not None
-        if not offered:
+        if offered:
+            self._answer_offer(event, session)
+        else:
             self._respond(event.transaction, 200)
-        elif self._respond(event.transaction, 200, body=session.body()):
-            self._dialogs[event.dialog].told()
-            if isinstance(event, sip.UpdateReceived):
-                session.moved()
+        if session.needs_snapshot and isinstance(event, sip.UpdateReceived):
+            self._dialogs[event.dialog].ask_snapshot()  # after a re-INVITE its ACK comes first
+
+    def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, session: Session) -> None:
+        dialog = self._dialogs[event.dialog]
+        waiting = dialog.told()
+        sent = self._respond(event.transaction, 200, body=session.body())
+        if sent and isinstance(event, sip.UpdateReceived):
+            session.moved()
+        elif not sent and waiting is not None:
+            dialog.offer(waiting)  # the client took its offer back before it was answered
 
     def _answered(self, dialog: str | None, transaction: str, status: int) -> None:
         known = self._dialogs.get(dialog or "")
         if known is not None and status >= 200 and known.finished(transaction, status) and status != 491:
             self._moved(dialog or "")
+
+    def _unanswered(self, dialog: str, method: str) -> None:
+        if dialog in self._dialogs and method in ("INVITE", "UPDATE"):
+            # The client is gone (RFC 3261, 14.1); its BYE will never come.
+            self.server.agent.bye(dialog, now=self.server.now)
+            self._over(dialog)
+            self.server.flush()
+
+    def _acknowledged(self, dialog: str) -> None:
+        self._moved(dialog)
+        session = self._sessions.get(dialog)
+        if session is not None and session.needs_snapshot:
+            self._dialogs[dialog].ask_snapshot()
 
     def _moved(self, dialog: str) -> None:
         session = self._sessions.get(dialog)
@@ -235,11 +300,11 @@ class Calls:
         if session is not None:
             session.ended()
             task = asyncio.get_running_loop().create_task(session.sealed())
-            self._sealing.add(task)
+            self._sealing[task] = session
             task.add_done_callback(self._sealed)
 
     def _sealed(self, task: asyncio.Task[None]) -> None:
-        self._sealing.discard(task)
+        self._sealing.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self.counts["seal_failed"] += 1
             log.error("seal_failed", exc_info=task.exception())
@@ -281,24 +346,29 @@ class Calls:
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
         """A fact for one of our calls; what is broken is dropped and counted."""
-        for session in self:
-            if session.call == data.get("call"):
+        for session in [*self, *self._sealing.values()]:
+            if session.call and session.call == data.get("call"):
                 try:
                     session.post(kind, data)
-                except MitschnittError:
+                except (PeerError, AttributeError, TypeError, ValueError):
                     self.counts["bad_facts"] += 1
 
     def look_at_all(self) -> None:
         """Something that holds for all calls has changed: view, clock, age of the view."""
-        for session in self:
+        for session in [*self, *self._sealing.values()]:
             session.look()
+
+    def ask_silent(self) -> None:
+        """Ask the clients of dialogs that were silent for long whether they are still there; about once a second."""
+        for dialog in list(self._dialogs.values()):
+            dialog.ask_alive()
 
     async def stop(self) -> None:
         """End every call sealed, tell the clients, and wait until the files are written."""
-        for dialog, session in list(self._sessions.items()):
+        self._stopping = True
+        for dialog in list(self._sessions):
             self.server.agent.bye(dialog, now=self.server.now)
             self._over(dialog)
-            session.look()
         self.server.flush()
         if self._sealing:
             await asyncio.wait(self._sealing)

@@ -22,15 +22,21 @@ class SteadyClock:
     ) -> None:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
-        self._offset_ns = wall_ns() - monotonic_ns()
+        self._last_ns, self._last_mono = wall_ns(), monotonic_ns()
+        self._offset_ns = self._last_ns - self._last_mono
         self._unsteady_since: int | None = None
         self._strange_offset_ns = 0
-        self._last_ns = 0
         self.jumps = 0
 
     def now_ns(self) -> int:
-        """Nanoseconds since 1970, never less than the call before."""
-        self._last_ns = max(self._last_ns, self._monotonic_ns() + self._offset_ns)
+        """Nanoseconds since 1970, never less than the call before.
+
+        Where the clock was set back it runs at half speed until the time is the same again: it must not stand
+        still, for media is drained by it.
+        """
+        mono = self._monotonic_ns()
+        slowly = self._last_ns + (mono - self._last_mono) // 2
+        self._last_ns, self._last_mono = max(slowly, mono + self._offset_ns), mono
         return self._last_ns
 
     def now(self) -> datetime:

@@ -7,7 +7,9 @@ section 7): why a call was not kept stands only in its decision, which the offic
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import logging
 import queue
 import threading
 import time
@@ -17,7 +19,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mitschnitt.errors import NoSpace
+from mitschnitt.errors import NoSpace, VaultError
 from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.link import LeasedKey
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
@@ -26,9 +28,13 @@ from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.keytree import leaf_key
 
 DECISION_BYTES = 1_024  # every decision is padded to this size: its length must not tell the outcome
+MAX_PARTY_CHARS = 40  # of a party's name in a decision: names that gateways post may be longer
 RETRY_SECONDS = 1.0  # between two attempts to write to a disk that takes no more
 
 Job = Callable[[JournalWriter], None]
+Then = Callable[[], None]
+
+log = logging.getLogger("mitschnitt.recorder")
 
 
 class Ledger:
@@ -44,7 +50,7 @@ class Ledger:
         open_writer: Callable[[], JournalWriter],
         *,
         recorder: int,
-        on_synced: Callable[[list[Callable[[], None]]], None],
+        on_synced: Callable[[list[Then]], None],
         on_full: Callable[[], None],
     ) -> None:
         self._open_writer = open_writer
@@ -52,10 +58,17 @@ class Ledger:
         self._recorder = recorder
         self._on_synced = on_synced
         self._on_full = on_full
-        self._then: list[Callable[[], None]] = []
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._then: list[Then] = []
+        self._unsynced: list[tuple[int, Job]] = []  # seq and job of what a failed disk may still lose
+        self._is_stuck = False
+        self._jobs: queue.SimpleQueue[tuple[Job, Then | None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing can be journalled at this moment: then nothing may be kept."""
+        return self._is_stuck or not self._thread.is_alive()
 
     def arrived(self, call: str, key: LeasedKey, fields: Mapping[str, Any], *, at: datetime) -> None:
         """A call exists and uses this leased key; `fields` (references, addresses, agent) are sealed."""
@@ -64,7 +77,7 @@ class Ledger:
             sealed = self._seal(key, "arrived", fields, writer.next_seq)
             writer.append(call, "arrived", {"index": key.index, "block": key.block, "sealed": sealed}, at=rfc3339(at))
 
-        self._jobs.put(job)
+        self._jobs.put((job, None))
 
     def track(self, call: str, party: int, role: str, codecs: Mapping[int, tuple[str, int]], *, at: datetime) -> None:
         """Kept media of this party begins; recovery finishes what has a track."""
@@ -76,25 +89,23 @@ class Ledger:
         """The keys of this call are to be punctured now."""
         self._append(call, "shred", {"party": None}, at)
 
-    def sealed(self, call: str, data: Mapping[str, Any], *, at: datetime, then: Callable[[], None]) -> None:
+    def sealed(self, call: str, data: Mapping[str, Any], *, at: datetime, then: Then) -> None:
         """A party's files are written, synced and named; `then` goes to `on_synced` once this is durable."""
-
-        def job(writer: JournalWriter) -> None:
-            writer.append(call, "sealed", data, at=rfc3339(at))
-            self._then.append(then)
-
-        self._jobs.put(job)
+        self._append(call, "sealed", data, at, then=then)
 
     def closed(self, call: str, decision: Mapping[str, Any], officer_key: bytes, *, kept: str, at: datetime) -> None:
         """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only."""
 
         def job(writer: JournalWriter) -> None:
-            plain = pad(json.dumps(decision, sort_keys=True).encode(), DECISION_BYTES)
-            sealed = seal_to(officer_key, plain, context=b"mitschnitt/v1/decision/" + call.encode())
+            sealed = b""
+            with contextlib.suppress(VaultError):  # no usable key: the keeper writes a decision of its own
+                sealed = seal_to(
+                    officer_key, decision_page(decision), context=b"mitschnitt/v1/decision/" + call.encode()
+                )
             data = {"kept": kept == "kept", "decision": base64.b64encode(sealed).decode()}
             writer.append(call, "closed", data, at=rfc3339(at))
 
-        self._jobs.put(job)
+        self._jobs.put((job, None))
 
     def close(self) -> None:
         """Write what waits, then end the thread."""
@@ -107,8 +118,8 @@ class Ledger:
         sealed = AESGCM(facts_key).encrypt(nonce, json.dumps(fields, sort_keys=True).encode(), kind.encode())
         return base64.b64encode(sealed).decode()
 
-    def _append(self, call: str, kind: str, data: Mapping[str, Any], at: datetime) -> None:
-        self._jobs.put(lambda writer: _entry(writer, call, kind, data, at))
+    def _append(self, call: str, kind: str, data: Mapping[str, Any], at: datetime, *, then: Then | None = None) -> None:
+        self._jobs.put((lambda writer: _entry(writer, call, kind, data, at), then))
 
     def _run(self) -> None:
         going_on = True
@@ -119,31 +130,67 @@ class Ledger:
             going_on = None not in jobs
             for job in jobs:
                 if job is not None:
-                    self._until_taken(job)
+                    self._write(*job)
             self._until_taken(lambda writer: writer.sync())
+            self._unsynced.clear()
             done, self._then = self._then, []
             self._on_synced(done)
         self._writer.close()
 
+    def _write(self, job: Job, then: Then | None) -> None:
+        try:
+            self._until_taken(job)
+        except (VaultError, TypeError, ValueError):
+            # One entry that cannot be written must not hold up those behind it: one may be a withdrawal.
+            log.exception("an entry could not be journalled and was passed over")
+        else:
+            self._unsynced.append((self._writer.next_seq - 1, job))
+            if then is not None:
+                self._then.append(then)
+
     def _until_taken(self, job: Job) -> None:
-        while True:
-            try:
-                return job(self._writer)
-            except NoSpace:
-                self._on_full()
-                time.sleep(RETRY_SECONDS)
-                self._reopen_if_failed()
+        while not _took(self._writer, job):
+            self._is_stuck = True
+            self._on_full()
+            time.sleep(RETRY_SECONDS)
+            self._reopen_if_failed()
+        self._is_stuck = False
 
     def _reopen_if_failed(self) -> None:
-        # A writer whose fdatasync failed refuses everything; a new one goes on with what is on disk.
-        try:
-            self._writer.sync()
-        except NoSpace:
-            try:
-                fresh = self._open_writer()
-            except (NoSpace, OSError):
+        # A writer whose fdatasync failed refuses everything; a new one goes on with what is on disk. The old one
+        # is closed first: what it still manages to write must be seen by the new one.
+        if not _took(self._writer, lambda writer: writer.sync()):
+            _took(self._writer, lambda writer: writer.close())
+            with contextlib.suppress(NoSpace, OSError):
+                self._writer = self._open_writer()
+                self._write_again()
+
+    def _write_again(self) -> None:
+        """What the failed writer took and the disk has not, in the same order, so with the same seq."""
+        lost = [(seq, job) for seq, job in self._unsynced if seq >= self._writer.next_seq]
+        for _, job in lost:
+            if not _took(self._writer, job):
+                _took(self._writer, lambda writer: writer.close())  # so that all of it is tried again
                 return
-            self._writer = fresh
+
+
+def _took(writer: JournalWriter, job: Job) -> bool:
+    """Whether the disk took it. The error ends here: its traceback would hold on to the writer's buffer."""
+    try:
+        job(writer)
+    except NoSpace:
+        return False
+    return True
+
+
+def decision_page(decision: Mapping[str, Any]) -> bytes:
+    """A decision as JSON, padded to DECISION_BYTES; of acts that do not fit the oldest are left out."""
+    told = {**decision, "party": str(decision.get("party", ""))[:MAX_PARTY_CHARS], "acts": list(decision["acts"])}
+    while (
+        len(page := json.dumps(told, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")) >= DECISION_BYTES
+    ):
+        told["acts"] = told["acts"][1:]
+    return pad(page, DECISION_BYTES)
 
 
 def _entry(writer: JournalWriter, call: str, kind: str, data: Mapping[str, Any], at: datetime) -> None:

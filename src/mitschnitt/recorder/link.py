@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mitschnitt.errors import KeyGone, MitschnittError
+from mitschnitt.errors import KeyGone, MalformedPacket, MitschnittError, PeerError
 from mitschnitt.wire.frames import FrameDecoder, pack_frame
 
 RETRY_SECONDS = 0.5  # between two attempts to reach the keeper
 ANSWER_SECONDS = 2.0  # how long an INVITE waits to be joined to an announced call
 READ_BYTES = 65_536  # one read of the socket
 LOW_WATER = 0.5  # share of a block below which the next one is asked for
-
+NODE_BYTES = 32  # of a call's node in the key tree
 
 Then = Callable[[Mapping[str, Any] | None], None]
 
@@ -92,7 +92,12 @@ class KeeperLink:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         decoder = FrameDecoder()
         while data := await reader.read(READ_BYTES):
-            for message in decoder.feed(data):
+            try:
+                messages = decoder.feed(data)
+            except PeerError:
+                self._on_bad()
+                return  # where the next frame begins is not known: connect anew
+            for message in messages:
                 try:
                     self._take(message)
                 except (MitschnittError, KeyError, TypeError, ValueError):
@@ -110,11 +115,13 @@ class KeeperLink:
             self.send({"type": "ack", "version": message["version"]})
         elif kind == "keys":
             self._asked_for_keys = False
-            first, block = int(message["first"]), int(message["block"])
-            for offset, node in enumerate(message["nodes"]):
-                self._keys.append(LeasedKey(first + offset, block, base64.b64decode(node, validate=True)))
+            self._keys.extend(_leased(message))
         elif kind == "joined":
-            self._answer(message["token"], message)
+            if message["token"] in self._waiting:
+                self._answer(message["token"], message)
+            elif message.get("call"):
+                # It came too late: its call is closed here, and nobody else can join the announced one.
+                self.send({"type": "ended", "call": message["call"]})
         else:
             self._events.fact_posted(kind, message)
 
@@ -172,3 +179,11 @@ class KeeperLink:
         for token in list(self._waiting):
             self._answer(token, None)
 
+
+def _leased(message: Mapping[str, Any]) -> list[LeasedKey]:
+    """The keys of a `keys` frame, all or none."""
+    first, block = int(message["first"]), int(message["block"])
+    nodes = [base64.b64decode(node, validate=True) for node in message["nodes"]]
+    if any(len(node) != NODE_BYTES for node in nodes):
+        raise MalformedPacket(f"a leased key has {NODE_BYTES} bytes; one of this block has not")
+    return [LeasedKey(first + offset, block, node) for offset, node in enumerate(nodes)]

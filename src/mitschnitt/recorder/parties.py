@@ -29,7 +29,7 @@ class Roll:
     """Who is on the line, and which name each participant id and address goes by."""
 
     parties: tuple[Party, ...] = ()
-    by_participant: Mapping[str, str] = field(default_factory=dict)
+    by_participant: Mapping[Participant, str] = field(default_factory=dict)
     by_aor: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""  # rule by which nobody can be told apart
 
@@ -46,7 +46,7 @@ def _name(roll: Roll, role: Role) -> str:
 
 
 def _role(roll: Roll, view: View, aor: str) -> tuple[Role, str | None, str]:
-    agents = view.agents_at(aor)
+    agents = view.agents_at(aor) or tuple(agent for agent in view.agents if agent.id == aor)
     if len(agents) > 1:
         return Role.AGENT, None, "agent.ambiguous"
     if agents:
@@ -61,8 +61,21 @@ def _add(roll: Roll, view: View, aor: str, name: str = "") -> tuple[Roll, str]:
         return replace(roll, problem="parties.too_many"), ""
     named = name if name and roll.party(name) is None else _name(roll, role)
     party = Party(named, role, len(roll.parties), agent)
-    by_aor = {**roll.by_aor, aor: named} if aor else roll.by_aor
+    by_aor = {**roll.by_aor, aor: named} if is_somebody(aor) else roll.by_aor
     return replace(roll, parties=(*roll.parties, party), by_aor=by_aor, problem=roll.problem or problem), named
+
+
+def user_of(aor: str) -> str:
+    """The user or number of an address, however it is written: `sip:+49@net;user=phone` and `tel:+49` are one."""
+    return aor.strip().partition(":")[2 if ":" in aor else 0].partition("@")[0].partition(";")[0].lower()
+
+
+def is_somebody(aor: str) -> bool:
+    """Whether an address tells people apart; withheld ones do not (RFC 3323, 4.1.1.3)."""
+    host = aor.partition("@")[2].partition(";")[0].partition(":")[0].lower()
+    return user_of(aor) not in ("", "anonymous", "unknown", "unavailable", "restricted") and not host.endswith(
+        ".invalid"
+    )
 
 
 def _present(roll: Roll, names: set[str], posted: frozenset[str]) -> Roll:
@@ -76,29 +89,34 @@ def signalled(
     """The roll after metadata that names exactly these participants. Who is missing has left, unless `posted` says so.
 
     The first who is no agent is the caller; later ones are third parties. An address that the gateway posted
-    before is the same party.
+    before, or that came back under another id, is the same party; two who share one address at a time are two, and
+    who goes by another address than before is somebody else.
     """
     names: set[str] = set()
-    for participant in participants:
-        name = roll.by_participant.get(participant.id) or roll.by_aor.get(participant.aor, "")
+    # Those who are known already first: a newcomer must not take the name of one of them by the address.
+    for participant in sorted(participants, key=lambda one: one not in roll.by_participant):
+        name = roll.by_participant.get(participant, "")
         if not name:
+            name = roll.by_aor.get(participant.aor, "") if is_somebody(participant.aor) else ""
+        if not name or (name in names and participant not in roll.by_participant):
             roll, name = _add(roll, view, participant.aor)
-        names.add(name)
-        roll = replace(roll, by_participant={**roll.by_participant, participant.id: name})
+        if name:
+            names.add(name)
+            roll = replace(roll, by_participant={**roll.by_participant, participant: name})
     return _present(roll, names, posted)
 
 
 def posted_joined(roll: Roll, name: str, aor: str, view: View) -> tuple[Roll, str]:
-    """The roll after the gateway reported that somebody joined, and the name that this party goes by."""
-    known = roll.by_aor.get(aor, "") if aor else ""
-    known = known or (name if roll.party(name) is not None else "")
-    if not known:
-        roll, known = _add(roll, view, aor, name)
-    parties = tuple(replace(party, present=True) if party.name == known else party for party in roll.parties)
-    return replace(roll, parties=parties), known
+    """The roll after the gateway reported that somebody joined, and the name that this party goes by.
 
-
-def posted_left(roll: Roll, name: str) -> Roll:
-    """The roll after the gateway reported that somebody left."""
-    parties = tuple(replace(party, present=False) if party.name == name else party for party in roll.parties)
-    return replace(roll, parties=parties)
+    A name means who has it only while they are on the line or come back from the same address: gateways use
+    the names of those who left again.
+    """
+    party = roll.party(name)
+    known = {user_of(address) for address, named in roll.by_aor.items() if named == name}
+    here = party is not None and party.present and (not aor or not known or user_of(aor) in known)
+    back = party is not None and is_somebody(aor) and user_of(aor) in known
+    if not here and not back:
+        roll, name = _add(roll, view, aor, name)
+    parties = tuple(replace(party, present=True) if party.name == name else party for party in roll.parties)
+    return replace(roll, parties=parties), name

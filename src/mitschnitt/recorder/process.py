@@ -6,18 +6,18 @@ Nothing is answered before the keeper said `ready`: what a former life left behi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import uvloop
 
 from mitschnitt.config import Config
-from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING, Surroundings
-from mitschnitt.core.view import View, view_from_json
+from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.hardening import harden
 from mitschnitt.log import log_to_stderr
 from mitschnitt.recorder.calls import Calls
@@ -25,6 +25,7 @@ from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
+from mitschnitt.recorder.outlook import Outlook
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import Services
 from mitschnitt.recorder.sip_server import SipServer
@@ -42,6 +43,8 @@ log = logging.getLogger("mitschnitt.recorder")
 
 def run_recorder(config: Config, number: int) -> int:
     """Until SIGTERM: 0 when every call ended sealed. ConfigError when it cannot be started as configured."""
+    if not 1 <= number <= config.limits.recorders:
+        raise ConfigError(f"recorder {number}: [limits] `recorders` allows 1 to {config.limits.recorders}")
     log_to_stderr(f"recorder-{number}")
     harden()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -55,19 +58,14 @@ class Recorder:
         self._config = config
         self._number = number
         self._clock = SteadyClock()
-        self._view: View | None = None
-        self._view_at = 0.0
-        self._seen: tuple[bool, bool, bool] = (False, False, True)
+        self._outlook = Outlook(self._clock, time.monotonic)
         self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
 
     # -- what the link brings --------------------------------------------------------------------
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
         """A new view; it is believed once it has been read whole."""
-        view = view_from_json(data)
-        changed = self._view is None or view.version != self._view.version
-        self._view, self._view_at = view, asyncio.get_running_loop().time()
-        if changed:
+        if self._outlook.take(data):
             self._calls.look_at_all()
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -77,11 +75,6 @@ class Recorder:
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder."""
         return self._calls.live_calls()
-
-    def surroundings(self) -> Surroundings:
-        """What holds for all calls at this moment."""
-        age = timedelta(seconds=asyncio.get_running_loop().time() - self._view_at)
-        return Surroundings(self._view, age, self._clock.steady)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -101,26 +94,32 @@ class Recorder:
         )
         linking = loop.create_task(link.run())
         stopping = loop.create_task(stop.wait())
-        waiting: list[asyncio.Future[Any]] = [link.ready, stopping]
+        waiting: list[asyncio.Future[Any]] = [link.ready, linking, stopping]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if link.ready.done():
-            await self._serve(link, link.ready.result(), stopping)
+            await self._serve(link, link.ready.result(), [stopping, linking])
+        elif linking.done():
+            linking.result()
         linking.cancel()
         stopping.cancel()
         return 0
 
-    async def _serve(self, link: KeeperLink, next_seq: int, stopping: asyncio.Task[bool]) -> None:
+    async def _serve(self, link: KeeperLink, next_seq: int, until: Sequence[asyncio.Task[Any]]) -> None:
+        """Until one of these tasks ends, or a loop of ours dies: then its error is raised, and the process goes."""
         loop, config = asyncio.get_running_loop(), self._config
         directory = config.journal(self._number)
 
         def synced(then: list[Callable[[], None]]) -> None:
             loop.call_soon_threadsafe(self._synced, link, then)
 
+        def full() -> None:
+            loop.call_soon_threadsafe(self._full)
+
         ledger = Ledger(
             lambda: JournalWriter(directory, next_seq=next_seq),
             recorder=self._number,
             on_synced=synced,
-            on_full=lambda: log.error("journal_full"),
+            on_full=full,
         )
         slices = SliceWriter(directory)
         media = self._media(slices)
@@ -129,19 +128,24 @@ class Recorder:
             lambda: secrets.token_hex(TOKEN_BYTES),
         )
         server = SipServer(agent, self._calls.on_event)
-        services = Services(media, ledger, link, self._clock, self.surroundings, config.rtp.host)
+        services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_port)
         log.info("ready")
-        tasks = [loop.create_task(media.run()), loop.create_task(self._watch())]
-        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        draining, watching = loop.create_task(media.run()), loop.create_task(self._watch())
+        done, _ = await asyncio.wait([*until, draining, watching], return_when=asyncio.FIRST_COMPLETED)
         await self._calls.stop()
         await server.stop()
         await loop.run_in_executor(None, ledger.close)
         link.poke()
         await link.drained()
         media.stop()
-        for task in done - {stopping}:
+        watching.cancel()
+        await asyncio.wait([draining, watching])
+        media.close()
+        with contextlib.suppress(NoSpace):
+            slices.close()  # what is left there is for recovery
+        for task in done:
             task.result()  # a loop that died takes the process with it; the supervisor starts a new one
 
     @property
@@ -163,6 +167,10 @@ class Recorder:
             on_failed=self._calls.on_failed,
         )
 
+    def _full(self) -> None:
+        log.error("the journal cannot be written; no call is kept until it can")
+        self._calls.look_at_all()
+
     def _synced(self, link: KeeperLink, then: list[Callable[[], None]]) -> None:
         for action in then:
             action()
@@ -171,13 +179,6 @@ class Recorder:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            self._clock.check()
-            around = self.surroundings()
-            seen = (
-                around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
-                around.view_age > VIEW_TOO_OLD_FOR_KEEPING,
-                around.clock_steady,
-            )
-            if seen != self._seen:
-                self._seen = seen
+            self._calls.ask_silent()
+            if self._outlook.changed():
                 self._calls.look_at_all()

@@ -1,8 +1,8 @@
 """The asyncio shell around one UserAgent: UDP and TCP sockets, its timers, limits per source and in total.
 
 Also the client's shell (the simulator brings its own agent). Decides nothing: bytes in, events to `on_event`,
-bytes out. `on_event` is called on the loop and must return at once; it may give commands to the agent and
-then calls `flush`.
+bytes out. `on_event` is called on the loop and must return at once; commands that it gives to the agent are
+sent by themselves, commands from elsewhere need a `flush`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from itertools import count
+from typing import cast
 
 from mitschnitt.errors import ConfigError, PeerError
 from mitschnitt.wire.sip.agent import UserAgent
@@ -50,6 +51,7 @@ class SipServer:
         self._clock = clock
         self._host = ""
         self._swept_at = clock()
+        self._flushing = False
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +80,7 @@ class SipServer:
             )
         except OSError as error:
             await self.stop()
-            raise ConfigError(f"SIP cannot be bound to {host} port {port}: {error.strerror}") from error
+            raise ConfigError(f"SIP cannot be bound to {host} port {port}: {error.strerror or error}") from error
         self._host = host
         self.agent.located(advertised or host, self.port)
         self._arm()
@@ -106,15 +108,22 @@ class SipServer:
         self._udp = self._tcp = self._timer = None
 
     def flush(self) -> None:
-        """Hands out events and sends what commands have left in the agent. Call it after commands."""
-        while True:
+        """Hands out events and sends what commands have left in the agent.
+
+        Call it after commands; within `on_event` it does nothing, for the events still to come go first.
+        """
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
             self._send_outbox()
-            events = self.agent.events()
-            if not events:
-                break
-            for event in events:
-                self._on_event(event)
-        self._arm()
+            while events := self.agent.events():
+                for event in events:
+                    self._on_event(event)
+                self._send_outbox()
+        finally:
+            self._flushing = False
+            self._arm()
 
     def received(self, data: bytes, source: Hop) -> None:
         """One datagram or one whole message of a stream."""
@@ -267,8 +276,8 @@ class _Connection(asyncio.Protocol):
         self._heard_at = server.now
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are asyncio's by behaviour, not by class.
+        self._transport = transport = cast(asyncio.Transport, transport)
         name = transport.get_extra_info("peername")
         self.peer = Hop("TCP", name[0], name[1]) if name else self.peer
         transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)

@@ -125,10 +125,7 @@ def call_by_id(connection: Connection, call_id: str) -> CallRow | None:
 
 def all_calls(connection: Connection) -> list[CallRow]:
     """All calls by day, then by id: an order that tells nothing of when in the day, or why."""
-    return [
-        CallRow(*row)
-        for row in connection.execute(select(calls).order_by(calls.c.arrived_day, calls.c.call_id))
-    ]
+    return [CallRow(*row) for row in connection.execute(select(calls).order_by(calls.c.arrived_day, calls.c.call_id))]
 
 
 def any_call(connection: Connection) -> bool:
@@ -145,9 +142,7 @@ def live_calls(connection: Connection, recorder: int) -> list[CallRow]:
 def close_kept(connection: Connection, call_id: str, *, due_at: str, decision: bytes) -> None:
     """The call is over and something of it lies in the vault."""
     connection.execute(
-        update(calls)
-        .where(calls.c.call_id == call_id)
-        .values(state=KEPT, due_at=due_at, sealed_decision=decision)
+        update(calls).where(calls.c.call_id == call_id).values(state=KEPT, due_at=due_at, sealed_decision=decision)
     )
 
 
@@ -271,9 +266,7 @@ def move_position(connection: Connection, recorder: int, position: Position) -> 
 
 def next_index(connection: Connection) -> int:
     """The first tree index that no lease ever covered."""
-    return int(
-        connection.execute(select(func.coalesce(func.max(leases.c.first + leases.c.count), 0))).scalar_one()
-    )
+    return int(connection.execute(select(func.coalesce(func.max(leases.c.first + leases.c.count), 0))).scalar_one())
 
 
 def add_lease(connection: Connection, recorder: int, boot: str, *, first: int, count: int) -> int:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from mitschnitt.errors import MalformedPacket
-
 
 @dataclass(frozen=True, slots=True)
 class Participant:
@@ -211,11 +209,3 @@ def _bind_label(metadata: Metadata, label: str) -> Participant | Unbound:
     if not senders:
         return Unbound.MISSING
     return metadata.participants.get(senders[0], Unbound.AMBIGUOUS)
-
-
-def require_certain(binding: Binding) -> Mapping[str, Participant]:
-    """Label to participant for a certain binding; raises MalformedPacket otherwise."""
-    if not binding.certain:
-        reasons = ", ".join(sorted(binding.reasons)) or Unbound.MISSING
-        raise MalformedPacket(f"expected one participant for each label, found {reasons}")
-    return {label: who for label, who in binding.labels.items() if isinstance(who, Participant)}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.events import (
+    AckReceived,
     CancelReceived,
     DialogEnded,
     InviteReceived,
@@ -167,6 +170,18 @@ def test_a_full_recorder_answers_503_without_keeping_anything() -> None:
     assert pair.server.load == (0, 0)
 
 
+def test_one_host_cannot_take_every_place() -> None:
+    pair = Pair(server=AgentConfig(max_dialogs_per_source=1))
+    mine, _ = established(pair)
+    pair.server.receive(raw_request("INVITE"), Hop("UDP", "127.0.0.2", 5070), pair.now)
+    assert [type(told) for told in pair.server_events()] == [InviteReceived]
+    pair.invite()
+    assert pair.run().log[-2:] == ["< 503 INVITE", "> ACK"]
+    pair.client.bye(mine, now=pair.now)
+    pair.run().invite()
+    assert pair.run().log[-1] == "< 100 INVITE"
+
+
 def test_a_running_dialog_is_served_while_new_ones_are_refused() -> None:
     pair = Pair(server=AgentConfig(max_transactions=1))
     mine, _ = established(pair)
@@ -189,3 +204,73 @@ def test_answers_go_back_the_way_the_via_says() -> None:
     pair.server.receive(data, Hop("TCP", "127.0.0.1", 40_000, 7), pair.now)
     ((hop, _),) = pair.server.outbox()
     assert hop == Hop("TCP", "127.0.0.1", 5070, 7)  # the connection first, its Via port when that is gone
+
+
+def test_an_ack_that_reuses_its_invites_branch_is_taken() -> None:
+    pair = Pair()
+    pair.invite()
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+    ((_, answer),) = pair.server.outbox()
+    to = next(line for line in answer.split(b"\r\n") if line.startswith(b"To:")).decode()[4:]
+    invite = pair.last_request("INVITE")
+    items = [(name, value) for name, value in invite.headers if name in ("Via", "From", "Call-ID")]
+    ack = Request(Headers.of([*items, ("To", to), ("CSeq", "1 ACK")]), b"", "ACK", invite.uri)
+    pair.server.receive(bytes(ack), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    assert [type(told) for told in pair.server_events()] == [AckReceived]
+    assert pair.wait(10).log[2:] == []  # no 200 is sent again
+
+
+def test_a_request_whose_number_belongs_to_another_method_is_refused() -> None:
+    pair = Pair()
+    data = raw_request("OPTIONS").replace(b"1 OPTIONS", b"1 INVITE")
+    pair.server.receive(data, Hop("UDP", "127.0.0.1", 5070), pair.now)
+    assert pair.run().log == ["< 400 INVITE"]
+
+
+@pytest.mark.parametrize("header", ["Record-Route: <<sip:p>", "Require: " + ",".join("x" * 70)])
+def test_a_malformed_or_overlong_header_is_answered_400_without_state(header: str) -> None:
+    pair = Pair()
+    data = raw_request("INVITE").replace(b"Max-Forwards: 70", header.encode())
+    pair.server.receive(data, Hop("UDP", "127.0.0.1", 5070), pair.now)
+    assert pair.run().log == ["< 400 INVITE"]
+    assert pair.server.load == (0, 0)
+
+
+def test_a_dialog_over_tcp_follows_its_peers_newest_connection() -> None:
+    pair = Pair(transport="TCP")
+    mine, theirs = established(pair)
+    pair.client.update(mine, now=pair.now)
+    ((_, data),) = pair.client.outbox()
+    pair.server.receive(data, Hop("TCP", "127.0.0.1", 50_000, 9), pair.now)
+    pair.server.outbox()
+    pair.server.update(theirs, now=pair.now)
+    ((hop, _),) = pair.server.outbox()
+    assert hop == Hop("TCP", "127.0.0.1", 5070, 9)
+
+
+def test_an_unknown_dialog_is_not_entered_by_guessing_a_tag() -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    data = raw_request("BYE").replace(
+        b"To: <sip:b@127.0.0.1>", f"To: <sip:b@127.0.0.1>;tag={theirs}".encode()
+    )
+    pair.server.receive(data, Hop("UDP", "127.0.0.66", 5070), pair.now)
+    assert pair.run().log[-1] == "< 481 BYE"
+    assert pair.server.load[0] == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 700), st.binary(max_size=4), st.integers(0, 6)), max_size=4))
+def test_no_change_to_what_a_peer_sends_makes_the_agent_raise(changes: list[tuple[int, bytes, int]]) -> None:
+    pair = Pair()
+    data = raw_request("INVITE")
+    for position, inserted, removed in changes:
+        data = data[:position] + inserted + data[position + removed :]
+    pair.server.receive(data, Hop("UDP", "127.0.0.1", 5070), pair.now)
+    for event in pair.server_events(InviteReceived):
+        assert isinstance(event, InviteReceived)
+        assert pair.server.respond(event.transaction, 200, now=pair.now, body=SDP)
+    pair.server.tick(pair.now + 100)
+    assert all(bytes(data).startswith((b"SIP/2.0 ", b"BYE ")) for _, data in pair.server.outbox())

@@ -6,13 +6,16 @@ from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.events import (
     ByeReceived,
     ByeRefused,
+    DialogEnded,
     InviteReceived,
+    MessageRefused,
+    ReinviteReceived,
     ResponseReceived,
     RetryDue,
     TransactionTimedOut,
 )
 from mitschnitt.wire.sip.hop import Hop
-from mitschnitt.wire.sip.message import Headers, Response
+from mitschnitt.wire.sip.message import Headers, Response, parse_message
 from sip_pair import SDP, Pair, established
 
 
@@ -106,3 +109,95 @@ def test_what_cannot_be_delivered_is_told_at_once() -> None:
     (told,) = pair.client_events()
     assert isinstance(told, TransactionTimedOut)
     assert told.undeliverable
+
+
+def test_a_second_answerer_of_our_invite_is_acknowledged_and_ended() -> None:
+    pair = Pair()
+    mine, _ = established(pair)
+    fork = forged(pair.last_response(200), "To", "<sip:recorder@127.0.0.1:5060>;tag=fork")
+    pair.client.receive(fork, pair.server_hop, pair.now)
+    sent = [data.split(b" ")[0] for _, data in pair.client.outbox()]
+    assert sent == [b"ACK", b"BYE"]
+    assert pair.client_events() == []
+    pair.client.bye(mine, now=pair.now)
+    assert pair.run().log[-1] == "< 200 BYE"  # the first answerer's dialog is unharmed
+
+
+def test_a_200_behind_the_end_of_its_transaction_still_gets_its_ack() -> None:
+    pair = Pair()
+    established(pair)
+    pair.wait(40)
+    assert pair.client.load == (1, 0)
+    pair.client.receive(bytes(pair.last_response(200)), pair.server_hop, pair.now)
+    ((_, data),) = pair.client.outbox()
+    assert data.startswith(b"ACK ")
+
+
+def test_an_unusable_response_is_dropped_and_told() -> None:
+    pair = Pair()
+    pair.invite()
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.server.respond(event.transaction, 200, now=pair.now)
+    ((_, data),) = pair.server.outbox()
+    broken = forged(parsed(data), "To", "<<sip:x>")
+    pair.client.events()
+    pair.client.receive(broken, pair.server_hop, pair.now)
+    assert [type(told) for told in pair.client_events()] == [MessageRefused]
+    assert pair.client.outbox() == []
+
+
+def test_a_481_to_our_offer_ends_the_dialog() -> None:
+    pair = Pair()
+    mine, theirs = established(pair)
+    pair.client.forget(mine)
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    assert pair.server_events(DialogEnded) == [DialogEnded(theirs, 481)]
+    assert pair.server.load[0] == 0
+
+
+def test_a_488_to_our_offer_leaves_the_session_as_it_is() -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    (event,) = pair.client_events(ReinviteReceived)
+    assert isinstance(event, ReinviteReceived)
+    pair.client.respond(event.transaction, 488, now=pair.now)
+    assert pair.run().log[-2:] == ["> 488 INVITE", "< ACK"]
+    assert pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+
+
+def test_an_offer_that_is_never_answered_frees_the_dialog_for_the_next() -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    pair.lose = lambda line: line == "< INVITE"
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    assert pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp") is None
+    pair.run().wait(33)
+    assert [type(told) for told in pair.server_events()] == [TransactionTimedOut, RetryDue]
+
+
+def test_a_bye_that_nobody_answers_ends_the_dialog_after_32_seconds() -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    pair.lose = lambda line: line == "< BYE"
+    pair.server.bye(theirs, now=pair.now)
+    pair.run().wait(33)
+    assert DialogEnded(theirs, 408) in pair.server_events()
+    assert pair.server.load == (0, 0)
+
+
+def parsed(data: bytes) -> Response:
+    """The response in these bytes."""
+    message = parse_message(data)
+    assert isinstance(message, Response)
+    return message
+
+
+def forged(response: Response, name: str, value: str) -> bytes:
+    """The response with another value of that header."""
+    headers = response.headers.without(name).plus((name, value))
+    return bytes(Response(headers, response.body, response.status, response.reason))

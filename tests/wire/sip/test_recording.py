@@ -113,3 +113,18 @@ def test_what_a_client_builds_is_read_back() -> None:
     content_type, body = build_body(b"v=0\r\n", b"<recording/>", boundary="b")
     message = Request(Headers.of([("Content-Type", content_type)]), body, "INVITE", "sip:r")
     assert read_body(message) == RecordingBody(b"v=0\r\n", b"<recording/>")
+
+
+@pytest.mark.parametrize(
+    "attributes, kind",
+    [
+        ("a=label:1\r\na=sendonly\r\n", InviteKind.RECORDING_LAX),
+        ("a=label:1\r\na=inactive\r\n", InviteKind.RECORDING_LAX),
+        ("a=label:1\r\na=sendrecv\r\n", InviteKind.ORDINARY),
+        ("a=sendonly\r\n", InviteKind.ORDINARY),
+    ],
+)
+def test_labels_are_a_sign_only_on_lines_that_only_send(attributes: str, kind: InviteKind) -> None:
+    sdp = f"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n{attributes}"
+    headers = Headers.of([("Content-Type", "application/sdp")])
+    assert classify_invite(Request(headers, sdp.encode(), "INVITE", "sip:r")) is kind

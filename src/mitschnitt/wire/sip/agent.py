@@ -115,7 +115,7 @@ class UserAgent:
     ) -> str:
         """Starts a session; returns the dialog. Answers come as ResponseReceived, ACKs go by themselves."""
         dialog = self._outside(self._end.token(), uri, hop, sender)
-        self._end.dialogs[dialog.id] = dialog
+        self._end.add(dialog)
         self._end.ask(dialog, "INVITE", Content(body, content_type, headers), now)
         return dialog.id
 

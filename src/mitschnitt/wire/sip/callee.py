@@ -122,11 +122,15 @@ class Callee:
             self._turn_down(transaction, source, now, 481, "dialog.unknown")
         elif len(end.dialogs) >= end.config.max_dialogs:
             self._turn_down(transaction, source, now, 503, "limit.dialogs", (end.config.retry_after,))
+        elif end.by_source[source.host] >= end.config.max_dialogs_per_source:
+            self._turn_down(
+                transaction, source, now, 503, "limit.dialogs_per_source", (end.config.retry_after,)
+            )
         else:
             fallback = f"sip:{write_host(source.host)}:{source.port}"
             dialog = answered_dialog(request, end.token(), source, fallback)
             dialog.invite_in, transaction.dialog = transaction.id, dialog.id
-            end.dialogs[dialog.id] = dialog
+            end.add(dialog)
             end.answer(transaction, 100, now)
             end.events.append(InviteReceived(dialog.id, transaction.id, request, source))
 

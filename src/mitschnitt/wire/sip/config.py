@@ -37,7 +37,8 @@ class AgentConfig:
     body_types: tuple[str, ...] = BODY_TYPES
     durations: Durations = field(default_factory=Durations)
     max_dialogs: int = 10_000  # about 6 kB each; one recorder core carries 4,000 calls
-    max_transactions: int = 20_000  # 200 calls/s keep 6,400 accepted INVITEs for 32 s; three times that
+    max_dialogs_per_source: int = 5_000  # from one address: one SBC may fill a core, not two
+    max_transactions: int = 40_000  # 5 kB each; 200 calls/s leave 12,800, for each waits 32 s for copies
     retry_after_s: int = 10  # told when full: SBCs fail over at once and come back after it
 
     @property

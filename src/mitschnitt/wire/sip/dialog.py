@@ -37,6 +37,7 @@ class Dialog:
     target: str  # URI that requests of ours go to
     hop: Destination
     caller: bool  # we sent the first INVITE and own the Call-ID
+    source: str = ""  # host that the first INVITE came from, "" when it is ours
     local_seq: int = 0
     remote_seq: int | None = None
     routes: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ def answered_dialog(request: Request, tag: str, hop: Hop, fallback: str) -> Dial
         target=fallback,
         hop=hop,
         caller=False,
+        source=hop.host,
         remote_seq=request.cseq.number,
         routes=routes_of(request),
     )

@@ -6,6 +6,7 @@ yet. Reads nothing from the wire: `callee` and `caller` do.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
@@ -47,6 +48,7 @@ class Endpoint:
         self.timers = Timers()
         self.layer = TransactionLayer(config.durations, self.timers)
         self.dialogs: dict[str, Dialog] = {}
+        self.by_source: Counter[str] = Counter()  # dialogs that each host has opened
         self.events: list[SipEvent] = []
         self.host, self.port = config.host, config.port
 
@@ -196,6 +198,11 @@ class Endpoint:
         dialog = self.dialogs.get(request.recipient.tag or "")
         return dialog if dialog and dialog.knows(request) else None
 
+    def add(self, dialog: Dialog) -> None:
+        """A dialog begins."""
+        self.dialogs[dialog.id] = dialog
+        self.by_source[dialog.source] += 1
+
     def end(self, dialog: Dialog, status: int) -> None:
         """The dialog is gone, and its session must hear of it."""
         self.drop(dialog.id)
@@ -205,6 +212,9 @@ class Endpoint:
         """Forgets a dialog and all it waits for."""
         dialog = self.dialogs.pop(tag, None)
         if dialog:
+            self.by_source[dialog.source] -= 1
+            if not self.by_source[dialog.source]:
+                del self.by_source[dialog.source]  # hosts that are gone must not fill the memory
             self.timers.stop((tag, BACK_OFF))
             for number in dialog.unacknowledged:
                 self._stop_resending(dialog, number)

@@ -5,7 +5,7 @@ Bytes go to `outbox`, what their user must know to `happenings`. Knows no dialog
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mitschnitt.wire.sip.hop import Destination, Hop
 from mitschnitt.wire.sip.message import Headers, Request, Response
@@ -99,6 +99,8 @@ class TransactionLayer:
         if not entry or transaction.state not in (State.TRYING, State.PROCEEDING):
             return False
         self._feed(entry, status_input(response.status), response, now)
+        if response.status >= 200:  # waits 32 s for copies: the answer is kept, the offer is not
+            transaction.request = replace(transaction.request, body=b"")
         return True
 
     def ask(

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from mitschnitt.errors import PeerError
 from mitschnitt.wire.multipart import Part, build_parts, charset_of, media_type, split_parts
+from mitschnitt.wire.sdp import Direction, parse_sdp
 from mitschnitt.wire.sip.config import SRC_FEATURE
 from mitschnitt.wire.sip.message import Headers, Request, Response
 from mitschnitt.wire.siprec_xml import DISPOSITION, METADATA_TYPE, METADATA_TYPES
@@ -67,12 +68,21 @@ def classify_invite(request: Request) -> InviteKind:
     announced = any(SRC_FEATURE in value.lower() for value in request.headers.all("Contact"))
     if required and announced:
         return InviteKind.RECORDING
+    lax = required or announced or _looks_recorded(request)
+    return InviteKind.RECORDING_LAX if lax else InviteKind.ORDINARY
+
+
+def _looks_recorded(request: Request) -> bool:
+    """Metadata, or labelled lines that only send: labels alone are no sign, telephones write them too."""
     try:
         body = read_body(request)
+        if body.metadata is not None:
+            return True
+        lines = parse_sdp(body.sdp).lines if body.sdp else ()
     except PeerError:
-        body = RecordingBody()
-    lax = required or announced or body.metadata is not None or b"a=label:" in (body.sdp or b"")
-    return InviteKind.RECORDING_LAX if lax else InviteKind.ORDINARY
+        return False
+    one_way = all(line.direction in (Direction.SENDONLY, Direction.INACTIVE) for line in lines)
+    return one_way and any(line.label is not None for line in lines)
 
 
 def is_recording_invite(request: Request) -> bool:

@@ -47,9 +47,7 @@ def _make_calls() -> None:
     )
     op.create_table(
         "parties",
-        sa.Column(
-            "call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True
-        ),
+        sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
         sa.Column("party", sa.Integer, primary_key=True),
         sa.Column("role", sa.String(8), nullable=False),
         sa.Column("track", sa.Integer, nullable=False),

@@ -1,0 +1,102 @@
+"""The command line's way to the keeper: what each answer of the door becomes."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from mitschnitt.commands.door_client import Door, NotReachable
+from mitschnitt.errors import NotAllowed, PeerError
+
+ANSWERS: dict[str, tuple[int, bytes]] = {
+    "/fine": (200, b'{"calls": []}'),
+    "/audio": (200, b"\x00\x01\x02"),
+    "/closed": (403, b'{"rule": "access.role.purpose", "detail": "the operator hears nothing"}'),
+    "/bare": (403, b"{}"),
+    "/nobody": (404, b"{}"),
+    "/broken": (500, b"the disk is gone"),
+}
+
+
+class Keeper(BaseHTTPRequestHandler):
+    """A door that answers by path, and repeats what it was sent under /echo."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that the standard library calls
+        self._answer(self.path.encode())
+
+    def do_POST(self) -> None:  # noqa: N802 - as above
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _answer(self, sent: bytes) -> None:
+        echo = (200, json.dumps({"sent": sent.decode()}).encode())
+        code, body = ANSWERS.get(self.path, echo)
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the overridden one
+        """Nothing: tests are quiet."""
+
+    def address_string(self) -> str:
+        return "door"
+
+
+@pytest.fixture(name="door")
+def open_door() -> Iterator[Door]:
+    with tempfile.TemporaryDirectory() as short:  # a socket's path must be short
+        (Path(short) / "run").mkdir()
+        with socketserver.ThreadingUnixStreamServer(str(Path(short) / "run" / "door.sock"), Keeper) as server:
+            server.daemon_threads = True
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            try:
+                yield Door(Path(short))
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def test_an_answer_is_json_or_bytes(door: Door) -> None:
+    assert door.get("/fine") == {"calls": []}
+    assert door.read("/audio", {}) == b"\x00\x01\x02"
+
+
+def test_a_question_and_a_command_carry_what_they_were_given(door: Door) -> None:
+    assert door.get("/echo", **{"as": "coach"}) == {"sent": "/echo?as=coach"}
+    assert json.loads(door.post("/echo", {"party": 1})["sent"]) == {"party": 1}
+
+
+def test_a_refusal_carries_its_rule(door: Door) -> None:
+    with pytest.raises(NotAllowed, match="the operator hears nothing") as refusal:
+        door.get("/closed")
+    assert refusal.value.rule == "access.role.purpose"
+
+
+def test_a_refusal_without_a_rule_is_still_one(door: Door) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        door.read("/bare", {})
+    assert refusal.value.rule == "access.refused"
+
+
+def test_what_is_not_known_is_told_as_such(door: Door) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        door.get("/nobody")
+    assert refusal.value.rule == "call.unknown"
+
+
+def test_a_keeper_that_fails_is_the_keepers_fault(door: Door) -> None:
+    with pytest.raises(PeerError, match="the keeper answered 500: the disk is gone"):
+        door.post("/broken", {})
+
+
+def test_without_a_keeper_the_sentence_says_what_to_start(tmp_path: Path) -> None:
+    with pytest.raises(NotReachable, match="is `mitschnitt serve` running"):
+        Door(tmp_path).get("/fine")

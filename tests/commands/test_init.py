@@ -1,0 +1,112 @@
+"""`init` makes a whole site that loads, closed to others, or changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from mitschnitt.commands.init import activate, policy_text, provision, run
+from mitschnitt.config import load_config
+from mitschnitt.core.policy import Asking, parse_policy
+from mitschnitt.errors import ConfigError
+from mitschnitt.gateways.speech import prompt, prompt_entries
+
+
+@pytest.fixture(scope="module", name="site")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("init") / "site"
+    provision(directory, allow_unsigned_policy=False)
+    return directory
+
+
+def test_the_configuration_loads_and_loosens_nothing(site: Path) -> None:
+    assert not load_config(site).gate.allow_unsigned_policy
+
+
+def test_the_active_policy_is_one_that_parses_under_its_own_hash(site: Path) -> None:
+    digest = (site / "policy" / "active").read_text().strip()
+    policy = parse_policy((site / "policy" / f"{digest}.toml").read_bytes())
+    assert policy.hash == digest
+    assert policy.asking is Asking.ANNOUNCED
+
+
+def test_every_prompt_of_the_policy_lies_beside_it_with_its_hash(site: Path) -> None:
+    digest = (site / "policy" / "active").read_text().strip()
+    policy = parse_policy((site / "policy" / f"{digest}.toml").read_bytes())
+    assert {item.language for item in policy.prompts} == {"de", "en"}
+    for item in policy.prompts:
+        audio = (site / "prompts" / f"{item.name}.{item.language}.pcma").read_bytes()
+        assert hashlib.sha256(audio).hexdigest() == item.sha256
+        assert len(audio) // 8 == item.length_ms  # PCMA: 8 bytes a millisecond
+
+
+def test_no_agent_and_no_consent_stands_in_the_agents_file(site: Path) -> None:
+    text = (site / "agents.toml").read_text()
+    assert tomllib.loads(text) == {}
+    assert "No consent stands in this file" in text
+
+
+def test_the_officers_keys_belong_together_and_the_private_one_lies_elsewhere(site: Path) -> None:
+    private = load_pem_private_key(site.with_name("site.officer").joinpath("officer.x25519.pem").read_bytes(), None)
+    assert isinstance(private, X25519PrivateKey)
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    assert (site / "secrets" / "officer.x25519.pub").read_bytes() == public
+    assert not list(site.rglob("*.pem"))
+
+
+def test_everything_is_for_the_owner_only(site: Path) -> None:
+    places = [site, *site.rglob("*"), site.with_name("site.keys"), *site.with_name("site.keys").rglob("*")]
+    assert len(places) > 10
+    assert [str(path) for path in places if stat.S_IMODE(path.lstat().st_mode) & 0o077] == []
+
+
+def test_the_kek_lies_outside_the_directory(site: Path) -> None:
+    assert any(site.with_name("site.keys").iterdir())
+
+
+def test_what_exists_is_never_touched(site: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in site.rglob("*")}
+    with pytest.raises(ConfigError, match="exists; init makes a new directory"):
+        provision(site, allow_unsigned_policy=False)
+    assert {path: path.stat().st_mtime_ns for path in site.rglob("*")} == before
+
+
+@pytest.mark.parametrize("left_over", ["new.keys", "new.officer"])
+def test_keys_of_another_directory_are_not_used_again(tmp_path: Path, left_over: str) -> None:
+    (tmp_path / left_over).mkdir()
+    with pytest.raises(ConfigError, match="keys of another directory are not reused"):
+        provision(tmp_path / "new", allow_unsigned_policy=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_configuration_that_is_wrong_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key"):
+        provision(tmp_path / "new", allow_unsigned_policy=False, config_text="[sip]\nnonsense = 1\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "new", allow_unsigned_policy=True)
+    told = capsys.readouterr().out
+    assert re.search(r"officer's private key: \S+/new\.officer/officer\.x25519\.pem", told)
+    assert load_config(tmp_path / "new").gate.allow_unsigned_policy
+
+
+def test_a_policy_is_activated_by_its_hash_also_after_a_crash_in_between(site: Path) -> None:
+    text = policy_text([prompt(entry["name"], entry["language"]) for entry in prompt_entries()], mode="asserted")
+    first = (site / "policy" / "active").read_text().strip()
+    # A crash after the policy's file and the new pointer were written, and before the pointer took effect.
+    (site / "policy" / f"{hashlib.sha256(text).hexdigest()}.toml").write_bytes(text)
+    (site / "policy" / "active.new").write_text("half")
+    digest = activate(site, text)
+    assert digest != first
+    assert (site / "policy" / "active").read_text().strip() == digest
+    assert parse_policy(text).asking is Asking.ASSERTED
+    assert not (site / "policy" / "active.new").exists()

@@ -1,0 +1,42 @@
+"""`serve` loads the configuration, says that it is unencrypted, and ends with the supervisor's code."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mitschnitt.commands import serve
+from mitschnitt.config import Config
+from mitschnitt.errors import ConfigError
+
+
+class Supervised:
+    """Stands for the supervisor; remembers its configuration."""
+
+    seen: Config | None = None
+
+    def __init__(self, config: Config) -> None:
+        Supervised.seen = config
+
+    async def run(self) -> int:
+        """The code of a part that refused."""
+        return 2
+
+
+def test_the_directorys_configuration_is_served_and_said_to_be_unencrypted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "config.toml").write_text("[sip]\nport = 15099\n", encoding="utf-8")
+    monkeypatch.setattr(serve, "Supervisor", Supervised)
+    with caplog.at_level(logging.INFO):
+        assert serve.run(tmp_path) == 2
+    assert Supervised.seen is not None
+    assert Supervised.seen.sip.port == 15099
+    assert "127.0.0.1:15099 (udp, tcp), unencrypted" in caplog.text
+
+
+def test_without_a_directory_nothing_is_served(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`mitschnitt init DIR` makes one"):
+        serve.run(tmp_path / "nowhere")

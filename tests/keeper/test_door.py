@@ -1,0 +1,160 @@
+"""The door of the command line: shapes, refusals, and what it says when the vault fails."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from mitschnitt.errors import Damaged, KeyGone, MitschnittError, NoSpace, NotAllowed, TooLarge, VaultError
+from mitschnitt.hardening import Hardening
+from mitschnitt.keeper.door import door_app
+from mitschnitt.keeper.grants import SignedAct
+from mitschnitt.keeper.records import Wanted
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+CALL = "0" * 25 + "1"
+READ = {"party": 0, "artefact": "media", "purpose": "training", "role": "coach"}
+
+
+class FakeRecords:
+    """Answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.error: MitschnittError | None = None
+        self.asked: list[object] = []
+
+    def _say(self, *what: object) -> None:
+        self.asked.append(what)
+        if self.error is not None:
+            raise self.error
+
+    def list_calls(self, role: str) -> list[dict[str, Any]]:
+        self._say(role)
+        return [{"call": CALL, "state": "kept"}]
+
+    def show(self, call: str, role: str) -> dict[str, Any]:
+        self._say(call, role)
+        return {"call": call, "state": "kept"}
+
+    def decision(self, call: str, role: str) -> bytes:
+        self._say(call, role)
+        return b"sealed"
+
+    def read(self, call: str, wanted: Wanted, *, now: datetime) -> bytes:
+        self._say(call, wanted, now)
+        return b"\x00\xffaudio"
+
+    def erase(self, call: str, role: str) -> dict[str, Any]:
+        self._say(call, role)
+        return {"call": call, "state": "not_kept", "epoch": 7}
+
+
+class FakeKeeper:
+    """Takes grants."""
+
+    class view:  # noqa: N801 - stands for the keeper's attribute of this name
+        grants = (1, 2)
+
+    def __init__(self) -> None:
+        self.acts: list[SignedAct] = []
+
+    async def import_grant(self, act: SignedAct) -> None:
+        self.acts.append(act)
+
+    def status(self) -> dict[str, int]:
+        return {"recorders": 1}
+
+
+class Door:
+    def __init__(self) -> None:
+        self.records, self.keeper = FakeRecords(), FakeKeeper()
+        hardening = Hardening(no_core=True, not_dumpable=True, memory_locked=False, swap_off=True)
+        self.app = door_app(self.keeper, self.records, hardening, now=lambda: NOW)  # type: ignore[arg-type]  # twins
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://keeper") as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(send())
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+def test_a_role_is_asked_for_by_name_and_is_the_operator_by_default(door: Door) -> None:
+    assert door.ask("GET", "/calls", params={"as": "coach"}).json() == {"calls": [{"call": CALL, "state": "kept"}]}
+    door.ask("GET", f"/calls/{CALL}")
+    assert door.records.asked == [("coach",), (CALL, "operator")]
+
+
+def test_bytes_come_as_bytes_and_envelopes_as_base64(door: Door) -> None:
+    assert door.ask("POST", f"/calls/{CALL}/read", json=READ).content == b"\x00\xffaudio"
+    assert door.records.asked == [(CALL, Wanted(0, "media", "training", "coach", 0, None), NOW)]
+    answer = door.ask("GET", f"/calls/{CALL}/decision", params={"as": "officer"}).json()
+    assert base64.b64decode(answer["decision"]) == b"sealed"
+
+
+def test_an_erasure_says_what_was_reached(door: Door) -> None:
+    assert door.ask("POST", f"/calls/{CALL}/erase", json={"role": "officer"}).json()["epoch"] == 7
+
+
+def test_an_id_that_is_none_is_unknown(door: Door) -> None:
+    for path in ("/calls/x", "/calls/..%2Fx/decision"):
+        answer = door.ask("GET", path)
+        assert answer.status_code == 404
+    assert door.records.asked == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**READ, "party": 12},
+        {**READ, "party": "0"},
+        {**READ, "artefact": "facts"},
+        {**READ, "start": -1},
+        {**READ, "everything": True},
+        {"party": 0},
+    ],
+)
+def test_a_wrong_request_is_refused(door: Door, body: dict[str, Any]) -> None:
+    assert door.ask("POST", f"/calls/{CALL}/read", json=body).status_code == 422
+    assert door.records.asked == []
+
+
+@pytest.mark.parametrize(
+    "error, status, rule",
+    [
+        (NotAllowed("access.role.purpose"), 403, "access.role.purpose"),
+        (NotAllowed("call.unknown"), 404, "call.unknown"),
+        (KeyGone("gone"), 403, "access.key_gone"),
+        (Damaged("a chunk fails its tag"), 500, "vault.damaged"),
+        (NoSpace("full"), 500, "vault.failing"),
+        (VaultError("there is none"), 500, "vault.failing"),
+        (TooLarge("too much"), 413, "request.too_large"),
+    ],
+)
+def test_each_error_has_its_status_and_rule(door: Door, error: MitschnittError, status: int, rule: str) -> None:
+    door.records.error = error
+    answer = door.ask("POST", f"/calls/{CALL}/read", json=READ)
+    assert (answer.status_code, answer.json()["rule"]) == (status, rule)
+
+
+def test_a_grant_comes_in_as_base64(door: Door) -> None:
+    body = {"act": base64.b64encode(b"{}").decode(), "signature": base64.b64encode(b"s").decode()}
+    assert door.ask("POST", "/grants", json=body).json() == {"grants": 2}
+    assert door.keeper.acts == [SignedAct(b"{}", b"s")]
+    assert door.ask("POST", "/grants", json={**body, "act": "?"}).status_code == 422
+
+
+def test_the_status_tells_what_the_kernel_was_asked_for(door: Door) -> None:
+    told = door.ask("GET", "/status").json()
+    assert (told["recorders"], told["no_core"], told["memory_locked"]) == (1, True, False)

@@ -1,0 +1,203 @@
+"""The keeper's glue: who is asked, who is told, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeper.fake_recorder import Books
+from keeper.site_on_disk import ANNAS_KEY, annas_grant, make_site, open_holdings
+from mitschnitt.config import Config
+from mitschnitt.core.consent import Act, ActKind, Asked
+from mitschnitt.core.purpose import TRAINING
+from mitschnitt.errors import NotAllowed
+from mitschnitt.keeper.announced import PartyPost, Ref
+from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.grants import sign_withdrawal
+from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.site import load_site
+from mitschnitt.vault.blobs import LocalBlobs
+
+
+@dataclass
+class World:
+    config: Config
+    holdings: Holdings
+    keeper: Keeper
+    now: datetime
+    sent: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        self.sent.append(message)
+
+    def announce(self, agent: str | None = "anna", value: str = "leg") -> dict[str, Any]:
+        return self.keeper.announce(
+            [Ref("header", value)], queue="q", direction="in", agent=agent, language="", answer_by="digit"
+        )
+
+    def kinds(self) -> list[str]:
+        return [str(message["type"]) for message in self.sent]
+
+    def act(self, kind: ActKind = ActKind.DIGIT) -> Act:
+        return Act("caller", kind, "1", self.now)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    config = make_site(tmp_path, recorders=1)
+    with open_holdings(config) as holdings:
+        made = World(config, holdings, None, datetime.now(UTC))  # type: ignore[arg-type]  # the keeper comes next
+        appliers = [Applier(1, config.journal(1), holdings)]
+        made.keeper = Keeper(
+            load_site(config),
+            holdings,
+            LocalBlobs(config.audio),
+            appliers,
+            announced_limit=9,
+            now=lambda: made.now,
+        )
+        yield made
+        asyncio.run(made.keeper.close())
+
+
+@pytest.mark.parametrize(
+    "agent, asks",
+    [
+        ("anna", True),
+        ("sip:anna@pbx.example.org", True),
+        (None, True),
+        ("ben", False),
+        ("sip:ben@pbx.example.org", False),
+        ("sip:nobody@pbx.example.org", False),
+    ],
+)
+def test_nobody_is_asked_in_vain_and_the_answer_has_one_shape(world: World, agent: str | None, asks: bool) -> None:
+    told = world.announce(agent)
+    assert set(told) == {"call", "ask"}
+    assert (told["ask"] is not None) == asks
+
+
+def test_a_grant_that_is_over_or_taken_back_asks_nobody(world: World) -> None:
+    world.now += timedelta(days=91)
+    assert world.announce()["ask"] is None
+    world.now -= timedelta(days=91)
+    assert world.announce()["ask"] is not None
+    back = sign_withdrawal(ANNAS_KEY, agent="anna", purpose=TRAINING, withdrawn_at=world.now)
+    asyncio.run(world.keeper.import_grant(back))
+    assert world.announce()["ask"] is None
+
+
+def test_a_new_grant_is_sent_to_every_recorder_at_once(world: World) -> None:
+    world.keeper.attach(1, world.send)
+    asyncio.run(world.keeper.import_grant(annas_grant(10, granted_at=world.now)))
+    assert world.kinds() == ["view", "view"]
+    versions = [message["version"] for message in world.sent]
+    assert versions == sorted(set(versions))
+    assert len(world.sent[-1]["grants"]) == 2
+
+
+def test_facts_reach_the_recorder_that_joined_and_nobody_before(world: World) -> None:
+    call = world.announce()["call"]
+    world.keeper.attach(1, world.send)
+    asyncio.run(world.keeper.post_act(call, world.act()))
+    assert world.kinds() == ["view"]
+    joined = world.keeper.join(1, [Ref("header", "leg")])
+    assert (joined["call"], joined["answer_by"], len(joined["acts"])) == (call, "digit", 1)
+    world.keeper.post_asked(call, Asked("caller", "p", "a" * 64, "de", world.now, world.now, 1, 1))
+    world.keeper.post_party(call, PartyPost("third-1", "joined", "third", "", world.now))
+    asyncio.run(world.keeper.post_act(call, world.act(ActKind.PAUSE)))
+    assert world.kinds() == ["view", "asked", "party", "act"]
+
+
+def test_an_invite_that_nobody_announced_is_told_so(world: World) -> None:
+    assert world.keeper.join(1, [Ref("header", "x")]) == {
+        "type": "joined",
+        "call": None,
+        "rule": "call.unmatched",
+    }
+
+
+def test_what_a_recorder_missed_it_hears_when_it_comes_back(world: World) -> None:
+    call = world.announce()["call"]
+    world.keeper.attach(1, world.send)
+    world.keeper.join(1, [Ref("header", "leg")])
+    world.keeper.detach(1, world.send)
+    asyncio.run(world.keeper.post_act(call, world.act(ActKind.PAUSE)))
+    assert world.kinds() == ["view"]
+    next_seq, facts = asyncio.run(world.keeper.hello(1, "boot", [call]))
+    assert next_seq == 1
+    assert [(fact["type"], fact["kind"]) for fact in facts] == [("act", "pause")]
+
+
+def test_a_call_that_the_recorder_no_longer_runs_takes_no_facts(world: World) -> None:
+    call = world.announce()["call"]
+    world.keeper.join(1, [Ref("header", "leg")])
+    asyncio.run(world.keeper.hello(1, "boot", []))
+    with pytest.raises(NotAllowed, match=r"call\.unknown"):
+        asyncio.run(world.keeper.post_act(call, world.act()))
+
+
+def test_an_old_connection_does_not_detach_its_successor(world: World) -> None:
+    other: list[Mapping[str, Any]] = []
+    world.keeper.attach(1, other.append)
+    world.keeper.attach(1, world.send)
+    world.keeper.detach(1, other.append)
+    world.keeper.push_view()
+    assert world.kinds() == ["view", "view"]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_withdrawal_punctures_a_running_call_announced_here_or_before_a_restart(
+    world: World, announced: bool
+) -> None:
+    call = world.announce()["call"] if announced else "0" * 25 + "7"
+    if announced:
+        world.keeper.join(1, [Ref("header", "leg")])
+    block = world.holdings.leases.lease(1, "boot", 1)
+    Books(world.config, 1, world.holdings.officer_key).arrived(call, block.first, block.number)
+
+    async def withdraw() -> None:
+        task = asyncio.create_task(world.keeper.step_forever())
+        world.keeper.poke(1)
+        await asyncio.sleep(0.3)
+        await world.keeper.post_act(call, world.act(ActKind.WITHDRAW))
+        task.cancel()
+
+    asyncio.run(withdraw())
+    assert not world.holdings.keyring.derives(block.first)
+
+
+def test_the_status_counts_and_names_nobody(world: World) -> None:
+    world.keeper.attach(1, world.send)
+    assert world.keeper.status()["recorders"] == 0
+    asyncio.run(world.keeper.hello(1, "boot", []))
+    world.keeper.acknowledged(1, 1)
+    status = world.keeper.status()
+    assert (status["recorders"], status["view_acknowledged"], status["grants"]) == (1, 1, 1)
+    assert all(type(value) is int for value in status.values())
+
+
+def test_a_journal_that_cannot_be_applied_is_said_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    (world.config.journal(1) / "000000000001.jnl").write_bytes(b"\0" * 8)
+    Books(world.config, 1, world.holdings.officer_key)
+    path = world.config.journal(1) / "000000000001.jnl"
+    books = Books(world.config, 1, world.holdings.officer_key)
+    books.tell("0" * 26, "shred", {})
+    frame = path.read_bytes()
+    path.write_bytes(frame + b"\0" * 9 + frame)
+
+    async def look() -> None:
+        for _ in range(3):
+            world.keeper.poke(1)
+            await asyncio.sleep(0.05)
+
+    asyncio.run(look())
+    told = [record for record in caplog.records if "could not be applied" in record.message]
+    assert len(told) == 1
+    path.unlink()
