@@ -14,7 +14,7 @@ import pytest
 from mitschnitt.core.gate import State
 from mitschnitt.recorder.calls import ANSWER_AFTER_SECONDS, MAX_REF_CHARS, MAX_REFS, SILENT_SECONDS
 from mitschnitt.recorder.ports import PortPool
-from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.recording import SDP_TYPE
 from mitschnitt.wire.siprec import Metadata, Session
 from recorder_stage import (
@@ -279,19 +279,15 @@ def test_glare_waits_and_then_tells_the_form_of_that_moment(tmp_path: Path) -> N
 
 def test_a_client_that_refuses_our_bye_is_ignored_and_its_ports_are_closed(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
+        allowed = ("INVITE", "ACK", "CANCEL", "OPTIONS", "UPDATE")  # as OpenSIPS: 405 to BYE
+        wire.pair = Pair(client=AgentConfig(port=CLIENT_PORT, feature=SRC_FEATURE, allow=allowed))
         dialog = await keeping(wire)
-        real = wire.pair.client.receive
-
-        def refusing(data: bytes, source: Any, now: float) -> None:
-            real(data.replace(b"BYE ", b"XYZ ").replace(b" BYE\r\n", b" XYZ\r\n"), source, now)
-
-        wire.pair.client.receive = refusing  # type: ignore[method-assign] # OpenSIPS answers BYE with 405
         wire.calls.fact_posted("withdraw", {"call": CALL, **act("", 6.3, kind="withdraw")})
         wire.flush()
-        assert wire.ended == []
-        wire.wait(40.0)
+        assert wire.pair.log[-1] == "> 405 BYE"
         await wire.until(lambda: wire.clean)
-        assert dialog
+        assert wire.reinvite(dialog, body(offer("1", "2", version=2))) is None
+        assert wire.pair.last_response(481).status == 481
 
     wired(tmp_path, scene)
 
@@ -304,7 +300,8 @@ def test_a_client_that_never_acknowledges_is_given_up(tmp_path: Path) -> None:
         await wire.answered()
         wire.wait(40.0)
         await wire.until(lambda: wire.clean)
-        await wire.stage.journalled("arrived", "closed")
+        entries = await wire.stage.journalled("arrived", "closed")
+        assert entries[-1].data["kept"] is False
 
     wired(tmp_path, scene)
 
