@@ -64,4 +64,5 @@ def log_to_stderr(part: str) -> None:
     root.setLevel(logging.INFO)
     # A web server's access lines carry call ids; nobody needs them.
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for talkative in ("uvicorn.error", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)

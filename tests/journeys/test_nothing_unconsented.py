@@ -161,9 +161,7 @@ def core_files() -> list[Path]:
 
 
 @pytest.mark.parametrize("unfiltered", ["", "1"], ids=["filter on", "filter off"])
-def test_it_is_the_filter_that_keeps_them_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unfiltered: str
-) -> None:
+def test_it_is_the_filter_that_keeps_them_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unfiltered: str) -> None:
     """The same recorder keeps what reaches it: with the filter nothing is found, without it the marks are."""
     monkeypatch.setenv("UNFILTERED", unfiltered)
     with running_site(tmp_path, module="unwiped", paths=[Path(__file__).parent]) as site:

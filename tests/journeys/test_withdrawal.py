@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journeys.running import Site, report_rows, running_site
 from sqlalchemy import Engine, select
 
+from journeys.running import Site, report_rows, running_site
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, punctures
 

@@ -1,4 +1,4 @@
-"""`serve` whose recorder keeps what reached it instead of wiping it; with `UNFILTERED=1` also without the socket filter.
+"""`serve` whose recorder keeps what reached it instead of wiping it; with `UNFILTERED=1` also without the filter.
 
 For one test only: it shows that the search finds what reaches the process, and that the filter is what keeps it
 out. Run as `python -m unwiped serve --dir DIR`; the product has no such switch.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mitschnitt import processes
@@ -26,7 +27,7 @@ drain = Receiver.drain
 
 
 def drain_and_hold(
-    receiver: Receiver, sockets: Sequence[tuple[int, int]], process: Callable[[Batch], None]
+    receiver: Receiver, sockets: Iterable[tuple[int, int]], process: Callable[[Batch], None]
 ) -> Iterator[int]:
     """As `Receiver.drain`, but a copy of every batch stays in memory."""
 
@@ -37,14 +38,22 @@ def drain_and_hold(
     return drain(receiver, sockets, hold)
 
 
+def no_attach(sock: socket.socket, program: bytes) -> None:
+    """Nothing is cut."""
+
+
+def no_detach(sock: socket.socket) -> None:
+    """Nothing is on that could be taken off."""
+
+
 def main(arguments: list[str]) -> int:
     """`serve --dir DIR` supervises parts of this same module; anything else is such a part."""
     if arguments[0] == "serve":
         return asyncio.run(Supervisor(load_config(Path(arguments[2])), module="unwiped").run())
-    Receiver.drain = drain_and_hold  # type: ignore[method-assign]  # the point of this module
+    Receiver.drain = drain_and_hold  # type: ignore[method-assign,assignment]  # the point of this module
     if os.environ.get("UNFILTERED"):
-        filters.attach = lambda _sock, _program: None
-        filters.detach = lambda _sock: None
+        filters.attach = no_attach
+        filters.detach = no_detach
     return processes.main(arguments)
 
 

@@ -77,9 +77,10 @@ class Dialog:
         self._bye_wanted = True
         self.go_on()
 
-    def told(self) -> None:
-        """An answer to the client's own offer has just said what a waiting offer would say."""
-        self._wanted = None
+    def told(self) -> Callable[[], bytes] | None:
+        """An answer to the client's own offer says what this waiting offer would say; it waits no longer."""
+        wanted, self._wanted = self._wanted, None
+        return wanted
 
     def finished(self, transaction: str, status: int) -> bool:
         """Whether this was our running offer. After 491 the same wish waits for RetryDue (RFC 3261, 14.1)."""
@@ -248,14 +249,21 @@ class Calls:
             return
         session.look(since=now)
         offered = isinstance(event, sip.ReinviteReceived) or body.sdp is not None
-        if not offered:
+        if offered:
+            self._answer_offer(event, session)
+        else:
             self._respond(event.transaction, 200)
-        elif self._respond(event.transaction, 200, body=session.body()):
-            self._dialogs[event.dialog].told()
-            if isinstance(event, sip.UpdateReceived):
-                session.moved()
         if session.needs_snapshot and isinstance(event, sip.UpdateReceived):
             self._dialogs[event.dialog].ask_snapshot()  # after a re-INVITE its ACK comes first
+
+    def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, session: Session) -> None:
+        dialog = self._dialogs[event.dialog]
+        waiting = dialog.told()
+        sent = self._respond(event.transaction, 200, body=session.body())
+        if sent and isinstance(event, sip.UpdateReceived):
+            session.moved()
+        elif not sent and waiting is not None:
+            dialog.offer(waiting)  # the client took its offer back before it was answered
 
     def _answered(self, dialog: str | None, transaction: str, status: int) -> None:
         known = self._dialogs.get(dialog or "")

@@ -10,15 +10,13 @@ import contextlib
 import logging
 import secrets
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import uvloop
 
 from mitschnitt.config import Config
-from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING, Surroundings
-from mitschnitt.core.view import View, view_from_json
 from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.hardening import harden
 from mitschnitt.log import log_to_stderr
@@ -27,6 +25,7 @@ from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
+from mitschnitt.recorder.outlook import Outlook
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import Services
 from mitschnitt.recorder.sip_server import SipServer
@@ -59,19 +58,14 @@ class Recorder:
         self._config = config
         self._number = number
         self._clock = SteadyClock()
-        self._view: View | None = None
-        self._view_at = 0.0
-        self._seen: tuple[bool, bool, bool] = (False, False, True)
+        self._outlook = Outlook(self._clock, time.monotonic)
         self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
 
     # -- what the link brings --------------------------------------------------------------------
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
         """A new view; it is believed once it has been read whole."""
-        view = view_from_json(data)
-        changed = view != self._view  # a keeper that was started anew counts its versions anew
-        self._view, self._view_at = view, asyncio.get_running_loop().time()
-        if changed:
+        if self._outlook.take(data):
             self._calls.look_at_all()
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -81,11 +75,6 @@ class Recorder:
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder."""
         return self._calls.live_calls()
-
-    def surroundings(self) -> Surroundings:
-        """What holds for all calls at this moment."""
-        age = timedelta(seconds=asyncio.get_running_loop().time() - self._view_at)
-        return Surroundings(self._view, age, self._clock.steady)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -139,7 +128,7 @@ class Recorder:
             lambda: secrets.token_hex(TOKEN_BYTES),
         )
         server = SipServer(agent, self._calls.on_event)
-        services = Services(media, ledger, link, self._clock, self.surroundings, config.rtp.host)
+        services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_port)
         log.info("ready")
@@ -190,14 +179,6 @@ class Recorder:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            self._clock.check()
             self._calls.ask_silent()
-            around = self.surroundings()
-            seen = (
-                around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
-                around.view_age > VIEW_TOO_OLD_FOR_KEEPING,
-                around.clock_steady,
-            )
-            if seen != self._seen:
-                self._seen = seen
+            if self._outlook.changed():
                 self._calls.look_at_all()

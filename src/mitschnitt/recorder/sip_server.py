@@ -80,7 +80,7 @@ class SipServer:
             )
         except OSError as error:
             await self.stop()
-            raise ConfigError(f"SIP cannot be bound to {host} port {port}: {error.strerror}") from error
+            raise ConfigError(f"SIP cannot be bound to {host} port {port}: {error.strerror or error}") from error
         self._host = host
         self.agent.located(advertised or host, self.port)
         self._arm()

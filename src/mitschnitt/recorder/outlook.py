@@ -1,0 +1,45 @@
+"""What a recorder knows of the world around its calls: the newest view, its age, and whether the clock is steady."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING, Surroundings
+from mitschnitt.core.view import View, view_from_json
+from mitschnitt.recorder.clock import SteadyClock
+
+
+class Outlook:
+    """Takes views, tells `Surroundings`; `monotonic` gives seconds that only run forward."""
+
+    def __init__(self, clock: SteadyClock, monotonic: Callable[[], float]) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._view: View | None = None
+        self._view_at = 0.0
+        self._told: tuple[bool, bool, bool] = (False, False, True)
+
+    def take(self, data: Mapping[str, Any]) -> bool:
+        """Believe a `view` frame once it has been read whole; whether it says anything new."""
+        view = view_from_json(data)
+        is_new = view != self._view  # a keeper that was started anew counts its versions anew
+        self._view, self._view_at = view, self._monotonic()
+        return is_new
+
+    def surroundings(self) -> Surroundings:
+        """What holds for all calls at this moment."""
+        return Surroundings(self._view, timedelta(seconds=self._monotonic() - self._view_at), self._clock.steady)
+
+    def changed(self) -> bool:
+        """Whether, since the last question, the view has become too old or fresh again, or the clock has jumped."""
+        self._clock.check()
+        around = self.surroundings()
+        now = (
+            around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
+            around.view_age > VIEW_TOO_OLD_FOR_KEEPING,
+            around.clock_steady,
+        )
+        before, self._told = self._told, now
+        return now != before

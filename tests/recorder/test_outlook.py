@@ -1,0 +1,97 @@
+"""Views, their age and the clock, as calls see them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING
+from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.view import View
+from mitschnitt.errors import MitschnittError
+from mitschnitt.recorder.clock import SteadyClock
+from mitschnitt.recorder.outlook import Outlook
+
+POLICY = b"""
+name = "t"
+language = "de"
+[purpose]
+id = "training"
+rate = 1.0
+retention = "P30D"
+[asking]
+mode = "announced"
+window_s = 12
+yes = "1"
+no = "2"
+withdraw = "*9"
+pause = "*0"
+[[prompt]]
+name = "ask"
+language = "de"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+length_ms = 4000
+"""
+VIEW = View(1, parse_policy(POLICY), POLICY, (), (), bytes(32))
+
+
+class Hands:
+    """The monotonic clock in the test's hands; the wall clock runs with it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+        self.wall_extra = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def outlook(self) -> Outlook:
+        clock = SteadyClock(
+            lambda: int((1.79e9 + self.seconds + self.wall_extra) * 1e9), lambda: int(self.seconds * 1e9)
+        )
+        return Outlook(clock, self.monotonic)
+
+
+def test_without_a_view_there_is_none_to_judge_by() -> None:
+    assert Hands().outlook().surroundings().view is None
+
+
+def test_a_view_is_new_by_what_it_says_and_young_again_by_each_frame() -> None:
+    hands = Hands()
+    outlook = hands.outlook()
+    assert outlook.take(VIEW.to_json())
+    hands.seconds += 10
+    assert outlook.surroundings().view_age == timedelta(seconds=10)
+    assert not outlook.take(VIEW.to_json())
+    assert outlook.surroundings().view_age == timedelta(0)
+
+
+def test_a_broken_view_is_not_believed() -> None:
+    outlook = Hands().outlook()
+    outlook.take(VIEW.to_json())
+    with pytest.raises(MitschnittError):
+        outlook.take({**VIEW.to_json(), "version": 2, "policy_hash": "0" * 64})
+    view = outlook.surroundings().view
+    assert view is not None
+    assert view.version == 1
+
+
+def test_calls_are_looked_at_again_when_the_view_grows_too_old() -> None:
+    hands = Hands()
+    outlook = hands.outlook()
+    outlook.take(VIEW.to_json())
+    assert not outlook.changed()
+    for limit in (VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING):
+        hands.seconds = 1_000 + limit.total_seconds() + 0.5
+        assert outlook.changed()
+        assert not outlook.changed()
+
+
+def test_calls_are_looked_at_again_when_the_clock_jumps() -> None:
+    hands = Hands()
+    outlook = hands.outlook()
+    outlook.take(VIEW.to_json())
+    hands.wall_extra = 3_600
+    assert outlook.changed()
+    assert not outlook.surroundings().clock_steady
