@@ -15,16 +15,16 @@ import pytest
 
 from journeys.ivr import NO, YES, Ivr, Ringing
 from journeys.running import Site, bound_udp_ports, running_site
-from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, sipp_path, start_sipp
+from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, Told, sipp_path, start_sipp
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
 TRANSPORTS = ["UDP", "TCP"]
-OPENED = ["our_reinvite", "pause_resume", "update_partial", "lf_only", "odd_boundary", "missing_siprec"]
+OPENED = ["our_reinvite", "pause_resume", "lf_only", "odd_boundary", "missing_siprec"]
 NEVER_OPENED = {"mixed_line": "binding.mixed", "missing_metadata": "binding.missing"}  # by which rule
 UNTOUCHED = ["ordinary", "options", "no_offer", "unknown_require", "unknown_dialog"]  # nothing is written down
 OTHERS = [
-    "two_lines", "pause_closed", "bye_refused", "cancel", "unacknowledged", "at_capacity", "held",
+    "update_partial", "two_lines", "pause_closed", "bye_refused", "cancel", "unacknowledged", "at_capacity", "held",
 ]  # fmt: skip
 ENDED_BY_US_SECONDS = 60  # of an unacknowledged 200: 64 * T1 = 32 s, and its BYE
 
@@ -104,21 +104,37 @@ def test_every_scenario_is_run() -> None:
     assert {path.stem for path in SCENARIOS.glob("*.xml")} == {*OPENED, *NEVER_OPENED, *UNTOUCHED, *OTHERS}
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("scenario", OPENED)
-def test_a_call_is_closed_until_the_caller_agrees_and_then_kept_on_fresh_ports(
-    scenario: str, transport: str, centre: Centre, tmp_path: Path
-) -> None:
+def kept_after_a_yes(centre: Centre, scenario: str, transport: str, directory: Path) -> list[Told]:
+    """The caller agrees once the client has its closed answer; what the recorder told it, when the call is kept."""
     ringing = centre.ivr.announce()
-    run = centre.dial(scenario, transport, tmp_path, ringing)
+    run = centre.dial(scenario, transport, directory, ringing)
     run.wait_for("ACK sip:")
     centre.ivr.press(ringing, YES)
     run.finish()
     assert centre.site.wait_outcome(ringing.call) == "kept"
     assert centre.site.rule(ringing.call) == "consent.all"
-    closed, opened = run.told()[:2]
+    shown = centre.site.door.get(f"/calls/{ringing.call}", **{"as": "coach"})
+    assert [party["role"] for party in shown["parties"]] == ["caller", "agent"]
+    return run.told()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("scenario", OPENED)
+def test_a_call_is_closed_until_the_caller_agrees_and_then_kept_on_fresh_ports(
+    scenario: str, transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    closed, opened = kept_after_a_yes(centre, scenario, transport, tmp_path)[:2]
     assert (closed.direction, opened.direction) == ("inactive", "recvonly")
     assert not closed.ports & opened.ports
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_who_joins_closes_the_call_and_when_they_leave_it_is_opened_on_fresh_ports_again(
+    transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    told = kept_after_a_yes(centre, "update_partial", transport, tmp_path)
+    assert [one.direction for one in told] == ["inactive", "recvonly", "inactive", "recvonly"]
+    assert not told[3].ports & (told[0].ports | told[1].ports | told[2].ports)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
