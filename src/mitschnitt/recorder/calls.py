@@ -353,6 +353,7 @@ class Calls:
         """The disk took no more for this track."""
         for session in self:
             if session.has(track):
+                log.error("the disk takes no more; a call is closed")
                 session.failed("vault.no_space")
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
