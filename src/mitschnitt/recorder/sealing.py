@@ -19,9 +19,9 @@ from mitschnitt.recorder.media import Media, Track
 from mitschnitt.vault.finish import SealedParty
 
 SEAL_AGAIN_SECONDS = 5.0  # after the disk refused a finished file: until then the journal keeps it
+LAST_KEYS_SECONDS = 0.3  # keys pressed just before the end come with the next drain; one may withdraw
 
 log = logging.getLogger("mitschnitt.recorder")
-LAST_KEYS_SECONDS = 0.3  # keys pressed just before the end come with the next drain; one may withdraw
 
 
 @dataclass(frozen=True, slots=True)
