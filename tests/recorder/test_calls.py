@@ -459,6 +459,22 @@ def test_an_event_that_fails_shuts_its_call_and_is_answered(tmp_path: Path, monk
     wired(tmp_path, scene)
 
 
+@pytest.mark.parametrize("method", ["take_offer", "take_metadata", "body"])
+def test_an_invite_that_fails_leaves_no_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    async def scene(wire: Wire) -> None:
+        def failing(*_: Any, **__: Any) -> None:
+            raise RuntimeError("not foreseen")
+
+        monkeypatch.setattr(f"mitschnitt.recorder.session.Session.{method}", failing)
+        wire.invite()
+        await wire.until(lambda: wire.clean)
+        wire.flush()
+        assert wire.pair.last_response(500).status == 500
+        assert wire.calls.counts["event_failed"] == 1
+
+    wired(tmp_path, scene)
+
+
 def test_a_full_disk_fails_the_calls_whose_tracks_it_lost(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         await keeping(wire)

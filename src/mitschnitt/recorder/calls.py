@@ -160,12 +160,17 @@ class Calls:
         try:
             self._take(event)
         except Exception:  # noqa: BLE001 - the other calls go on, and this one must not stay open
-            self.counts["event_failed"] += 1
-            log.exception("a SIP event could not be dealt with; its call is shut")
-            if dialog in self._sessions:
-                self._sessions[dialog].failed("recorder.failed")
+            self._failed(dialog)
+            if isinstance(event, sip.InviteReceived):
+                self._over(dialog)
             if isinstance(event, sip.InviteReceived | sip.ReinviteReceived | sip.UpdateReceived):
                 self._respond(event.transaction, 500)
+
+    def _failed(self, dialog: str) -> None:
+        self.counts["event_failed"] += 1
+        log.exception("a SIP event could not be dealt with; its call is shut")
+        if dialog in self._sessions:
+            self._sessions[dialog].failed("recorder.failed")
 
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.InviteReceived):
@@ -227,8 +232,14 @@ class Calls:
 
     def _answer(self, dialog: str, transaction: str) -> None:
         session = self._sessions.get(dialog)
-        if session is not None and self._respond(transaction, 200, body=session.body()):
-            session.answered = True
+        if session is None:
+            return
+        try:
+            session.answered = self._respond(transaction, 200, body=session.body())
+        except Exception:  # noqa: BLE001 - nobody else would end this session
+            self._failed(dialog)
+            self._over(dialog)
+            self._respond(transaction, 500)
 
     def _change(self, event: sip.ReinviteReceived | sip.UpdateReceived) -> None:
         session, now = self._sessions.get(event.dialog), self.services.clock.now()
@@ -342,6 +353,7 @@ class Calls:
         """The disk took no more for this track."""
         for session in self:
             if session.has(track):
+                log.error("the disk takes no more; a call is closed")
                 session.failed("vault.no_space")
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
