@@ -147,7 +147,7 @@ class JournalWriter:
     def _write(self) -> None:
         try:
             with writing("writing the journal"):
-                write_all(self._descriptor, self._unwritten)
+                write_all(self._descriptor, bytes(self._unwritten))  # a view in a traceback would pin the buffer
         except VaultError:
             # A part may be in the file; behind it the next entry would make the middle of the file broken.
             with self._failing(), writing("cutting a half-written journal"):
