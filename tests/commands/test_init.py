@@ -93,7 +93,7 @@ def test_a_configuration_that_is_wrong_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tmp_path / "new", allow_unsigned_policy=True)
+    run(tmp_path / "new", allow_unsigned_policy=True, as_json=False)
     told = capsys.readouterr().out
     assert re.search(r"officer's private key: \S+/new\.officer/officer\.x25519\.pem", told)
     assert load_config(tmp_path / "new").gate.allow_unsigned_policy
