@@ -144,11 +144,13 @@ def run(*, scene: str, calls: int, keep: Path | None) -> int:
         with serving(site, places.log) as process:
             _say(console, f"serving {root}: SIP {HOST}:{site.sip_port} (unencrypted, loopback)")
             failures = _scene(console, site, places, calls)
-            process.send_signal(signal.SIGTERM)
-            if process.wait(STOP_SECONDS) != DONE:
-                failures.append(f"serve ended with {process.returncode}; its log is {places.log}")
+            code = stopped(process)
+            if code != DONE:
+                failures.append(f"serve ended with {code}, expected {DONE}; its log ends with:\n{_tail(places.log)}")
         if keep is not None:
             _say(console, f"kept: {root}, its keys in {root}.keys, the officer's in {root}.officer, and {places.log}")
+        else:
+            _say(console, "nothing of this stays; --keep DIR keeps data, WAV and log")
     return _verdict(console, failures)
 
 
@@ -205,9 +207,22 @@ def serving(site: DemoSite, log_path: Path) -> Iterator[subprocess.Popen[bytes]]
             _wait_ready(site, process, log_path)
             yield process
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(STOP_SECONDS)
+            stopped(process)
+
+
+def stopped(process: subprocess.Popen[bytes]) -> int:
+    """The exit code after SIGTERM; whoever takes too long is killed, which its code shows."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _tail(log_path: Path) -> str:
+    return log_path.read_text(encoding="utf-8", errors="replace")[-LOG_CHARS:]
 
 
 def _wait_ready(site: DemoSite, process: subprocess.Popen[bytes], log_path: Path) -> None:
@@ -217,8 +232,7 @@ def _wait_ready(site: DemoSite, process: subprocess.Popen[bytes], log_path: Path
             if Door(site.directory).get("/status").get("recorders"):
                 return
         time.sleep(0.1)
-    tail = log_path.read_text(encoding="utf-8", errors="replace")[-LOG_CHARS:]
-    raise PeerError(f"demo: serve is not ready; its log ends with:\n{tail}")
+    raise PeerError(f"demo: serve is not ready; its log ends with:\n{_tail(log_path)}")
 
 
 def centre_lines(site: DemoSite, calls: int) -> Iterator[Mapping[str, Any]]:
