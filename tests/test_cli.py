@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from mitschnitt import __version__, cli
 from mitschnitt.errors import ConfigError, KeyGone, MalformedPacket, MitschnittError, NotAllowed
+from source import PACKAGE
 
 VERBS = ("init", "serve", "demo", "call", "play", "bench", "doctor")
 
@@ -24,6 +26,28 @@ def shown(*arguments: str) -> str:
 def test_help_names_every_verb_and_nothing_heavy_is_loaded() -> None:
     text = shown("--help")
     assert [verb for verb in VERBS if not re.search(rf"\b{verb}\b", text)] == []
+
+
+HEAVY = {"numpy", "sqlalchemy", "cryptography", "httpx", "fastapi", "uvicorn", "uvloop"}
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("call", "--help"), ("bench", "--help")])
+def test_help_imports_nothing_that_takes_long(arguments: tuple[str, ...]) -> None:
+    environment = {"PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-X", "importtime", "-m", "mitschnitt", *arguments]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines() if "import time:" in line}
+    assert "mitschnitt.cli" in imported
+    assert {name.partition(".")[0] for name in imported} & HEAVY == set()
+    assert [name for name in imported if name.startswith("mitschnitt.commands.")] == []
+
+
+JSON_VERBS = ("init", "call list", "call show", "call why", "call erase", "play", "doctor")
+
+
+@pytest.mark.parametrize("verb", JSON_VERBS)
+def test_every_verb_that_prints_facts_prints_json_too(verb: str) -> None:
+    assert "--json" in shown(*verb.split(), "--help")
 
 
 def test_calls_are_listed_shown_explained_and_erased() -> None:

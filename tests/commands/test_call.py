@@ -42,7 +42,10 @@ def stub_door(monkeypatch: pytest.MonkeyPatch) -> StubDoor:
         pad(json.dumps(DECISION).encode(), 256),
         context=b"mitschnitt/v1/decision/" + CALL.encode(),
     )
-    listed = [{"call": CALL, "day": "2026-11-23", "state": "kept"}, {"call": OTHER, "day": "2026-11-23", "state": "live"}]
+    listed = [
+        {"call": CALL, "day": "2026-11-23", "state": "kept"},
+        {"call": OTHER, "day": "2026-11-23", "state": "live"},
+    ]
     door = StubDoor(
         {
             ("GET", "/calls"): {"calls": listed},
@@ -118,7 +121,9 @@ def test_a_key_file_that_is_none_is_said_before_the_keeper_is_asked(door: StubDo
         tmp_path: "Is a directory",
         garbage: "holds no unencrypted private key in PEM form",
         key_file(tmp_path / "locked.pem", OFFICER, b"secret"): "holds no unencrypted private key in PEM form",
-        key_file(tmp_path / "agent.pem", Ed25519PrivateKey.from_private_bytes(b"a" * 32)): "expected the officer's, X25519",
+        key_file(
+            tmp_path / "agent.pem", Ed25519PrivateKey.from_private_bytes(b"a" * 32)
+        ): "expected the officer's, X25519",
     }
     for path, sentence in cases.items():
         with pytest.raises(ConfigError, match=sentence):

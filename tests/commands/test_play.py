@@ -141,9 +141,7 @@ def limit_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_takes_no_more_is_said_and_leaves_no_file(
-    door: StubDoor, tmp_path: Path, small_disk: None
-) -> None:
+def test_a_disk_that_takes_no_more_is_said_and_leaves_no_file(door: StubDoor, tmp_path: Path, small_disk: None) -> None:
     with pytest.raises(NoSpace, match="call.wav cannot be written"):
         run(tmp_path / "call.wav")
     assert list(tmp_path.iterdir()) == []
