@@ -1,4 +1,4 @@
-"""`call list|show|why|erase`: what is asked of the keeper, what is printed, and what is wrong before anybody is asked."""
+"""`call list|show|why|erase`: what is asked of the keeper and printed, and what is wrong before anybody is asked."""
 
 from __future__ import annotations
 
