@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -105,3 +106,45 @@ def test_the_verbs_exit_code_is_the_commands(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 4
+
+
+CALL = "0" * 25 + "1"
+
+
+@pytest.mark.parametrize(
+    "arguments, code, sentence",
+    [
+        ("call list", 3, "is `mitschnitt serve` running"),
+        (f"call erase {CALL}", 3, "is `mitschnitt serve` running"),
+        (f"play {CALL} --purpose training --out new.wav", 3, "is `mitschnitt serve` running"),
+        ("call list --as boss", 2, "role: expected one of caller, agent, coach, officer, council, operator"),
+        ("call show nonsense", 2, "call: a call id has 26 characters"),
+        (f"call why {CALL} --key nowhere.pem", 2, "key: cannot read nowhere.pem: No such file or directory"),
+        (f"play {CALL} --purpose training --out there.wav", 2, "play: there.wav exists"),
+        (f"play {CALL} --purpose training --out no/new.wav", 2, "play: no is no directory"),
+        ("serve", 2, "`mitschnitt init DIR` makes one"),
+        ("init there.wav", 2, "there.wav exists; init makes a new directory"),
+        ("init there.wav/new", 1, "there.wav/new: Not a directory"),
+        ("demo --scene coaching", 2, "demo: there is the scene calls, found 'coaching'"),
+        ("demo --calls 1 --keep there.wav", 2, "there.wav exists; --keep wants a new directory"),
+    ],
+)
+def test_a_strangers_mistakes_are_one_sentence_and_the_promised_exit_code(
+    arguments: str,
+    code: int,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.wav").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["mitschnitt", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    told = capsys.readouterr()
+    assert sentence in told.err
+    assert told.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["there.wav"]
+    assert (tmp_path / "there.wav").read_text() == "mine"

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from mitschnitt.commands.call import load_key
-from mitschnitt.commands.demo_site import CONTROL_PORT, FIRST_RTP_PORT, LAST_RTP_PORT, SIP_PORT, DemoSite
-from mitschnitt.commands.demo_site import agent_id, prepare
-from mitschnitt.config import load_config
+from mitschnitt.commands.demo_site import (
+    CONTROL_PORT,
+    FIRST_RTP_PORT,
+    LAST_RTP_PORT,
+    SIP_PORT,
+    DemoSite,
+    agent_id,
+    prepare,
+)
+from mitschnitt.config import Control, Rtp, Sip, load_config
 from mitschnitt.gateways import cast, centre
 from mitschnitt.keeper.site import load_site
 from mitschnitt.store import queries
@@ -32,13 +39,9 @@ def test_the_configuration_has_the_ports_that_were_asked_for(site: DemoSite) -> 
 
 
 def test_the_default_ports_are_not_those_of_a_site_that_serves_here() -> None:
-    config = load_config_defaults()
-    assert {SIP_PORT, CONTROL_PORT}.isdisjoint({config.sip.port, config.control.port})
-    assert FIRST_RTP_PORT < LAST_RTP_PORT
-
-
-def load_config_defaults() -> object:
-    return None
+    assert SIP_PORT != Sip().port
+    assert CONTROL_PORT != Control().port
+    assert Rtp().first_port < FIRST_RTP_PORT < LAST_RTP_PORT <= Rtp().last_port
 
 
 def test_every_agent_of_the_cast_works_there_and_nobody_else(site: DemoSite) -> None:
@@ -52,11 +55,12 @@ def test_who_agreed_has_a_grant_in_force_and_the_others_have_none(site: DemoSite
     reader = open_reader(load_config(site.directory).database)
     try:
         with reader.connect() as connection:
-            grants = {row.agent_id: row for row in queries.all_grants(connection)}
+            acts = [json.loads(act) for act, _ in queries.grant_acts(connection)]
     finally:
         reader.dispose()
     now = datetime.now(UTC)
-    in_force = {name for name, row in grants.items() if datetime.fromisoformat(row.expires_at) > now}
+    grants = {act["agent"]: datetime.fromisoformat(act["expires_at"]) for act in acts}
+    in_force = {name for name, expires in grants.items() if expires > now}
     assert in_force == {agent_id(speaker) for speaker in cast.AGENTS_WITH_GRANT}
     assert set(grants) - in_force == {agent_id(cast.AGENT_EXPIRED_GRANT)}
 
