@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,31 @@ def test_a_part_that_refuses_on_its_own_is_not_tried_again(
     monkeypatch.setattr(importlib.import_module("mitschnitt.recorder.process"), "run_recorder", run)
     assert processes.main(["recorder", str(site), "1"]) == REFUSED_TO_START
     assert capsys.readouterr().err == "mitschnitt recorder: rtp: no port is free\n"
+
+
+CHILD = """
+import signal, sys, time
+from mitschnitt.processes import end_with_parent
+end_with_parent()
+signal.signal(signal.SIGTERM, lambda *_: (print(2, flush=True), sys.exit()))
+print(1, flush=True)
+time.sleep(30)
+"""
+PARENT = """
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+os.read(0, 1)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_part_whose_supervisor_is_killed_is_told_to_end() -> None:
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", PARENT, CHILD]
+    with subprocess.Popen(command, env=paths, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"1\n"
+        parent.stdin.write(b"x")
+        parent.stdin.flush()
+        assert parent.stdout.read() == b"2\n"  # until the child is gone, and with it its end of the pipe

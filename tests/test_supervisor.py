@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,13 +34,34 @@ while True: signal.pause()
 REFUSING = f"import sys; sys.exit({REFUSED_TO_START} if sys.argv[1] == 'recorder' else __import__('signal').pause())"
 
 
+# The first recorder dies at once, the second takes its time to end.
+WAVERING = """
+import os, pathlib, signal, sys, time
+home = pathlib.Path(sys.argv[2])
+with (home / "pids").open("a") as file: file.write(f"{os.getpid()}\\n")
+if sys.argv[3:] == ["1"]: sys.exit(1)
+def end(*_):
+    time.sleep(1.0)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+while True: signal.pause()
+"""
+ALONE = """
+import asyncio, pathlib, sys
+from mitschnitt.config import parse_config
+from mitschnitt.supervisor import Supervisor
+asyncio.run(Supervisor(parse_config("", pathlib.Path(sys.argv[1])), module="living_part").run())
+"""
+
+
 @pytest.fixture(name="config")
 def new_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     home = tmp_path / "home"
     home.mkdir()
     (tmp_path / "living_part.py").write_text(LIVING)
+    (tmp_path / "wavering_part.py").write_text(WAVERING)
     (tmp_path / "refusing_part.py").write_text(REFUSING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     assert sys.executable
     return parse_config("[limits]\nrecorders = 2\n", home)
 
@@ -94,3 +117,77 @@ def test_a_second_serve_on_the_same_directory_is_refused(tmp_path: Path) -> None
         pass
     with one_serve_only(lock):
         assert lock.exists()
+
+
+def test_a_part_that_waits_for_its_next_start_is_not_started_while_the_others_end(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitschnitt.supervisor.FIRST_RETRY_SECONDS", 0.4)  # twice that is less than the others take
+
+    async def live() -> int:
+        supervisor = Supervisor(config, module="wavering_part")
+        running = asyncio.create_task(supervisor.run())
+        await until(lambda: supervisor.recorders[0].restarts > 0 and len(lines(config.directory / "pids")) >= 3)
+        started = len(lines(config.directory / "pids"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        code = await running
+        assert len(lines(config.directory / "pids")) == started
+        return code
+
+    assert asyncio.run(live()) == 0
+    assert [pid for pid in lines(config.directory / "pids") if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_system_that_gives_no_process_is_asked_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = asyncio.create_subprocess_exec
+    refused: list[tuple[str, ...]] = []
+
+    async def refusing(*command: str, **named: Any) -> asyncio.subprocess.Process:
+        if not refused:
+            refused.append(command)
+            raise OSError(errno.EAGAIN, "no process")
+        return await real(*command, **named)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refusing)
+
+    async def live() -> int:
+        running = asyncio.create_task(Supervisor(config, module="living_part").run())
+        await until(lambda: len(lines(config.directory / "starts")) == 3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await running
+
+    assert asyncio.run(live()) == 0
+    assert len(refused) == 1
+
+
+def test_parts_that_outlive_their_supervisor_keep_a_second_one_out(config: Config) -> None:
+    async def live() -> None:
+        home = config.directory
+        alone = await asyncio.create_subprocess_exec(sys.executable, "-c", ALONE, str(home))
+        await until(lambda: len(lines(home / "starts")) == 2)
+        alone.kill()
+        await alone.wait()
+        pids = [int((config.run / f"{name}.pid").read_text()) for name in ("keeper", "recorder-1")]
+        try:
+            with (
+                pytest.raises(ConfigError, match="another `mitschnitt serve`"),
+                one_serve_only(config.run / "serve.lock"),
+            ):
+                pass
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGTERM)
+        await until(lambda: len(lines(home / "ends")) == 2)
+        await until(lambda: not any(is_running(pid) for pid in pids))
+        with one_serve_only(config.run / "serve.lock"):
+            pass
+
+    asyncio.run(live())
+
+
+def is_running(pid: int) -> bool:
+    """Whether it has not ended; one that nobody waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

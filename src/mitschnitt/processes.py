@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +19,16 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "keeper": ("mitschnitt.keeper.process", "run_keeper"),
     "recorder": ("mitschnitt.recorder.process", "run_recorder"),
 }
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent() -> None:
+    """From now on this process is told to end (SIGTERM) when the one that started it dies without a word."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,4 +45,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main(sys.argv[1:]))

@@ -25,6 +25,7 @@ LAST_RETRY_SECONDS = 5.0  # a part that cannot start must not eat the machine
 STEADY_SECONDS = 10.0  # a part that lived this long starts again at once
 SEAL_SECONDS = 30.0  # how long recorders may take to seal running calls
 REFUSED_TO_START = 2  # exit code of a part whose configuration is wrong: starting it again would not help
+NOT_STARTED = -1  # in place of an exit code: the system gave no process
 
 log = logging.getLogger("mitschnitt.serve")
 
@@ -46,7 +47,8 @@ class Supervisor:
     def __init__(self, config: Config, *, module: str = "mitschnitt.processes") -> None:
         self._config = config
         self._module = module
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._lock = -1
         here = str(config.directory)
         recorders = range(1, config.limits.recorders + 1)
         self.keeper = Part("keeper", ("keeper", here))
@@ -60,7 +62,7 @@ class Supervisor:
             loop.add_signal_handler(number, stop.set)
         os.umask(0o077)
         self._config.run.mkdir(mode=0o700, exist_ok=True)
-        with one_serve_only(self._config.run / "serve.lock"):
+        with one_serve_only(self._config.run / "serve.lock") as self._lock:
             parts = [self.keeper, *self.recorders]
             for part in parts:
                 part.task = asyncio.create_task(self._keep_running(part))
@@ -74,13 +76,11 @@ class Supervisor:
 
     async def _keep_running(self, part: Part) -> int:
         wait = FIRST_RETRY_SECONDS
-        while True:
+        while not self._stopping.is_set():
             started = time.monotonic()
-            part.process = await asyncio.create_subprocess_exec(sys.executable, "-m", self._module, *part.arguments)
-            (self._config.run / f"{part.name}.pid").write_text(f"{part.process.pid}\n")
-            code = await part.process.wait()
-            if self._stopping:
-                return 0
+            code = await self._live(part)
+            if self._stopping.is_set():
+                break
             if code == REFUSED_TO_START:
                 log.error("%s refused to start; its reason stands above", part.name)
                 return code
@@ -91,38 +91,52 @@ class Supervisor:
                 if time.monotonic() - started > STEADY_SECONDS
                 else min(wait * 2, LAST_RETRY_SECONDS)
             )
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
+        return 0
+
+    async def _live(self, part: Part) -> int:
+        """One life of a part; its exit code."""
+        command = (sys.executable, "-m", self._module, *part.arguments)
+        try:
+            # The lock goes along: as long as a part lives, even without us, no second serve may answer its calls.
+            part.process = await asyncio.create_subprocess_exec(*command, pass_fds=(self._lock,))
+        except OSError as error:
+            log.error("%s could not be started: %s", part.name, error.strerror)
+            return NOT_STARTED
+        (self._config.run / f"{part.name}.pid").write_text(f"{part.process.pid}\n")
+        if self._stopping.is_set():  # it was being made when the others were told to end
+            part.process.terminate()
+        return await part.process.wait()
 
     async def _stop(self) -> None:
         # Recorders first: what they seal on the way out, the keeper must still take.
-        self._stopping = True
+        self._stopping.set()
         await self._end(self.recorders)
         await self._end([self.keeper])
 
     async def _end(self, parts: Sequence[Part]) -> None:
-        running = [part for part in parts if part.process is not None and part.process.returncode is None]
-        for part in running:
-            with contextlib.suppress(ProcessLookupError):
-                if part.process is not None:
-                    part.process.terminate()
-        tasks = [part.task for part in running if part.task is not None]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=SEAL_SECONDS)
-            for part in running:
-                if part.task in late and part.process is not None:
-                    log.error(
-                        "%s did not end within %d s; killed, its calls close as truncated", part.name, SEAL_SECONDS
-                    )
-                    with contextlib.suppress(ProcessLookupError):
-                        part.process.kill()
         for part in parts:
-            if part.task is not None and not part.task.done():
-                part.task.cancel()
+            _signal(part, signal.SIGTERM)
+        tasks = [part.task for part in parts if part.task is not None]
+        _, late = await asyncio.wait(tasks, timeout=SEAL_SECONDS)
+        for part in parts:
+            if part.task in late:
+                log.error("%s did not end within %d s; killed, its calls close as truncated", part.name, SEAL_SECONDS)
+                _signal(part, signal.SIGKILL)
+        if late:
+            await asyncio.wait(late)
+
+
+def _signal(part: Part, number: signal.Signals) -> None:
+    if part.process is not None and part.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            part.process.send_signal(number)
 
 
 @contextlib.contextmanager
-def one_serve_only(path: Path) -> Iterator[None]:
-    """Hold the lock of this directory; ConfigError when another process does."""
+def one_serve_only(path: Path) -> Iterator[int]:
+    """Hold the lock of this directory, the descriptor of which is given; ConfigError when another process does."""
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,6 +144,6 @@ def one_serve_only(path: Path) -> Iterator[None]:
         os.close(handle)
         raise ConfigError(f"serve: another `mitschnitt serve` holds {path}; two would answer the same calls") from error
     try:
-        yield
+        yield handle
     finally:
         os.close(handle)

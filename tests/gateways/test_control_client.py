@@ -186,3 +186,61 @@ def test_the_token_file_must_be_its_owners_alone(tmp_path: Path) -> None:
         control_client.read_token(path)
     with pytest.raises(ConfigError, match="No such file"):
         control_client.read_token(tmp_path / "none")
+
+
+VECTORS = {
+    vector["name"]: vector
+    for vector in json.loads(
+        (Path(__file__).parents[1] / "vectors/control/exchanges.json").read_text(encoding="utf-8")
+    )["exchanges"]
+}
+CALL = "00000000000000000000000001"
+
+
+def said(name: str, use: Callable[[ControlClient], Coroutine[Any, Any, Any]]) -> tuple[Any, str, dict[str, Any]]:
+    """What came back, the path and the body, when the API answers as the vector of this name."""
+    vector = VECTORS[name]
+    api = Api(httpx.Response(vector["status"], json=vector["answer"]))
+    result = run(api, use)
+    return result, api.requests[0].url.path, api.body()
+
+
+def test_a_call_is_announced_as_the_vectors_say() -> None:
+    vector = VECTORS["a call is announced and is to be asked"]
+    body = vector["body"]
+    announced, path, sent = said(
+        vector["name"],
+        lambda client: client.announce(
+            {ref["kind"]: ref["value"] for ref in body["refs"]},
+            queue=body["queue"],
+            direction=body["direction"],
+            agent=body["agent"],
+            answer_by=body["answer_by"],
+        ),
+    )
+    assert (path, sent) == (vector["path"], body)
+    assert announced.ask == Ask("ask-training", "de", vector["answer"]["ask"]["sha256"], "1", "2", 12.0)
+
+
+def test_question_act_withdrawal_and_party_are_told_as_the_vectors_say() -> None:
+    def at(text: str) -> datetime:
+        return datetime.fromisoformat(text)
+
+    asked = VECTORS["the question was played whole"]["body"]
+    ask = Ask(asked["prompt"], asked["language"], asked["sha256"], "1", "2", 12.0)
+    played: dict[str, int] = {"played_ms": asked["played_ms"], "length_ms": asked["length_ms"]}
+    act, back = VECTORS["the caller answered"]["body"], VECTORS["the caller took it back"]["body"]
+    party = VECTORS["somebody joined"]["body"]
+    uses: dict[str, Callable[[ControlClient], Coroutine[Any, Any, Any]]] = {
+        "the question was played whole": lambda client: client.asked(
+            CALL, ask, begin=at(asked["from"]), end=at(asked["to"]), **played
+        ),
+        "the caller answered": lambda client: client.act(CALL, act["kind"], act["value"], at=at(act["at"]), ask=ask),
+        "the caller took it back": lambda client: client.act(CALL, "withdraw", "", at=at(back["at"]), ask=None),
+        "somebody joined": lambda client: client.party(
+            CALL, party["party"], party["kind"], party["value"], at=at(party["at"])
+        ),
+    }
+    for name, use in uses.items():
+        _, path, sent = said(name, use)
+        assert (path, sent) == (VECTORS[name]["path"], VECTORS[name]["body"]), name

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import PeerError
 
 START_SECONDS = 30.0  # keeper and recorder on a busy machine
+RTP_PORTS = 2_000  # of one site: a hundred calls, each opened a few times
+# Below the ephemeral ports; the range that was given last comes again last, so that two sites share none.
+RTP_RANGES = deque(range(10_000, 32_000, RTP_PORTS))
 HERE = Path(__file__).parent
 
 
@@ -30,6 +34,23 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def bound_udp_ports() -> set[int]:
+    """Every local port of a UDP socket on this machine."""
+    rows = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+    return {int(row.split()[1].rpartition(":")[2], 16) for row in rows}
+
+
+def free_rtp_ports() -> int:
+    """The first of RTP_PORTS that nobody uses at this moment."""
+    bound = bound_udp_ports()
+    for _ in range(len(RTP_RANGES)):
+        first = RTP_RANGES[0]
+        RTP_RANGES.rotate(-1)
+        if not any(first <= port < first + RTP_PORTS for port in bound):
+            return first
+    raise AssertionError("every range of RTP ports is in use")
 
 
 @dataclass
@@ -90,6 +111,17 @@ class Site:
             time.sleep(0.2)
         raise AssertionError(f"calls did not close: {[call['state'] for call in calls]} {self.log.read_text()[-3000:]}")
 
+    def wait_outcome(self, call: str, seconds: float = 30.0) -> str:
+        """The word for one call once it is over: kept or not_kept."""
+        deadline = time.monotonic() + seconds
+        state = "unknown"
+        while time.monotonic() < deadline:
+            state = next((str(found["state"]) for found in self.calls() if found["call"] == call), "unknown")
+            if state not in ("live", "unknown"):
+                return state
+            time.sleep(0.05)
+        raise AssertionError(f"call {call} is still {state}: {self.log.read_text()[-3000:]}")
+
     def rule(self, call: str) -> str:
         """The rule behind a call's outcome, with the officer's key."""
         return str(decide(self.door, call, load_key(self.demo.officer_key))["rule"])
@@ -109,10 +141,25 @@ def sip_answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def running_site(root: Path, *, module: str = "mitschnitt", paths: Sequence[Path] = ()) -> Iterator[Site]:
+def running_site(
+    root: Path,
+    *,
+    module: str = "mitschnitt",
+    paths: Sequence[Path] = (),
+    max_calls: int | None = None,
+) -> Iterator[Site]:
     """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`."""
-    ports = {"sip_port": free_port(), "control_port": free_port(), "first_rtp_port": 20_000, "last_rtp_port": 23_999}
-    demo = prepare(root / "site", **ports)
+    first_rtp_port = free_rtp_ports()
+    demo = prepare(
+        root / "site",
+        sip_port=free_port(),
+        control_port=free_port(),
+        first_rtp_port=first_rtp_port,
+        last_rtp_port=first_rtp_port + RTP_PORTS - 1,
+    )
+    if max_calls is not None:
+        config = demo.directory / "config.toml"
+        config.write_text(config.read_text().replace("[sip]\n", f"[sip]\nmax_calls = {max_calls}\n", 1))
     log = root / "serve.log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*(str(path) for path in paths), *sys.path])}
     with log.open("wb") as output:

@@ -1,133 +1,249 @@
-"""Debian's sipp as a recording client: our own scenarios over UDP and TCP, several calls each."""
+"""Debian's sipp as a recording client against a whole site: our own scenarios over UDP and TCP.
+
+The scenarios compare every description of the recorder whole; what became of the call is asked at the door.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
+import contextlib
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from journeys.scripted_recorder import HOST, RecorderUnderTest, running_recorder
-from mitschnitt.wire.sip.events import (
-    AckReceived,
-    ByeReceived,
-    ByeRefused,
-    CancelReceived,
-    DialogEnded,
-)
+from journeys.ivr import NO, YES, Ivr, Ringing
+from journeys.running import Site, bound_udp_ports, running_site
+from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, Told, sipp_path, start_sipp
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
-SCENARIOS = Path(__file__).parent / "sipp"
 TRANSPORTS = ["UDP", "TCP"]
-SESSIONS = [
-    "two_lines", "pause_resume", "update_partial", "lf_only", "odd_boundary", "missing_siprec", "mixed_line",
-    "ordinary",
+OPENED = ["our_reinvite", "pause_resume", "lf_only", "odd_boundary", "missing_siprec"]
+NEVER_OPENED = {"mixed_line": "binding.mixed", "missing_metadata": "binding.missing"}  # by which rule
+UNTOUCHED = ["ordinary", "options", "no_offer", "unknown_require", "unknown_dialog"]  # nothing is written down
+OTHERS = [
+    "update_partial", "two_lines", "pause_closed", "bye_refused", "cancel", "unacknowledged", "at_capacity", "held",
 ]  # fmt: skip
-SINGLE = ["options", "unknown_require", "unknown_dialog"]  # no dialog comes to be
-STIMULATED = {"our_reinvite", "bye_refused", "cancel"}
+ENDED_BY_US_SECONDS = 60  # of an unacknowledged 200: 64 * T1 = 32 s, and its BYE
 
 
-def sipp_path() -> str:
-    """Where sipp is; skips without it, or fails when skips are forbidden."""
-    found = shutil.which("sipp")
-    if not found:
-        reason = "sipp is not installed (Debian: sip-tester)"
-        if os.environ.get("CI_NO_SKIP") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+class Centre:
+    """A running site, and whoever speaks to its callers."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.ivr = Ivr(site)
+        self._runs: list[SippRun] = []
+
+    def dial(self, scenario: str, transport: str, directory: Path, *calls: Ringing, seconds: int = 20) -> SippRun:
+        """sipp in the background, one call for each that rings."""
+        fields = [(ringing.session, ringing.call) for ringing in calls]
+        place = directory / f"{scenario}-{transport}"
+        run = start_sipp(scenario, transport, self.site.demo.sip_port, place, fields, seconds=seconds)
+        self._runs.append(run)
+        return run
+
+    def calls(self) -> set[str]:
+        """Every call that is written down."""
+        return {call["call"] for call in self.site.calls()}
+
+    def wait_new(self, before: set[str], count: int) -> set[str]:
+        """The calls besides those `before`, once there are so many."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(new := self.calls() - before) < count:
+            assert time.monotonic() < deadline, f"expected {count} new calls, found {len(new)}"
+            time.sleep(0.05)
+        return new
+
+    def stop(self) -> None:
+        """No sipp runs on, whatever failed."""
+        for run in self._runs:
+            run.stop()
 
 
-@pytest.fixture
-def recorder() -> Iterator[RecorderUnderTest]:
-    """The recorder under test: its address and how it is told of acts."""
-    with running_recorder() as under_test:
-        yield under_test
+def unannounced() -> Ringing:
+    """A session that the site has never heard of."""
+    return Ringing("", uuid.uuid4().hex, None)
 
 
-def start_sipp(
-    scenario: str, transport: str, under_test: RecorderUnderTest, directory: Path, *, calls: int = 1
-) -> subprocess.Popen[str]:
-    """sipp in the background; its log lies in `directory`."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
-    errors = directory / f"{scenario}.log"
-    command = [sipp_path(), f"{under_test.host}:{under_test.port}", "-sf", str(SCENARIOS / f"{scenario}.xml")]
-    command += ["-t", "u1" if transport == "UDP" else "t1", "-i", HOST, "-p", str(port), "-m", str(calls)]
-    command += ["-r", "20", "-key", "session", f"{scenario}-{transport}", "-nostdin", "-timeout", "20s"]
-    command += ["-timeout_error", "-trace_err", "-error_file", str(errors)]
-    return subprocess.Popen(command, cwd=SCENARIOS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@contextlib.contextmanager
+def running_centre(root: Path, *, max_calls: int | None = None) -> Iterator[Centre]:
+    """A site of its own, with its callers."""
+    with running_site(root, max_calls=max_calls) as site:
+        centre = Centre(site)
+        try:
+            yield centre
+        finally:
+            centre.stop()
 
 
-def finish(process: subprocess.Popen[str], directory: Path) -> None:
-    """Waits for sipp; its log is the message when a call failed."""
-    try:
-        output, _ = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
-    logs = "".join(path.read_text() for path in directory.glob("*.log"))
-    assert process.returncode == 0, f"sipp said {process.returncode}: {logs[-3000:] or output[-3000:]}"
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    """One site for the whole file; skips before it is made when there is no sipp."""
+    sipp_path()
+    with running_centre(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unacknowledged(centre: Centre, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Ringing, SippRun]]:
+    """Calls that wait for a BYE while all other tests run."""
+    directory = tmp_path_factory.mktemp("unacknowledged")
+    runs = []
+    for transport in TRANSPORTS:
+        ringing = centre.ivr.announce()
+        runs.append(
+            (ringing, centre.dial("unacknowledged", transport, directory, ringing, seconds=ENDED_BY_US_SECONDS))
+        )
+    return runs
 
 
 def test_every_scenario_is_run() -> None:
-    assert {path.stem for path in SCENARIOS.glob("*.xml")} == {*SESSIONS, *SINGLE, *STIMULATED}
+    assert {path.stem for path in SCENARIOS.glob("*.xml")} == {*OPENED, *NEVER_OPENED, *UNTOUCHED, *OTHERS}
+
+
+def kept_after_a_yes(centre: Centre, scenario: str, transport: str, directory: Path) -> list[Told]:
+    """The caller agrees once the client has its closed answer; what the recorder told it, when the call is kept."""
+    ringing = centre.ivr.announce()
+    run = centre.dial(scenario, transport, directory, ringing)
+    run.wait_for("ACK sip:")
+    centre.ivr.press(ringing, YES)
+    run.finish()
+    assert centre.site.wait_outcome(ringing.call) == "kept"
+    assert centre.site.rule(ringing.call) == "consent.all"
+    shown = centre.site.door.get(f"/calls/{ringing.call}", **{"as": "coach"})
+    assert [party["role"] for party in shown["parties"]] == ["caller", "agent"]
+    return run.told()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("scenario", [*SESSIONS, *SINGLE])
-def test_a_scenario_runs_to_its_end(scenario: str, transport: str, recorder: RecorderUnderTest, tmp_path: Path) -> None:
-    finish(start_sipp(scenario, transport, recorder, tmp_path, calls=5), tmp_path)
-    assert recorder.reported(ByeReceived, 5 if scenario in SESSIONS else 0)
-
-
-@pytest.mark.parametrize(
-    "scenario, certain, parties",
-    [
-        ("two_lines", True, 2),
-        ("odd_boundary", True, 2),
-        ("update_partial", True, 3),
-        ("mixed_line", False, 2),
-    ],
-)
-def test_what_a_scenario_says_is_what_is_bound(
-    scenario: str, certain: bool, parties: int, recorder: RecorderUnderTest, tmp_path: Path
+@pytest.mark.parametrize("scenario", OPENED)
+def test_a_call_is_closed_until_the_caller_agrees_and_then_kept_on_fresh_ports(
+    scenario: str, transport: str, centre: Centre, tmp_path: Path
 ) -> None:
-    finish(start_sipp(scenario, "UDP", recorder, tmp_path), tmp_path)
-    assert recorder.reported(ByeReceived, 1)
-    binding = recorder.bindings[f"{scenario}-UDP"]
-    assert (binding.certain, len(binding.participants)) == (certain, parties)
+    closed, opened = kept_after_a_yes(centre, scenario, transport, tmp_path)[:2]
+    assert (closed.direction, opened.direction) == ("inactive", "recvonly")
+    assert not closed.ports & opened.ports
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_the_recorder_opens_by_its_own_offer(transport: str, recorder: RecorderUnderTest, tmp_path: Path) -> None:
-    process = start_sipp("our_reinvite", transport, recorder, tmp_path)
-    recorder.agree(f"our_reinvite-{transport}")
-    finish(process, tmp_path)
-    assert recorder.reported(ByeReceived, 1)
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_client_that_refuses_our_bye_is_told_of_and_answered_later(
-    transport: str, recorder: RecorderUnderTest, tmp_path: Path
+def test_who_joins_closes_the_call_and_when_they_leave_it_is_opened_on_fresh_ports_again(
+    transport: str, centre: Centre, tmp_path: Path
 ) -> None:
-    process = start_sipp("bye_refused", transport, recorder, tmp_path)
-    recorder.stop(f"bye_refused-{transport}")
-    finish(process, tmp_path)
-    assert recorder.reported(ByeRefused, 1)
-    assert recorder.reported(ByeReceived, 1)
-    assert recorder.reported(DialogEnded, 0)
+    told = kept_after_a_yes(centre, "update_partial", transport, tmp_path)
+    assert [one.direction for one in told] == ["inactive", "recvonly", "inactive", "recvonly"]
+    assert not told[3].ports & (told[0].ports | told[1].ports | told[2].ports)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_call_that_ends_before_the_answer_is_cancelled(transport: str, tmp_path: Path) -> None:
-    with running_recorder(answer_after=1.0) as slow:
-        finish(start_sipp("cancel", transport, slow, tmp_path), tmp_path)
-        assert slow.reported(CancelReceived, 1)
-        assert slow.reported(AckReceived, 0)
+@pytest.mark.parametrize("scenario", NEVER_OPENED)
+def test_where_voices_cannot_be_told_apart_no_yes_opens(
+    scenario: str, transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    ringing = centre.ivr.announce()
+    centre.ivr.press(ringing, YES)
+    centre.dial(scenario, transport, tmp_path, ringing).finish()
+    assert centre.site.wait_outcome(ringing.call) == "not_kept"
+    assert centre.site.rule(ringing.call) == NEVER_OPENED[scenario]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("scenario", ["two_lines", "pause_closed"])
+def test_a_no_keeps_every_answer_closed_until_the_end(
+    scenario: str, transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    ringing = centre.ivr.announce()
+    centre.ivr.press(ringing, NO)
+    run = centre.dial(scenario, transport, tmp_path, ringing)
+    run.finish()
+    assert {told.direction for told in run.told()} == {"inactive"}
+    assert centre.site.wait_outcome(ringing.call) == "not_kept"
+    assert centre.site.rule(ringing.call) == "consent.caller.refused"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_session_that_nobody_announced_is_closed_until_its_end(
+    transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    before = centre.calls()
+    centre.dial("two_lines", transport, tmp_path, unannounced(), unannounced()).finish()
+    new = centre.wait_new(before, 2)
+    assert len(new) == 2
+    for call in new:
+        assert centre.site.wait_outcome(call) == "not_kept"
+        assert centre.site.rule(call) == "call.unmatched"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("scenario", UNTOUCHED)
+def test_what_asks_for_no_recording_leaves_nothing_behind(
+    scenario: str, transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    before = centre.calls()
+    centre.dial(scenario, transport, tmp_path, unannounced(), unannounced(), unannounced()).finish()
+    # A recorder tells of its calls in order: once this one is known, so is what was before it.
+    ringing = centre.ivr.announce()
+    centre.dial("two_lines", transport, tmp_path, ringing).finish()
+    assert centre.wait_new(before, 1) == {ringing.call}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_after_a_withdrawal_a_refused_bye_closes_the_ports_all_the_same(
+    transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    ringing = centre.ivr.announce()
+    run = centre.dial("bye_refused", transport, tmp_path, ringing)
+    run.wait_for("ACK sip:")
+    centre.ivr.press(ringing, YES)
+    run.wait_for("a=recvonly")
+    opened = run.told()[1].ports
+    assert opened <= bound_udp_ports()
+    run.wait_for("ACK sip:", 2)
+    centre.ivr.withdraw(ringing)
+    run.wait_for("SIP/2.0 405")
+    assert centre.site.wait_outcome(ringing.call) == "not_kept"
+    assert not any(told.ports & bound_udp_ports() for told in run.told())
+    assert "BYE sip:recorder" not in run.messages, "the client ended the call itself before we looked"
+    run.finish()
+    assert centre.site.rule(ringing.call) == "consent.withdrawn"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_call_that_ends_before_the_answer_is_cancelled(transport: str, centre: Centre, tmp_path: Path) -> None:
+    calls = [centre.ivr.announce() for _ in range(5)]
+    run = centre.dial("cancel", transport, tmp_path, *calls)
+    run.wait_for_end()
+    # sipp may be too late for one or another of them, and then ends it with a BYE.
+    assert "SIP/2.0 487" in run.messages
+    # A call that was over before the keeper had named it is written down nowhere.
+    for call in centre.calls() & {ringing.call for ringing in calls}:
+        assert centre.site.wait_outcome(call) == "not_kept"
+
+
+def test_a_full_recorder_names_the_time_to_come_again_and_ends_its_calls_when_it_stops(tmp_path: Path) -> None:
+    with running_centre(tmp_path, max_calls=1) as full:
+        ringing = full.ivr.announce()
+        held = full.dial("held", "UDP", tmp_path, ringing)
+        held.wait_for("ACK sip:")
+        for transport in TRANSPORTS:
+            full.dial("at_capacity", transport, tmp_path, full.ivr.announce()).finish()
+        assert full.wait_new(set(), 1) == {ringing.call}
+        assert full.site.stop() == 0
+        held.finish()
+
+
+def test_a_200_that_is_never_acknowledged_ends_with_our_bye(
+    centre: Centre, unacknowledged: list[tuple[Ringing, SippRun]]
+) -> None:
+    for ringing, run in unacknowledged:
+        run.finish(ENDED_BY_US_SECONDS)
+        assert centre.site.wait_outcome(ringing.call) == "not_kept"
+
+
+def test_none_of_it_was_an_error(centre: Centre) -> None:
+    log = centre.site.log.read_text(encoding="utf-8")
+    assert '"level": "error"' not in log
+    assert "Traceback" not in log
+    assert log.count('"event": "ready"') == 1, "the recorder was started again"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,6 +32,7 @@ ASKED = {
 }
 ACT = {"party": "caller", "kind": "digit", "value": "1", "at": "2026-11-23T08:59:57Z"}
 PARTY = {"party": "third-1", "kind": "joined", "value": "sip:t@example.org", "at": "2026-11-23T08:59:57Z"}
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/control/exchanges.json").read_text(encoding="utf-8"))
 
 
 class FakeKeeper:
@@ -39,12 +42,13 @@ class FakeKeeper:
         self.told: list[object] = []
         self.fails = False
         self.ready = 1
+        self.ask: dict[str, Any] | None = None
 
     def announce(self, refs: list[Ref], **more: Any) -> dict[str, Any]:
         if self.fails:
             raise NoSpace("full")
         self.told.append((refs, more))
-        return {"call": CALL, "ask": None}
+        return {"call": CALL, "ask": self.ask}
 
     def _known(self, call: str) -> None:
         if call != CALL:
@@ -95,6 +99,15 @@ def test_a_call_is_announced_with_its_references(app: ASGIApp, keeper: FakeKeepe
     assert (answer.status_code, answer.json()) == (201, {"call": CALL, "ask": None})
     told = {"queue": "q", "direction": "inbound", "agent": "anna", "language": "", "answer_by": "post"}
     assert keeper.told == [([Ref("header", "x")], told)]
+
+
+@pytest.mark.parametrize("vector", VECTORS["exchanges"], ids=lambda vector: vector["name"])
+def test_requests_are_answered_as_the_vectors_say(app: ASGIApp, keeper: FakeKeeper, vector: dict[str, Any]) -> None:
+    assert VECTORS["call"] == CALL
+    keeper.ask = vector["answer"].get("ask")
+    answer = post(app, vector["path"], vector["body"])
+    assert (answer.status_code, answer.json()) == (vector["status"], vector["answer"])
+    assert len(keeper.told) == 1
 
 
 def test_facts_arrive_as_facts(app: ASGIApp, keeper: FakeKeeper) -> None:

@@ -36,6 +36,8 @@ from mitschnitt.keeper.site import load_site
 from mitschnitt.vault.artefact import parse_timeline
 from mitschnitt.vault.envelope import open_with, unpad
 
+pytestmark = pytest.mark.journey  # whole processes, killed and started again
+
 READ = {"purpose": "training", "role": "coach", "start": 0, "stop": None}
 
 

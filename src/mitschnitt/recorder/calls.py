@@ -77,9 +77,10 @@ class Dialog:
         self._bye_wanted = True
         self.go_on()
 
-    def told(self) -> None:
-        """An answer to the client's own offer has just said what a waiting offer would say."""
-        self._wanted = None
+    def told(self) -> Callable[[], bytes] | None:
+        """An answer to the client's own offer says what this waiting offer would say; it waits no longer."""
+        wanted, self._wanted = self._wanted, None
+        return wanted
 
     def finished(self, transaction: str, status: int) -> bool:
         """Whether this was our running offer. After 491 the same wish waits for RetryDue (RFC 3261, 14.1)."""
@@ -159,12 +160,17 @@ class Calls:
         try:
             self._take(event)
         except Exception:  # noqa: BLE001 - the other calls go on, and this one must not stay open
-            self.counts["event_failed"] += 1
-            log.exception("a SIP event could not be dealt with; its call is shut")
-            if dialog in self._sessions:
-                self._sessions[dialog].failed("recorder.failed")
+            self._failed(dialog)
+            if isinstance(event, sip.InviteReceived):
+                self._over(dialog)
             if isinstance(event, sip.InviteReceived | sip.ReinviteReceived | sip.UpdateReceived):
                 self._respond(event.transaction, 500)
+
+    def _failed(self, dialog: str) -> None:
+        self.counts["event_failed"] += 1
+        log.exception("a SIP event could not be dealt with; its call is shut")
+        if dialog in self._sessions:
+            self._sessions[dialog].failed("recorder.failed")
 
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.InviteReceived):
@@ -226,8 +232,14 @@ class Calls:
 
     def _answer(self, dialog: str, transaction: str) -> None:
         session = self._sessions.get(dialog)
-        if session is not None and self._respond(transaction, 200, body=session.body()):
-            session.answered = True
+        if session is None:
+            return
+        try:
+            session.answered = self._respond(transaction, 200, body=session.body())
+        except Exception:  # noqa: BLE001 - nobody else would end this session
+            self._failed(dialog)
+            self._over(dialog)
+            self._respond(transaction, 500)
 
     def _change(self, event: sip.ReinviteReceived | sip.UpdateReceived) -> None:
         session, now = self._sessions.get(event.dialog), self.services.clock.now()
@@ -248,14 +260,21 @@ class Calls:
             return
         session.look(since=now)
         offered = isinstance(event, sip.ReinviteReceived) or body.sdp is not None
-        if not offered:
+        if offered:
+            self._answer_offer(event, session)
+        else:
             self._respond(event.transaction, 200)
-        elif self._respond(event.transaction, 200, body=session.body()):
-            self._dialogs[event.dialog].told()
-            if isinstance(event, sip.UpdateReceived):
-                session.moved()
         if session.needs_snapshot and isinstance(event, sip.UpdateReceived):
             self._dialogs[event.dialog].ask_snapshot()  # after a re-INVITE its ACK comes first
+
+    def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, session: Session) -> None:
+        dialog = self._dialogs[event.dialog]
+        waiting = dialog.told()
+        sent = self._respond(event.transaction, 200, body=session.body())
+        if sent and isinstance(event, sip.UpdateReceived):
+            session.moved()
+        elif not sent and waiting is not None:
+            dialog.offer(waiting)  # the client took its offer back before it was answered
 
     def _answered(self, dialog: str | None, transaction: str, status: int) -> None:
         known = self._dialogs.get(dialog or "")
@@ -334,6 +353,7 @@ class Calls:
         """The disk took no more for this track."""
         for session in self:
             if session.has(track):
+                log.error("the disk takes no more; a call is closed")
                 session.failed("vault.no_space")
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:

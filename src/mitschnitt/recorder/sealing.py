@@ -6,6 +6,7 @@ Decides nothing. A withdrawal that comes meanwhile empties `tracks`; then nothin
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from mitschnitt.vault.finish import SealedParty
 
 SEAL_AGAIN_SECONDS = 5.0  # after the disk refused a finished file: until then the journal keeps it
 LAST_KEYS_SECONDS = 0.3  # keys pressed just before the end come with the next drain; one may withdraw
+
+log = logging.getLogger("mitschnitt.recorder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Sealing:
             try:
                 return await attempt
             except NoSpace:
+                log.error("the disk takes no more; a call that has ended is not sealed yet, its journal keeps it")
                 await asyncio.sleep(SEAL_AGAIN_SECONDS)  # the journal keeps the slices until it works
             except Exception:
                 if number in self.tracks:

@@ -70,6 +70,19 @@ def test_a_step_is_the_median_of_its_pairs_and_the_sum_of_its_losses() -> None:
     assert not step["perfect"]
 
 
+@pytest.mark.parametrize(
+    "uneven", [replace(RUN, generator_late_p99_us=5_001.0), replace(RUN, generator_cpu_share=0.71)]
+)
+def test_a_generator_that_could_not_keep_its_pace_is_told(
+    uneven: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert RUN.is_paced
+    capture.report([capture.summary([RUN, uneven])], [100.0])
+    assert "NOT EVENLY PACED at [500] streams" in capsys.readouterr().out
+    capture.report([capture.summary([RUN])], [100.0])
+    assert "NOT EVENLY PACED" not in capsys.readouterr().out
+
+
 def test_the_report_names_the_largest_perfect_step_and_marks_that_no_end_was_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

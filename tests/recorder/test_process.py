@@ -1,0 +1,238 @@
+"""The recorder as a process of its own, against a keeper played by the test: waits, serves, ends sealed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialogue import JENS, PROMPT_MS, PROMPT_SHA256
+from mitschnitt.config import parse_config
+from mitschnitt.core.consent import StandingGrant
+from mitschnitt.core.purpose import TRAINING
+from mitschnitt.errors import ConfigError
+from mitschnitt.recorder.process import run_recorder
+from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.supervisor import REFUSED_TO_START
+from mitschnitt.vault.journal_files import JournalReader
+from mitschnitt.wire.frames import FrameDecoder, pack_frame
+from mitschnitt.wire.sdp import parse_sdp
+from mitschnitt.wire.sip import events as sip
+from mitschnitt.wire.sip.agent import UserAgent
+from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
+from mitschnitt.wire.sip.hop import Hop
+from recorder_stage import CALL, Voice, is_open, joined, offer, view
+from recorder_wire import body
+
+PATIENCE_SECONDS = 30.0  # a start on a busy machine takes two; only a broken test waits so long
+
+
+def told_now(kind: str) -> dict[str, Any]:
+    """The question of a moment ago, or the yes after it."""
+    end = datetime.now(UTC) - timedelta(seconds=1)
+    if kind == "act":
+        return {"party": "caller", "kind": "digit", "value": "1", "at": end.isoformat()}
+    begin = end - timedelta(milliseconds=PROMPT_MS)
+    played = {"played_ms": PROMPT_MS, "length_ms": PROMPT_MS, "from": begin.isoformat(), "to": end.isoformat()}
+    return {"party": "caller", "prompt": "ask-training", "sha256": PROMPT_SHA256, "language": "de", **played}
+
+
+@dataclass
+class PlayedKeeper:
+    """Says `ready` when told to, leases keys, and joins every call to one where everybody agreed."""
+
+    path: Path
+    heard: list[str] = field(default_factory=list)
+    writer: asyncio.StreamWriter | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        decoder = FrameDecoder()
+        while data := await reader.read(65_536):
+            for message in decoder.feed(data):
+                self.heard.append(message["type"])
+                self._answer(message)
+        writer.close()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert self.writer is not None
+        self.writer.write(pack_frame(message))
+
+    def ready(self) -> None:
+        now = datetime.now(UTC)
+        grant = StandingGrant(JENS.id, TRAINING, now - timedelta(days=1), now + timedelta(days=1), "notice")
+        self.send({"type": "view", **view(grant).to_json()})
+        self.send({"type": "ready", "next_seq": 5})
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "lease":
+            nodes = [base64.b64encode(bytes([1 + n]) * 32).decode() for n in range(message["count"])]
+            self.send({"type": "keys", "block": 1, "first": 0, "nodes": nodes})
+        elif message["type"] == "arrived":
+            told = joined(asked=[told_now("asked")], acts=[told_now("act")])
+            self.send({**told, "token": message["token"]})
+
+
+@dataclass
+class Site:
+    """A directory, a keeper, and the recorder's process."""
+
+    directory: Path
+    keeper: PlayedKeeper
+    sip_port: int
+    process: asyncio.subprocess.Process
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not true():
+                assert self.process.returncode is None
+                await asyncio.sleep(0.01)
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.process.wait()
+
+    def journal(self) -> list[str]:
+        """Types in the event journal."""
+        return [entry.type for entry, _, _ in JournalReader(self.directory / "recorder/1/journal").read_from(0, 0)]
+
+
+class Client:
+    """A recording client on a UDP socket of its own."""
+
+    def __init__(self) -> None:
+        self.descriptions: list[Any] = []
+        self.byes = 0
+        words = AgentConfig(feature=SRC_FEATURE)
+        self.agent = UserAgent(words, lambda: secrets.token_hex(8))
+        self.shell = SipServer(self.agent, self._take)
+
+    def invite(self, port: int) -> None:
+        kind, data = body(offer("1", "2"))
+        self.agent.invite(
+            f"sip:recorder@127.0.0.1:{port}",
+            Hop("UDP", "127.0.0.1", port),
+            now=self.shell.now,
+            sender="sip:client@127.0.0.1",
+            body=data,
+            content_type=kind,
+            headers=(("Require", "siprec"),),
+        )
+        self.shell.flush()
+
+    def _take(self, event: sip.SipEvent) -> None:
+        if isinstance(event, sip.ResponseReceived) and event.response.status == 200 and event.response.body:
+            self.descriptions.append(parse_sdp(event.response.body))
+        elif isinstance(event, sip.ByeReceived):
+            self.byes += 1
+
+
+def takes_tcp(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def start(directory: Path, number: int = 1) -> asyncio.subprocess.Process:
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "mitschnitt.processes", "recorder", str(directory), str(number)]
+    return await asyncio.create_subprocess_exec(*command, env=paths, stderr=asyncio.subprocess.PIPE)
+
+
+def on_site(scene: Callable[[Site], Awaitable[None]]) -> None:
+    async def run() -> None:
+        with tempfile.TemporaryDirectory() as place:  # short enough for a Unix socket's name
+            directory, port = Path(place), free_port()
+            (directory / "run").mkdir()
+            (directory / "audio/training").mkdir(parents=True)
+            rtp = "[rtp]\nfirst_port = 28000\nlast_port = 28099\n"
+            (directory / "config.toml").write_text(f"[sip]\nport = {port}\n{rtp}", encoding="utf-8")
+            keeper = PlayedKeeper(directory / "run/keeper.sock")
+            server = await asyncio.start_unix_server(keeper.serve, str(keeper.path))
+            site = Site(directory, keeper, port, await start(directory))
+            try:
+                await scene(site)
+            finally:
+                if site.process.returncode is None:
+                    site.process.kill()
+                    await site.process.wait()
+                server.close()
+
+    asyncio.run(run())
+
+
+def test_it_waits_for_the_keeper_serves_a_call_and_ends_sealed_on_request() -> None:
+    async def scene(site: Site) -> None:
+        await site.until(lambda: "hello" in site.keeper.heard)
+        assert not takes_tcp(site.sip_port)
+        site.keeper.ready()
+        await site.until(lambda: takes_tcp(site.sip_port))
+        client = Client()
+        await client.shell.start("127.0.0.1", 0)
+        client.invite(site.sip_port)
+        await site.until(lambda: bool(client.descriptions))
+        assert is_open(client.descriptions[0])  # asked and agreed before it came
+        voice = Voice("clara")
+        voice.says(client.descriptions[0].lines[0].port, 5)
+        site.process.send_signal(signal.SIGTERM)
+        assert await site.ended() == 0
+        assert site.journal() == ["arrived", "track", "track", "sealed", "sealed", "closed"]
+        assert len(list((site.directory / "audio/training").rglob(f"{CALL}/*"))) == 4
+        assert list((site.directory / "recorder/1/journal").glob("*.sec")) == []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not client.byes or "ended" not in site.keeper.heard:
+                await asyncio.sleep(0.01)
+        assert site.process.stderr is not None
+        log = (await site.process.stderr.read()).decode()
+        assert '"event": "ready"' in log
+        assert not any(word in log for word in (CALL, "consent", "49305550", "error"))
+        voice.close()
+        await client.shell.stop()
+
+    on_site(scene)
+
+
+def test_before_the_keeper_is_ready_it_ends_at_once() -> None:
+    async def scene(site: Site) -> None:
+        await site.until(lambda: "hello" in site.keeper.heard)
+        site.process.send_signal(signal.SIGTERM)
+        assert await site.ended() == 0
+
+    on_site(scene)
+
+
+def test_a_sip_port_that_somebody_has_is_a_refusal_to_start() -> None:
+    async def scene(site: Site) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", site.sip_port))
+            other.listen()
+            await site.until(lambda: "hello" in site.keeper.heard)
+            site.keeper.ready()
+            assert await site.ended() == REFUSED_TO_START
+        assert site.process.stderr is not None
+        assert b"SIP cannot be bound" in await site.process.stderr.read()
+
+    on_site(scene)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_recorder_that_is_not_configured_is_refused(tmp_path: Path, number: int) -> None:
+    with pytest.raises(ConfigError, match="allows 1 to 1"):
+        run_recorder(parse_config("", tmp_path), number)
