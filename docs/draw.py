@@ -92,7 +92,7 @@ def default_of(item: dataclasses.Field[object]) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-def keys() -> Iterator[str]:
+def key_tables() -> Iterator[str]:
     """Each section of config.toml as a heading, a sentence and a table of its keys."""
     for name, section in config.SECTIONS.items():
         said = (inspect.getdoc(section) or "").removeprefix(f"[{name}]").strip()
@@ -110,7 +110,7 @@ def operating(text: str) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"docs/operating.md: the keys stand between `{BEGIN}` and `{END}`; found only one or none")
-    drawn = "\n\n".join(keys())
+    drawn = "\n\n".join(key_tables())
     return f"{head}{BEGIN}\n\n{drawn}\n\n{END}{tail}"
 
 

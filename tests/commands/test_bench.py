@@ -26,7 +26,7 @@ def test_arguments_and_exit_code_are_the_benchs_own(monkeypatch: pytest.MonkeyPa
         seen.append(arguments)
         return 1
 
-    monkeypatch.setitem(bench.BENCHES, "capture", measure)  # type: ignore[arg-type]  # a dict, promised as Mapping
+    monkeypatch.setitem(bench.BENCHES, "capture", measure)
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/cc")
     assert bench.run("capture", ["--streams", "6"]) == 1
     assert seen == [["--streams", "6"]]
@@ -51,6 +51,9 @@ def test_without_a_compiler_nothing_is_measured_but_help_is_shown(
         (["bench", "--help"], 0, "capture"),
         (["bench", "capture", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
         (["bench", "nonsense"], 2, "nonsense"),
+        (["bench", "capture", "--streams", "many"], 2, "such as 500,1000; found 'many'"),
+        (["bench", "capture", "--streams", "500,0"], 2, "found '500,0'"),
+        (["bench", "capture", "--dir", "/nowhere"], 2, "expected a directory that exists, found '/nowhere'"),
     ],
 )
 def test_the_command_line_hands_options_on(

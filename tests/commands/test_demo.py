@@ -299,9 +299,9 @@ def test_a_serve_that_does_not_start_is_told_with_the_end_of_its_log(
 ) -> None:
     site = DemoSite(tmp_path / "nothing", tmp_path / "officer.pem", 15_060, 18_471)
     log = tmp_path / "log"
-    with pytest.raises(PeerError, match="serve is not ready; its log ends with:\n.*cannot read"):
-        with demo.serving(site, log):
-            pass
+    said = "serve is not ready; its log ends with:\n.*cannot read"
+    with pytest.raises(PeerError, match=said), demo.serving(site, log):
+        raise AssertionError("nothing serves here")
     assert log.exists()
 
 

@@ -39,8 +39,8 @@ def test_the_configuration_has_the_ports_that_were_asked_for(site: DemoSite) -> 
 
 
 def test_the_default_ports_are_not_those_of_a_site_that_serves_here() -> None:
-    assert SIP_PORT != Sip().port
-    assert CONTROL_PORT != Control().port
+    assert Sip().port != SIP_PORT
+    assert Control().port != CONTROL_PORT
     assert Rtp().first_port < FIRST_RTP_PORT < LAST_RTP_PORT <= Rtp().last_port
 
 

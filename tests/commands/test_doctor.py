@@ -23,6 +23,7 @@ from mitschnitt.commands.demo_site import prepare
 from mitschnitt.commands.doctor import BAD, GOOD, WARN, Finding
 from mitschnitt.commands.door_client import NotReachable
 from mitschnitt.commands.ports import free_port
+from mitschnitt.config import load_config
 
 HOST = "127.0.0.1"
 STATUS = {"recorders": 1, "agents": 6, "no_core": True, "not_dumpable": True, "memory_locked": True, "swap_off": True}
@@ -275,7 +276,7 @@ def test_a_range_without_a_free_port_is_bad(patient: Patient, monkeypatch: pytes
 def test_a_port_that_serve_wants_and_another_program_has_is_bad(
     section: str, kind: socket.SocketKind, patient: Patient
 ) -> None:
-    config = doctor.load_config(patient.directory)
+    config = load_config(patient.directory)
     port = {"sip": config.sip.port, "control": config.control.port}[section]
     assert patient.examine(f"{section} port") == []
     with holding(port, kind):
