@@ -19,6 +19,7 @@ ANSWERS: dict[str, tuple[int, bytes]] = {
     "/fine": (200, b'{"calls": []}'),
     "/audio": (200, b"\x00\x01\x02"),
     "/closed": (403, b'{"rule": "access.role.purpose", "detail": "the operator hears nothing"}'),
+    "/told": (403, b'{"rule": "erase.role", "detail": "not erased [erase.role]"}'),
     "/bare": (403, b"{}"),
     "/nobody": (404, b"{}"),
     "/broken": (500, b"the disk is gone"),
@@ -82,6 +83,12 @@ def test_a_refusal_carries_its_rule(door: Door) -> None:
     with pytest.raises(NotAllowed, match="the operator hears nothing") as refusal:
         door.get("/closed")
     assert refusal.value.rule == "access.role.purpose"
+
+
+def test_a_rule_is_said_once_though_the_keeper_says_it_too(door: Door) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        door.post("/told", {})
+    assert str(refusal.value) == "not erased [erase.role]"
 
 
 def test_a_refusal_without_a_rule_is_still_one(door: Door) -> None:

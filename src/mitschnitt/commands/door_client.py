@@ -50,7 +50,9 @@ class Door:
             raise NotReachable(f"no keeper answers at {self._path}; is `mitschnitt serve` running?") from error
         if answer.status_code == httpx.codes.FORBIDDEN:
             told = answer.json()
-            raise NotAllowed(str(told.get("rule", "access.refused")), str(told.get("detail", "")))
+            rule = str(told.get("rule", "access.refused"))
+            # The keeper's sentence ends with the rule; NotAllowed adds it again.
+            raise NotAllowed(rule, str(told.get("detail", "")).removesuffix(f"[{rule}]").rstrip())
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise NotAllowed("call.unknown", "no call of that name is known here")
         if answer.is_error:
