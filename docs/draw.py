@@ -1,14 +1,26 @@
-"""Draws docs/gate.md from the gate's own table; with `--check` it only says whether the page is current."""
+"""Draws docs/gate.md from the gate's table and the keys in docs/operating.md from the configuration's classes.
+
+With `--check` it only says whether both are current.
+"""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from mitschnitt import config
 from mitschnitt.core.gate import TRANSITIONS, Command, Happening, State
 from mitschnitt.core.policy import MAX_WINDOW
 
 TARGET = Path(__file__).parent / "gate.md"
+OPERATING = Path(__file__).parent / "operating.md"
+BEGIN = "<!-- drawn from src/mitschnitt/config.py by `make docs`; do not edit: a test compares -->"
+END = "<!-- end of what is drawn -->"
 
 INTRO = f"""\
 # The gate of one call
@@ -62,16 +74,61 @@ def page() -> str:
     return f"{INTRO}\n{picture()}\n\n## The table\n\n{table()}\n\n## What the commands mean\n\n{meanings}\n"
 
 
+def meanings_of(section: type) -> dict[str, str]:
+    """What the comment behind each key of a section says, with its unit; from the source, where people keep it."""
+    lines = inspect.getsource(section).splitlines()
+    found = {}
+    for node in ast.walk(ast.parse(inspect.getsource(section))):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno is not None:
+            rest = lines[node.end_lineno - 1][node.end_col_offset or 0 :]
+            # As text: Markdown would take `<DIR>` for markup.
+            found[node.target.id] = rest.partition("#")[2].strip().replace("<", "&lt;")
+    return found
+
+
+def default_of(item: dataclasses.Field[object]) -> str:
+    """A key's default as it would stand in config.toml."""
+    value = item.default
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def key_tables() -> Iterator[str]:
+    """Each section of config.toml as a heading, a sentence and a table of its keys."""
+    for name, section in config.SECTIONS.items():
+        said = (inspect.getdoc(section) or "").removeprefix(f"[{name}]").strip()
+        meanings = meanings_of(section)
+        rows = [
+            f"| `{item.name}` | `{default_of(item)}` | {meanings[item.name]} |" for item in dataclasses.fields(section)
+        ]
+        head = ["| key | default | meaning |", "|---|---|---|"]
+        yield "\n".join([f"### `[{name}]`", "", said, "", *head, *rows])
+
+
+def operating(text: str) -> str:
+    """The page with its keys drawn anew; the rest is as people wrote it."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"docs/operating.md: the keys stand between `{BEGIN}` and `{END}`; found only one or none")
+    drawn = "\n\n".join(key_tables())
+    return f"{head}{BEGIN}\n\n{drawn}\n\n{END}{tail}"
+
+
 def main(arguments: list[str]) -> int:
-    """Write the page, or with --check say whether the committed one is current."""
-    drawn = page()
-    if arguments == ["--check"]:
-        current = TARGET.is_file() and TARGET.read_text(encoding="utf-8") == drawn
-        print("docs/gate.md is current" if current else "docs/gate.md is not current: run `make docs`")
-        return 0 if current else 1
-    TARGET.write_text(drawn, encoding="utf-8")
-    print("drew docs/gate.md")
-    return 0
+    """Write the pages, or with --check say whether the committed ones are current."""
+    pages = {TARGET: page(), OPERATING: operating(OPERATING.read_text(encoding="utf-8"))}
+    code = 0
+    for target, drawn in pages.items():
+        name = f"docs/{target.name}"
+        if arguments != ["--check"]:
+            target.write_text(drawn, encoding="utf-8")
+            print(f"drew {name}")
+        elif target.is_file() and target.read_text(encoding="utf-8") == drawn:
+            print(f"{name} is current")
+        else:
+            print(f"{name} is not current: run `make docs`")
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

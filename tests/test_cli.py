@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from mitschnitt import __version__, cli
 from mitschnitt.errors import ConfigError, KeyGone, MalformedPacket, MitschnittError, NotAllowed
+from source import PACKAGE
 
 VERBS = ("init", "serve", "demo", "call", "play", "bench", "doctor")
 
@@ -24,6 +27,28 @@ def shown(*arguments: str) -> str:
 def test_help_names_every_verb_and_nothing_heavy_is_loaded() -> None:
     text = shown("--help")
     assert [verb for verb in VERBS if not re.search(rf"\b{verb}\b", text)] == []
+
+
+HEAVY = {"numpy", "sqlalchemy", "cryptography", "httpx", "fastapi", "uvicorn", "uvloop"}
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("call", "--help"), ("bench", "--help")])
+def test_help_imports_nothing_that_takes_long(arguments: tuple[str, ...]) -> None:
+    environment = {"PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-X", "importtime", "-m", "mitschnitt", *arguments]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines() if "import time:" in line}
+    assert "mitschnitt.cli" in imported
+    assert {name.partition(".")[0] for name in imported} & HEAVY == set()
+    assert [name for name in imported if name.startswith("mitschnitt.commands.")] == []
+
+
+JSON_VERBS = ("init", "call list", "call show", "call why", "call erase", "play", "doctor")
+
+
+@pytest.mark.parametrize("verb", JSON_VERBS)
+def test_every_verb_that_prints_facts_prints_json_too(verb: str) -> None:
+    assert "--json" in shown(*verb.split(), "--help")
 
 
 def test_calls_are_listed_shown_explained_and_erased() -> None:
@@ -81,3 +106,45 @@ def test_the_verbs_exit_code_is_the_commands(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 4
+
+
+CALL = "0" * 25 + "1"
+
+
+@pytest.mark.parametrize(
+    "arguments, code, sentence",
+    [
+        ("call list", 3, "is `mitschnitt serve` running"),
+        (f"call erase {CALL}", 3, "is `mitschnitt serve` running"),
+        (f"play {CALL} --purpose training --out new.wav", 3, "is `mitschnitt serve` running"),
+        ("call list --as boss", 2, "role: expected one of caller, agent, coach, officer, council, operator"),
+        ("call show nonsense", 2, "call: a call id has 26 characters"),
+        (f"call why {CALL} --key nowhere.pem", 2, "key: cannot read nowhere.pem: No such file or directory"),
+        (f"play {CALL} --purpose training --out there.wav", 2, "play: there.wav exists"),
+        (f"play {CALL} --purpose training --out no/new.wav", 2, "play: no is no directory"),
+        ("serve", 2, "`mitschnitt init DIR` makes one"),
+        ("init there.wav", 2, "there.wav exists; init makes a new directory"),
+        ("init there.wav/new", 1, "there.wav/new: Not a directory"),
+        ("demo --scene coaching", 2, "demo: there is the scene calls, found 'coaching'"),
+        ("demo --calls 1 --keep there.wav", 2, "there.wav exists; --keep wants a new directory"),
+    ],
+)
+def test_a_strangers_mistakes_are_one_sentence_and_the_promised_exit_code(
+    arguments: str,
+    code: int,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.wav").write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["mitschnitt", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    told = capsys.readouterr()
+    assert sentence in told.err
+    assert told.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["there.wav"]
+    assert (tmp_path / "there.wav").read_text() == "mine"

@@ -56,7 +56,6 @@ RULES = [
             "vault.slice_files": "segments whose slices are in sealed files",
             "keeper": "old KEKs, half-written states of the key tree, its own socket",
             "commands.init": "a half-written file of the new directory",
-            "commands.demo": "the demo shows that a restarted site has no old socket",
             "gateways.wav": "a WAV that could not be written whole",
         },
     ),
@@ -106,6 +105,7 @@ RULES = [
             "keeper": "control API and link",
             "gateways": "they are the other side",
             "commands.doctor": "tries whether a filter can be attached",
+            "commands.ports": "tries whether a port is free",
         },
     ),
     Rule(

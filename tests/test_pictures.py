@@ -1,12 +1,16 @@
-"""The picture in docs/gate.md is the gate's table, and nothing else."""
+"""docs/gate.md is drawn from the gate's table, the keys in docs/operating.md from the configuration."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import tomllib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from mitschnitt import config
 from mitschnitt.core.gate import TRANSITIONS, Command, State
 from source import ROOT
 
@@ -36,3 +40,39 @@ def test_every_row_is_drawn_in_both_pictures(draw: ModuleType) -> None:
 def test_every_command_is_explained_and_every_state_is_drawn(draw: ModuleType) -> None:
     assert set(draw.MEANINGS) == set(Command)
     assert [state for state in State if state.value not in draw.picture()] == []
+
+
+def test_the_committed_keys_are_those_of_the_configuration(draw: ModuleType) -> None:
+    text = draw.OPERATING.read_text(encoding="utf-8")
+    assert draw.operating(text) == text, "run `make docs`"
+
+
+def test_every_key_is_listed_with_its_default_and_a_meaning(draw: ModuleType) -> None:
+    rows = [line for section in draw.key_tables() for line in section.splitlines() if line.startswith("| `")]
+    fields = [item for section in config.SECTIONS.values() for item in dataclasses.fields(section)]
+    assert len(rows) == len(fields) > 10
+    for row, item in zip(rows, fields, strict=True):
+        _, key, default, meaning, _ = row.split("|")
+        assert key.strip() == f"`{item.name}`"
+        assert tomllib.loads(f"found = {default.strip(' `')}") == {"found": _plain(item.default)}
+        assert meaning.strip(), f"say behind `{item.name}` in config.py what it is, with its unit"
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_a_page_that_lost_its_marks_is_not_drawn_over(draw: ModuleType) -> None:
+    with pytest.raises(ValueError, match="found only one or none"):
+        draw.operating(f"text\n{draw.BEGIN}\nkeys\n")
+
+
+def test_the_check_says_which_page_is_not_current(
+    draw: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "operating.md").write_text(f"{draw.BEGIN}\nold\n{draw.END}\n", encoding="utf-8")
+    monkeypatch.setattr(draw, "OPERATING", tmp_path / "operating.md")
+    assert draw.main(["--check"]) == 1
+    told = capsys.readouterr().out
+    assert "docs/gate.md is current" in told
+    assert "docs/operating.md is not current: run `make docs`" in told

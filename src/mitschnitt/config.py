@@ -20,8 +20,8 @@ class Sip:
     """[sip] Where recording sessions are taken."""
 
     host: str = "127.0.0.1"  # loopback or a named private address until TLS is on
-    port: int = 5060  # UDP and TCP
-    max_calls: int = 4_000  # per recorder; above it 503 with Retry-After
+    port: int = 5060  # UDP and TCP; a second recorder takes the next port, and so on
+    max_calls: int = 4_000  # calls per recorder; above it 503 with Retry-After
     call_header: str = "X-Mitschnitt-Call"  # third way to join an INVITE to an announced call
 
 
@@ -29,10 +29,10 @@ class Sip:
 class Rtp:
     """[rtp] Where media is received."""
 
-    host: str = "127.0.0.1"
-    first_port: int = 10_000
+    host: str = "127.0.0.1"  # loopback or a named private address until SRTP is on
+    first_port: int = 10_000  # only even ports are used; with several recorders each gets its share of the range
     last_port: int = 32_767  # below the ephemeral range
-    receive_buffer_bytes: int = 262_144  # SO_RCVBUF per socket: half a second of L16, at the kernel's own overhead
+    receive_buffer_bytes: int = 262_144  # bytes per socket (SO_RCVBUF): about 8 s of 20 ms packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Gate:
 class VaultSection:
     """[vault] Where sealed audio lies, relative to the directory."""
 
-    audio: str = "audio/training"
+    audio: str = "audio/training"  # inside the directory; it may be a mount of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Keys:
 class Control:
     """[control] The API that whoever speaks to the caller uses; loopback, bearer token in secrets/control.token."""
 
-    host: str = "127.0.0.1"
-    port: int = 8_471
+    host: str = "127.0.0.1"  # loopback only
+    port: int = 8_471  # TCP
 
 
 @dataclass(frozen=True, slots=True)

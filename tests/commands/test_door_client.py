@@ -13,15 +13,20 @@ from pathlib import Path
 import pytest
 
 from mitschnitt.commands.door_client import Door, NotReachable
-from mitschnitt.errors import NotAllowed, PeerError
+from mitschnitt.errors import Damaged, NotAllowed, PeerError, VaultError
 
 ANSWERS: dict[str, tuple[int, bytes]] = {
     "/fine": (200, b'{"calls": []}'),
     "/audio": (200, b"\x00\x01\x02"),
     "/closed": (403, b'{"rule": "access.role.purpose", "detail": "the operator hears nothing"}'),
+    "/told": (403, b'{"rule": "erase.role", "detail": "not erased [erase.role]"}'),
     "/bare": (403, b"{}"),
     "/nobody": (404, b"{}"),
     "/broken": (500, b"the disk is gone"),
+    "/damaged": (500, b'{"rule": "vault.damaged", "detail": "a chunk fails its check"}'),
+    "/failing": (500, b'{"rule": "vault.failing", "detail": "media: cannot be read"}'),
+    "/busy": (503, b'{"rule": "keeper.failing", "detail": "ask again"}'),
+    "/list": (500, b"[]"),
 }
 
 
@@ -80,6 +85,12 @@ def test_a_refusal_carries_its_rule(door: Door) -> None:
     assert refusal.value.rule == "access.role.purpose"
 
 
+def test_a_rule_is_said_once_though_the_keeper_says_it_too(door: Door) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        door.post("/told", {})
+    assert str(refusal.value) == "not erased [erase.role]"
+
+
 def test_a_refusal_without_a_rule_is_still_one(door: Door) -> None:
     with pytest.raises(NotAllowed) as refusal:
         door.read("/bare", {})
@@ -95,6 +106,30 @@ def test_what_is_not_known_is_told_as_such(door: Door) -> None:
 def test_a_keeper_that_fails_is_the_keepers_fault(door: Door) -> None:
     with pytest.raises(PeerError, match="the keeper answered 500: the disk is gone"):
         door.post("/broken", {})
+
+
+def test_what_cannot_be_read_is_no_question_of_reaching_the_keeper(door: Door) -> None:
+    with pytest.raises(Damaged, match=r"^a chunk fails its check \[vault.damaged\]$"):
+        door.read("/damaged", {})
+    with pytest.raises(VaultError, match=r"cannot be read \[vault.failing\]"):
+        door.read("/failing", {})
+
+
+@pytest.mark.parametrize(
+    "path, sentence", [("/busy", r"answered 503: ask again \[keeper.failing\]"), ("/list", r"answered 500: \[\]")]
+)
+def test_a_keeper_that_fails_says_how(door: Door, path: str, sentence: str) -> None:
+    with pytest.raises(PeerError, match=sentence):
+        door.post(path, {})
+
+
+def test_a_directory_of_somebody_else_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_socket", closed)  # root may look anywhere
+    with pytest.raises(NotReachable, match="Permission denied; commands run as the user of `serve`"):
+        Door(tmp_path).get("/fine")
 
 
 def test_without_a_keeper_the_sentence_says_what_to_start(tmp_path: Path) -> None:

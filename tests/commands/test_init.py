@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import stat
 import tomllib
@@ -15,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from mitschnitt.commands.init import activate, policy_text, provision, run
 from mitschnitt.config import load_config
 from mitschnitt.core.policy import Asking, parse_policy
-from mitschnitt.errors import ConfigError
+from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.gateways.speech import prompt, prompt_entries
+from source import ROOT
 
 
 @pytest.fixture(scope="module", name="site")
@@ -93,7 +96,7 @@ def test_a_configuration_that_is_wrong_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tmp_path / "new", allow_unsigned_policy=True)
+    run(tmp_path / "new", allow_unsigned_policy=True, as_json=False)
     told = capsys.readouterr().out
     assert re.search(r"officer's private key: \S+/new\.officer/officer\.x25519\.pem", told)
     assert load_config(tmp_path / "new").gate.allow_unsigned_policy
@@ -110,3 +113,52 @@ def test_a_policy_is_activated_by_its_hash_also_after_a_crash_in_between(site: P
     assert (site / "policy" / "active").read_text().strip() == digest
     assert parse_policy(text).asking is Asking.ASSERTED
     assert not (site / "policy" / "active.new").exists()
+
+
+def test_the_command_says_the_same_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "new", allow_unsigned_policy=False, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert {name: Path(path).exists() for name, path in told.items()} == {
+        "directory": True,
+        "keys": True,
+        "officer_key": True,
+    }
+
+
+def test_without_the_switch_it_is_said_that_serve_will_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path / "new", allow_unsigned_policy=False, as_json=False)
+    assert "the policy is not signed: serve refuses to start" in capsys.readouterr().out
+
+
+def test_a_path_too_long_for_its_sockets_is_refused_now_and_not_when_serving(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="its sockets would take .* bytes, at most 107"):
+        provision(tmp_path / ("x" * 100), allow_unsigned_policy=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NoSpace, match="init: cannot make .*/file/new: Not a directory$"):
+        provision(tmp_path / "file" / "new", allow_unsigned_policy=False)
+
+
+def test_a_disk_that_fills_up_half_way_is_said_with_what_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_config: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "new" / "db"))
+
+    monkeypatch.setattr("mitschnitt.commands.init.init_keeper_state", full)
+    with pytest.raises(NoSpace, match="No space left on device; remove what was begun: ") as failure:
+        provision(tmp_path / "new", allow_unsigned_policy=False)
+    begun = str(failure.value).rpartition(": ")[2].split(", ")
+    assert sorted(begun) == sorted(str(path) for path in tmp_path.iterdir())
+    assert not os.path.lexists(tmp_path / "new" / "db" / "domain.sqlite")
+
+
+def test_the_page_that_the_configuration_names_exists(site: Path) -> None:
+    named = re.findall(r"docs/[a-z]+\.md", (site / "config.toml").read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []

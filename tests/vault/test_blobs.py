@@ -121,9 +121,7 @@ def test_names_are_listed_by_prefix_and_ascending(blobs: Blobs) -> None:
     made = ["a", "ab/0.media", "ab/0.timeline", "ab/10.media", "ab/2.media", "ab-c/x", "b/c/d", "b/c.d"]
     for name in made:
         put(blobs, name)
-    found = {
-        prefix: list(blobs.names(prefix)) for prefix in ("", "a", "ab/", "ab/0", "b/c", "b/c/", "no/", "a/")
-    }
+    found = {prefix: list(blobs.names(prefix)) for prefix in ("", "a", "ab/", "ab/0", "b/c", "b/c/", "no/", "a/")}
     assert found == {prefix: sorted(name for name in made if name.startswith(prefix)) for prefix in found}
 
 
@@ -193,9 +191,7 @@ def forgotten_by_a_crash(writer: object) -> None:
 
 def test_files_and_directories_are_for_the_owner_only(tmp_path: Path) -> None:
     put(LocalBlobs(tmp_path), NAME, b"x")
-    modes = {
-        str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")
-    }
+    modes = {str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     folder = NAME.rpartition("/")[0]
     assert modes == {"3M": 0o700, folder: 0o700, NAME: 0o600}
 
@@ -255,9 +251,7 @@ def test_a_crash_inside_commit_leaves_a_whole_blob_or_none_and_the_rest_is_swept
         assert blobs.read(NAME, 0, 9) == b"again"
 
 
-def test_a_crash_while_deleting_is_finished_by_the_next_delete(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_while_deleting_is_finished_by_the_next_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = LocalBlobs(tmp_path)
     put(blobs, NAME, b"x")
     with monkeypatch.context() as patch:
@@ -299,9 +293,7 @@ def test_commit_syncs_the_file_before_the_name_and_the_directory_after(
     for step in ("fdatasync", "link", "unlink", "fsync"):
         real = getattr(os, step)
 
-        def noted(
-            *args: object, real: Callable[..., object] = real, step: str = step, **named: object
-        ) -> object:
+        def noted(*args: object, real: Callable[..., object] = real, step: str = step, **named: object) -> object:
             steps.append(step)
             return real(*args, **named)
 
@@ -344,9 +336,7 @@ def test_other_errors_of_the_system_are_not_no_space(tmp_path: Path, monkeypatch
     assert not isinstance(caught.value, NoSpace)
 
 
-def test_an_input_output_error_while_reading_is_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_input_output_error_while_reading_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -360,9 +350,7 @@ def test_an_input_output_error_while_reading_is_damage(
 def test_short_writes_and_short_reads_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_write, real_pread = os.write, os.pread
     monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, bytes(data[:3])))
-    monkeypatch.setattr(
-        os, "pread", lambda descriptor, length, at: real_pread(descriptor, min(length, 4), at)
-    )
+    monkeypatch.setattr(os, "pread", lambda descriptor, length, at: real_pread(descriptor, min(length, 4), at))
     blobs = LocalBlobs(tmp_path)
     put(blobs, NAME, b"0123456789")
     assert blobs.read(NAME, 1, 10) == b"123456789"

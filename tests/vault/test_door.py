@@ -21,9 +21,7 @@ CALL, OTHER = stream("call", 16), stream("other call", 16)
 INDEX = 1234
 TREE = KeyTree.fresh(stream("tree", 32))
 PLAIN = {
-    (party, kind): stream(f"{party} {kind}", 20_000 + party)
-    for party in (0, 1)
-    for kind in (Kind.MEDIA, Kind.TIMELINE)
+    (party, kind): stream(f"{party} {kind}", 20_000 + party) for party in (0, 1) for kind in (Kind.MEDIA, Kind.TIMELINE)
 }
 
 
@@ -49,9 +47,7 @@ def test_each_artefact_of_each_party_is_read(blobs: Blobs) -> None:
     vault = Vault(blobs, TREE.leaf_key)
     read = {place: vault.read(CALL, INDEX, *place, 0, 10**6) for place in PLAIN}
     assert read == PLAIN
-    assert {place: vault.size(CALL, *place) for place in PLAIN} == {
-        place: len(plain) for place, plain in PLAIN.items()
-    }
+    assert {place: vault.size(CALL, *place) for place in PLAIN} == {place: len(plain) for place, plain in PLAIN.items()}
 
 
 MEMORY = MemoryBlobs()

@@ -15,9 +15,7 @@ from mitschnitt.vault.envelope import ENVELOPE_OVERHEAD, open_with, pad, seal_to
 from second import hpke
 from second.make_vectors import stream
 
-OFFICER: dict[str, Any] = json.loads(
-    (Path(__file__).parent.parent / "vectors/envelope/officer.json").read_text()
-)
+OFFICER: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors/envelope/officer.json").read_text())
 PRIVATE, PUBLIC = bytes.fromhex(OFFICER["private_key"]), bytes.fromhex(OFFICER["public_key"])
 CONTEXT = b"mitschnitt/v1/decision"
 SETTINGS = settings(max_examples=40, deadline=None)
@@ -34,9 +32,7 @@ def test_the_second_implementation_knows_the_answers_of_rfc_7748() -> None:
     # RFC 7748, section 5.2, first vector
     scalar = bytes.fromhex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4")
     point = bytes.fromhex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c")
-    assert hpke.x25519(scalar, point).hex() == (
-        "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"
-    )
+    assert hpke.x25519(scalar, point).hex() == ("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552")
 
 
 @given(st.binary(max_size=2000), st.binary(max_size=60))
@@ -79,9 +75,7 @@ def test_an_envelope_with_a_key_of_small_order_is_damaged() -> None:
         open_with(PRIVATE, bytes(100), context=CONTEXT)
 
 
-@pytest.mark.parametrize(
-    "public", [bytes(32), (1).to_bytes(32, "little"), (2**255 - 19).to_bytes(32, "little")]
-)
+@pytest.mark.parametrize("public", [bytes(32), (1).to_bytes(32, "little"), (2**255 - 19).to_bytes(32, "little")])
 def test_keys_of_small_order_are_refused(public: bytes) -> None:
     with pytest.raises(VaultError, match="small order"):
         seal_to(public, b"x", context=CONTEXT)

@@ -117,9 +117,7 @@ class FailsAt(MemoryBlobs):
 
 
 @pytest.mark.parametrize(("kind", "left"), [("media", 0), ("timeline", 1)])
-def test_recovery_repairs_what_a_crash_between_the_two_files_leaves(
-    tmp_path: Path, kind: str, left: int
-) -> None:
+def test_recovery_repairs_what_a_crash_between_the_two_files_leaves(tmp_path: Path, kind: str, left: int) -> None:
     pieces = [plain(0, b"all"), plain(1, b" of it")]
     journal_with(tmp_path, pieces)
     blobs = FailsAt(kind)

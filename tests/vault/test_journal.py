@@ -127,9 +127,7 @@ def test_an_entry_inside_the_data_of_another_is_not_taken_for_a_frame() -> None:
 
 
 def test_a_missing_frame_length_in_the_middle_is_damaged() -> None:
-    with pytest.raises(
-        Damaged, match=f"broken at byte {ENDS[0]}: whole entries follow from byte {ENDS[1]} on"
-    ):
+    with pytest.raises(Damaged, match=f"broken at byte {ENDS[0]}: whole entries follow from byte {ENDS[1]} on"):
         unpack_entries(WHOLE[: ENDS[0]] + bytes(8) + WHOLE[ENDS[0] + 8 :])
 
 
@@ -170,9 +168,7 @@ def test_a_frame_that_checks_but_holds_no_entry_is_damaged(change: dict[str, Any
     "body",
     [
         pytest.param(json.dumps(BODY, sort_keys=True).encode(), id="spaces"),
-        pytest.param(
-            json.dumps(BODY, separators=(",", ":")).encode().replace(b'"v":1', b'"v":1.0'), id="1.0"
-        ),
+        pytest.param(json.dumps(BODY, separators=(",", ":")).encode().replace(b'"v":1', b'"v":1.0'), id="1.0"),
         pytest.param(json.dumps(dict(reversed(BODY.items())), separators=(",", ":")).encode(), id="order"),
         pytest.param(b'{"at":"x",' + json.dumps(BODY, separators=(",", ":")).encode()[1:], id="twice"),
         pytest.param(b'{"at":' + b"[" * 100_000, id="deep and broken"),

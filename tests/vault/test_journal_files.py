@@ -93,9 +93,7 @@ def test_files_are_for_the_owner_only_and_named_by_their_first_seq(tmp_path: Pat
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
-def test_a_full_file_is_synced_before_the_next_one_exists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_file_is_synced_before_the_next_one_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = JournalWriter(tmp_path, next_seq=1, rotate_bytes=2 * FRAME_BYTES)
     fill(writer, 2)
     with monkeypatch.context() as patch:
@@ -337,9 +335,7 @@ def test_a_tail_that_cannot_be_cut_ends_the_writer(tmp_path: Path, monkeypatch: 
         writer.sync()
 
 
-def test_a_seq_is_not_used_up_by_an_entry_that_was_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_seq_is_not_used_up_by_an_entry_that_was_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = JournalWriter(tmp_path, next_seq=1)
     with pytest.raises(VaultError, match="integers below"):
         fill(writer, 1, {"n": 2**60})

@@ -24,9 +24,7 @@ SETTINGS = settings(max_examples=80, deadline=None)
 
 # (first call, number of calls, leaf or None): what one puncture takes away
 Cut = tuple[int, int, int | None]
-CUTS = st.lists(
-    st.tuples(st.integers(0, 15), st.integers(0, 4), st.one_of(st.none(), st.integers(0, 3))), max_size=12
-)
+CUTS = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 4), st.one_of(st.none(), st.integers(0, 3))), max_size=12)
 
 
 def applied(tree: KeyTree, cut: Cut) -> KeyTree:

@@ -14,9 +14,7 @@ from mitschnitt.wire.sip.message import Headers
 
 SDP = Part(Headers.of([("Content-Type", "application/sdp")]), b"v=0\r\n")
 XML = Part(
-    Headers.of(
-        [("Content-Type", "application/rs-metadata+xml"), ("Content-Disposition", "recording-session")]
-    ),
+    Headers.of([("Content-Type", "application/rs-metadata+xml"), ("Content-Disposition", "recording-session")]),
     b"<recording/>",
 )
 

@@ -89,9 +89,7 @@ def test_a_sequence_file_is_played_back_in_the_order_of_its_json(name: str) -> N
 def test_a_run_has_32_bytes_and_its_fields_lie_where_the_format_says() -> None:
     headers = parsed(packets_of("rtp/wrap.bin"))
     found, _ = rtp.runs(headers, arrival_ns=0x0102030405060708)
-    expected = struct.pack(
-        "<QIIHHHBBII", 0x0102030405060708, 2**32 - 320, 160, 65534, 4, 160, 8, 0, 0x11223344, 0
-    )
+    expected = struct.pack("<QIIHHHBBII", 0x0102030405060708, 2**32 - 320, 160, 65534, 4, 160, 8, 0, 0x11223344, 0)
     assert found.tobytes() == expected
     assert len(expected) == 32
 

@@ -213,9 +213,7 @@ def test_only_literal_addresses_are_sources_of_media() -> None:
 
 def test_a_description_of_ours_can_be_written_from_nothing() -> None:
     line = MediaLine("audio", 4000, "RTP/AVP", ("8",), direction=Direction.SENDONLY, label="1")
-    assert (
-        parse_sdp(bytes(Description(Origin("-", 1, 1, "192.0.2.9"), (line,)))).lines[0].address == "192.0.2.9"
-    )
+    assert parse_sdp(bytes(Description(Origin("-", 1, 1, "192.0.2.9"), (line,)))).lines[0].address == "192.0.2.9"
 
 
 @given(st.text(alphabet="vomasc=:/ 0189.\nINP4audio-RTAVlbe", max_size=120))
@@ -224,6 +222,4 @@ def test_no_text_makes_the_reader_raise_anything_undocumented(text: str) -> None
         parsed = parse_sdp(b"v=0\no=- 1 1 IN IP4 h\n" + text.encode())
         lines = [LocalLine(10_000)] * len(parsed.lines)
         answered = answer(parsed, lines, Form.CLOSED, address="192.0.2.1", session=1)
-        assert [line.formats for line in parse_sdp(bytes(answered)).lines] == [
-            line.formats for line in parsed.lines
-        ]
+        assert [line.formats for line in parse_sdp(bytes(answered)).lines] == [line.formats for line in parsed.lines]

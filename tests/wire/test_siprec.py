@@ -105,9 +105,7 @@ def test_a_partial_element_keeps_what_it_does_not_say() -> None:
 def test_contradictions_are_ambiguous() -> None:
     two_streams = view().apply(Metadata(partial=True, streams={"s2": Stream("s2", "cs", "0")}))
     assert bind(two_streams, ["0"]).labels["0"] is Unbound.AMBIGUOUS
-    stranger = view().apply(
-        Metadata(partial=True, roles={"x": StreamRoles(frozenset({"s0"})), "anna": StreamRoles()})
-    )
+    stranger = view().apply(Metadata(partial=True, roles={"x": StreamRoles(frozenset({"s0"})), "anna": StreamRoles()}))
     assert bind(stranger, ["0"]).labels["0"] is Unbound.AMBIGUOUS
     assert bind(view(), ["0", "0"]).labels["0"] is Unbound.AMBIGUOUS
 

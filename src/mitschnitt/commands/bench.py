@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+
 from mitschnitt.errors import ConfigError
 from mitschnitt.gateways.bench import capture
 
-BENCHES = {"capture": capture.main}
+BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {"capture": capture.main}
+HELP = frozenset({"-h", "--help"})
 
 
 def run(what: str, arguments: list[str]) -> int:
-    """The bench's own exit code: 0, or 1 when what it measured was not correct."""
+    """The bench's own exit code: 0, or 1 when what it measured was not correct. ConfigError where it cannot run."""
     if what not in BENCHES:
         raise ConfigError(f"bench: there is {', '.join(sorted(BENCHES))}, found {what!r}")
+    if not HELP.intersection(arguments) and shutil.which("cc") is None:
+        raise ConfigError("bench: no C compiler `cc` on PATH; the floor and the generator are written in C")
     return BENCHES[what](arguments)

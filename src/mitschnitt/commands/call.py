@@ -4,62 +4,71 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from rich.console import Console
-from rich.table import Table
 
 from mitschnitt.commands.door_client import Door
+from mitschnitt.core.access import ROLES
 from mitschnitt.core.call import decode_call_id
-from mitschnitt.errors import ConfigError, MalformedPacket, VaultError
+from mitschnitt.errors import ConfigError, Damaged, MalformedPacket
 from mitschnitt.vault.envelope import open_with, unpad
 
 
 def list_calls(directory: Path, *, role: str, as_json: bool) -> None:
     """All calls that this role may know of."""
-    calls = Door(directory).get("/calls", **{"as": role})["calls"]
+    calls = Door(directory).get("/calls", **{"as": checked_role(role)})["calls"]
     if as_json:
         typer.echo(json.dumps(calls))
         return
-    table = Table("call", "state", box=None)
     for call in calls:
-        table.add_row(call["call"], call["state"])
-    Console().print(table)
+        typer.echo(f"{call['call']}  {call['day']}  {call['state']}")
+    if not calls:
+        typer.echo("no calls yet")
 
 
 def show(call: str, directory: Path, *, role: str, as_json: bool) -> None:
     """One call: its word, and if it is kept its parties, purpose and end of retention."""
-    found = Door(directory).get(f"/calls/{checked(call)}", **{"as": role})
+    found = Door(directory).get(f"/calls/{checked(call)}", **{"as": checked_role(role)})
     if as_json:
         typer.echo(json.dumps(found))
         return
-    for key, value in found.items():
-        typer.echo(f"{key:12} {value}")
+    for party in found.pop("parties", []):
+        label = f"party {party['party']}"
+        found[label] = "{role}, {started_at} to {ended_at} ({reason}), {media_size} bytes".format_map(party)
+    _print_facts(found)
 
 
 def why(call: str, directory: Path, *, key: Path, role: str, as_json: bool) -> None:
     """The rule behind a call's outcome, opened with the officer's key."""
-    decision = decide(Door(directory), call, load_key(key), role=role)
-    typer.echo(json.dumps(decision) if as_json else "\n".join(f"{name:12} {value}" for name, value in decision.items()))
+    decision = decide(Door(directory), checked(call), load_key(key), role=checked_role(role))
+    if as_json:
+        typer.echo(json.dumps(decision))
+    else:
+        _print_facts(decision)
 
 
 def decide(door: Door, call: str, key: bytes, *, role: str = "officer") -> dict[str, Any]:
     """The opened decision of one call. VaultError when the key is not the officer's."""
     sealed = base64.b64decode(door.get(f"/calls/{checked(call)}/decision", **{"as": role})["decision"])
-    opened: dict[str, Any] = json.loads(
-        unpad(open_with(key, sealed, context=b"mitschnitt/v1/decision/" + call.encode()))
-    )
+    try:
+        plain = unpad(open_with(key, sealed, context=b"mitschnitt/v1/decision/" + call.encode()))
+    except Damaged as error:
+        raise Damaged(f"the decision of {call} does not open with this key; expected the officer's: {error}") from error
+    opened: dict[str, Any] = json.loads(plain)
     return opened
 
 
 def erase(call: str, directory: Path, *, role: str, as_json: bool) -> None:
     """Puncture, then remove; prints what was reached."""
-    done = Door(directory).post(f"/calls/{checked(call)}/erase", {"role": role})
-    typer.echo(json.dumps(done) if as_json else f"{call}: its key is punctured, its files are removed")
+    done = Door(directory).post(f"/calls/{checked(call)}/erase", {"role": checked_role(role)})
+    # The same words for a call that never was kept: an erasure must not tell who agreed.
+    typer.echo(json.dumps(done) if as_json else f"{call}: {done['state']}; no key opens it, its files are gone")
 
 
 def checked(call: str) -> str:
@@ -71,14 +80,26 @@ def checked(call: str) -> str:
     return call
 
 
+def checked_role(role: str) -> str:
+    """The role as given; ConfigError when there is none of that name. What a role may do, the keeper decides."""
+    if role not in ROLES:
+        raise ConfigError(f"role: expected one of {', '.join(ROLES)}; found {role!r}")
+    return role
+
+
 def load_key(path: Path) -> bytes:
-    """The raw private key in the officer's file."""
+    """The raw private key in the officer's file. ConfigError when there is none."""
     try:
         private = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise ConfigError(f"key: cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise VaultError(f"key: {path} holds no unencrypted private key in PEM form") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"key: {path} holds no unencrypted private key in PEM form") from error
     if not isinstance(private, X25519PrivateKey):
-        raise VaultError(f"key: {path} holds another kind of key, not X25519")
+        raise ConfigError(f"key: {path} holds another kind of key; expected the officer's, X25519")
     return private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
+    for name, value in facts.items():
+        typer.echo(f"{name:12} {value if isinstance(value, str | int | float) else json.dumps(value)}")

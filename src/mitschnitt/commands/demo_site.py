@@ -20,6 +20,8 @@ from mitschnitt.keeper.grants import import_grants, sign_grant
 
 NOTICE = "notice-training-1"  # the text-form notice that the agents signed
 GRANT_DAYS = 365
+SIP_PORT, CONTROL_PORT = 15_060, 18_471  # beside those of a site that serves on this machine
+FIRST_RTP_PORT, LAST_RTP_PORT = 20_000, 23_999
 Keys = Mapping[str, tuple[cast.Speaker, Ed25519PrivateKey]]
 
 CONFIG = """
@@ -61,10 +63,10 @@ def agent_id(speaker: cast.Speaker) -> str:
 def prepare(
     directory: Path,
     *,
-    sip_port: int = 15_060,
-    control_port: int = 18_471,
-    first_rtp_port: int = 20_000,
-    last_rtp_port: int = 23_999,
+    sip_port: int = SIP_PORT,
+    control_port: int = CONTROL_PORT,
+    first_rtp_port: int = FIRST_RTP_PORT,
+    last_rtp_port: int = LAST_RTP_PORT,
 ) -> DemoSite:
     """Make the directory, the agents with their keys, and their standing grants."""
     keys = {

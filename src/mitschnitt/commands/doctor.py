@@ -16,17 +16,25 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from mitschnitt.commands.door_client import Door
+from mitschnitt.commands.ports import held_udp_ports, is_free
 from mitschnitt.config import Config, load_config
 from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.exit_codes import DONE, REFUSED
+from mitschnitt.hardening import swap_is_off
+from mitschnitt.keeper.site import load_agents, load_policy, load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
+from mitschnitt.recorder.ports import PortPool
 
 FREE_BYTES = 2 * 1024**3  # below it a busy hour no longer fits: 100 calls of G.711 for an hour are 6 GB
 SPARE_FILES = 256  # descriptors besides RTP sockets: journals, blobs, SIP connections
+SOCKETS_PER_CALL = 4  # two parties; each has its line behind the filter and, while it moves, the fresh one
+SWAPS = Path("/proc/swaps")
+PROCESSES = Path("/proc")
 GOOD, WARN, BAD = "good", "warn", "bad"
+COLOURS = {GOOD: "green", WARN: "yellow", BAD: "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,12 @@ def run(directory: Path, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
-        table = Table("", "subject", "found", "what to do", box=None)
+        console = Console(highlight=False)
         for finding in findings:
-            style = {"good": "green", "warn": "yellow", "bad": "red"}[finding.level]
-            table.add_row(f"[{style}]{finding.level}[/]", finding.subject, finding.found, finding.todo)
-        Console().print(table)
+            head = Text(f"{finding.level:5}", COLOURS[finding.level])
+            console.print(head + Text(f"{finding.subject}: {finding.found}"), soft_wrap=True)
+            if finding.todo:
+                console.print(Text(f"     -> {finding.todo}"), soft_wrap=True)
     return REFUSED if any(finding.level == BAD for finding in findings) else DONE
 
 
@@ -59,70 +68,152 @@ def examine(directory: Path) -> list[Finding]:
         config = load_config(directory)
     except ConfigError as error:
         return [Finding(BAD, "configuration", str(error), "mend config.toml, or `mitschnitt init DIR`")]
-    checks: tuple[Callable[[Config], Iterator[Finding]], ...] = (
-        _modes,
-        _keys_apart,
-        _disk,
-        _files,
-        _receive_buffer,
-        _filter,
-        _memory,
-        _encryption,
-        _processes,
-    )
-    return [finding for check in checks for finding in check(config)]
+    return [finding for check in CHECKS for finding in _looked_at(check, config)]
+
+
+def _looked_at(check: Callable[[Config], Iterator[Finding]], config: Config) -> list[Finding]:
+    try:
+        return list(check(config))
+    except OSError as error:
+        subject = check.__name__.strip("_").replace("_", " ")
+        where = f" {error.filename}" if error.filename else ""
+        found = f"cannot be looked at:{where} {error.strerror}"
+        return [Finding(BAD, subject, found, "run doctor as the user of `mitschnitt serve`")]
 
 
 def _modes(config: Config) -> Iterator[Finding]:
-    loose = [
+    places = [
         path
         for root in (config.directory, config.kek_dir)
-        for path in (root, *root.glob("*"), *root.glob("secrets/*"))
-        if path.exists() and not path.is_socket() and path.stat().st_mode & 0o077
+        for path in (root, *root.glob("*"), *root.glob("secrets/*"), *root.glob("db/*"), *root.glob("policy/*"))
     ]
+    loose = [path for path in places if path.exists() and not path.is_socket() and path.stat().st_mode & 0o077]
     if loose:
-        yield Finding(BAD, "file modes", f"{loose[0]} can be read by others", f"chmod go-rwx {loose[0]}")
+        more = f" and {len(loose) - 1} more" if len(loose) > 1 else ""
+        todo = f"chmod -R go-rwx {config.directory} {config.kek_dir}"
+        yield Finding(BAD, "file modes", f"others can reach {loose[0]}{more}", todo)
     else:
         yield Finding(GOOD, "file modes", "only the owner can read")
 
 
-def _keys_apart(config: Config) -> Iterator[Finding]:
-    if not config.kek_dir.exists():
-        yield Finding(BAD, "KEK", f"{config.kek_dir} is missing", "without it nothing that is kept opens: find it")
+def _site_files(config: Config) -> Iterator[Finding]:
+    stops = "`mitschnitt serve` does not start until this is mended"
+    try:
+        policy, _ = load_policy(config)
+    except ConfigError as error:
+        yield Finding(BAD, "policy", str(error).removeprefix("policy: "), stops)
         return
-    same = config.kek_dir.stat().st_dev == config.directory.stat().st_dev
-    if same:
-        todo = "set keys.kek_dir to another device; until then every certificate says so"
-        yield Finding(WARN, "KEK", "on the same device as the recordings", todo)
+    # A policy that nobody signed got through because a switch lets it: there are no signatures yet.
+    todo = "for trials only: nobody but the operator has agreed to what callers are asked"
+    yield Finding(WARN, "policy", f"{policy.hash[:8]}… is used unsigned ([gate] allow_unsigned_policy)", todo)
+    try:
+        load_site(config)
+        agents = len(load_agents(config.directory / "agents.toml"))
+    except ConfigError as error:
+        yield Finding(BAD, "site files", str(error), stops)
+        return
+    if agents:
+        yield Finding(GOOD, "agents", f"{agents} in agents.toml")
+    else:
+        todo = "write them into agents.toml: a call whose agent is not known is never kept"
+        yield Finding(WARN, "agents", "none in agents.toml", todo)
+
+
+def _keys_apart(config: Config) -> Iterator[Finding]:
+    if not config.kek_dir.is_dir() or not any(config.kek_dir.glob("*.kek")):
+        found = f"{config.kek_dir} is missing" if not config.kek_dir.is_dir() else f"none in {config.kek_dir}"
+        yield Finding(BAD, "KEK", found, "without it nothing that is kept opens: mount or restore it")
+    elif config.kek_dir.stat().st_dev == config.directory.stat().st_dev:
+        todo = "set kek_dir in [keys] to a directory on another device, and move the keys there"
+        yield Finding(WARN, "KEK", "on the same device as the recordings: one copy takes both", todo)
     else:
         yield Finding(GOOD, "KEK", "on a device of its own")
-    if len(config.state_copies) < 2:
-        todo = "name a second place in keys.state_copies: lost state is lost recordings"
+    missing = [copy for copy in config.state_copies if not copy.is_file()]
+    if missing:
+        todo = "restore or mount it; lost state is lost recordings"
+        yield Finding(BAD, "key tree", f"{missing[0]} is missing", todo)
+    elif len(config.state_copies) == 1:
+        todo = "name a second place in state_copies of [keys]: lost state is lost recordings"
         yield Finding(WARN, "key tree", "one copy of the sealed state", todo)
+    else:
+        yield Finding(GOOD, "key tree", f"{len(config.state_copies)} copies of the sealed state")
 
 
 def _disk(config: Config) -> Iterator[Finding]:
     free = shutil.disk_usage(config.directory).free
-    level = GOOD if free >= FREE_BYTES else BAD
-    yield Finding(level, "disk", f"{free / 1e9:.1f} GB free", "" if level == GOOD else "make room, or calls close")
+    if free >= FREE_BYTES:
+        yield Finding(GOOD, "disk", f"{free / 1e9:.1f} GB free")
+    else:
+        found = f"{free / 1e9:.1f} GB free, expected {FREE_BYTES / 1e9:.1f} GB"
+        yield Finding(BAD, "disk", found, "make room: on a full disk nothing new is kept")
 
 
-def _files(config: Config) -> Iterator[Finding]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    sockets = (config.rtp.last_port - config.rtp.first_port) // 2
-    level = GOOD if hard >= sockets + SPARE_FILES else WARN
-    todo = "" if level == GOOD else f"raise LimitNOFILE to {sockets + SPARE_FILES}, or narrow the RTP port range"
-    yield Finding(level, "open files", f"limit {soft}/{hard}, the port range wants {sockets}", todo)
+def _ports(config: Config) -> Iterator[Finding]:
+    """RTP ports, and open files for them: one socket per pair of ports, as RTCP has none of its own."""
+    serving = _status(config) is not None
+    # What our own user holds while we serve are the recorders' own lines.
+    own_user = os.getuid() if serving else None
+    held = held_udp_ports(config.rtp.host, besides_user=own_user)
+    every = range(config.rtp.first_port, config.rtp.last_port + 1)
+    pairs = PortPool(every.start, every.stop - 1).free
+    others = sum(port % 2 == 0 for port in held if port in every)
+    where = f"{config.rtp.host}:{every.start}-{every.stop - 1}"
+    if pairs == others:
+        yield Finding(BAD, "RTP ports", f"{where}: other programs hold every one", "choose another range in [rtp]")
+    elif others:
+        todo = "choose a range in [rtp] that nobody else uses; until then there is room for fewer calls"
+        yield Finding(WARN, "RTP ports", f"{where}: other programs hold {others} of {pairs}", todo)
+    else:
+        yield Finding(GOOD, "RTP ports", f"{where}: {pairs} pairs, room for about {pairs // SOCKETS_PER_CALL} calls")
+    usable = (pairs - others) // config.limits.recorders
+    wanted = min(usable, config.sip.max_calls * SOCKETS_PER_CALL) + SPARE_FILES
+    limit = _file_limit(config)
+    if limit >= wanted:
+        yield Finding(GOOD, "open files", f"limit {limit} a process, a recorder may want {wanted}")
+    else:
+        todo = f"LimitNOFILE={wanted} (or `ulimit -n {wanted}` before serve), or a narrower range in [rtp]"
+        yield Finding(WARN, "open files", f"limit {limit} a process, a recorder may want {wanted}", todo)
+    if not serving:
+        yield from _listening_ports(config)
+
+
+def _listening_ports(config: Config) -> Iterator[Finding]:
+    sip = [("sip", config.sip.host, config.sip.port + number) for number in range(config.limits.recorders)]
+    for section, host, port in (*sip, ("control", config.control.host, config.control.port)):
+        kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM) if section == "sip" else (socket.SOCK_STREAM,)
+        if not is_free(host, port, kinds):
+            todo = f"stop what uses it, or set another port in [{section}]"
+            yield Finding(BAD, f"{section} port", f"{host}:{port} cannot be listened on", todo)
+
+
+def _file_limit(config: Config) -> int:
+    """Open files that a running recorder may have; with none running, that serve would have from this shell."""
+    for line in _process_text(config, 1, "limits").splitlines():
+        if line.startswith("Max open files"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdigit() else 1 << 30  # "unlimited"
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _process_text(config: Config, recorder: int, name: str) -> str:
+    pid = _pid(config, recorder)
+    try:
+        return (PROCESSES / str(pid) / name).read_text(encoding="ascii", errors="replace") if pid else ""
+    except OSError:
+        return ""  # it ended meanwhile
 
 
 def _receive_buffer(config: Config) -> Iterator[Finding]:
     wanted = config.rtp.receive_buffer_bytes
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
-        got = probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    level = GOOD if got >= wanted else WARN
-    todo = "" if level == GOOD else f"sysctl net.core.rmem_max={wanted}"
-    yield Finding(level, "receive buffer", f"{got} bytes a socket", todo)
+        # The kernel doubles what it grants, for its own overhead (socket(7)).
+        got = probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    if got >= wanted:
+        yield Finding(GOOD, "receive buffer", f"{wanted} bytes a socket")
+    else:
+        todo = f"sysctl net.core.rmem_max={wanted}: a late recorder loses packets sooner"
+        yield Finding(WARN, "receive buffer", f"{got} bytes a socket, expected {wanted}", todo)
 
 
 def _filter(_config: Config) -> Iterator[Finding]:
@@ -130,44 +221,88 @@ def _filter(_config: Config) -> Iterator[Finding]:
         try:
             attach(probe, cutting_filter(()))
         except OSError as error:
-            yield Finding(BAD, "socket filter", f"cannot be attached: {error.strerror}", "without it nobody is asked")
+            todo = "allow SO_ATTACH_FILTER (Linux; not every sandbox has it): without it nobody is asked"
+            yield Finding(BAD, "socket filter", f"cannot be attached: {error.strerror}", todo)
         else:
             yield Finding(GOOD, "socket filter", "audio is cut in the kernel until consent")
 
 
-def _memory(_config: Config) -> Iterator[Finding]:
-    swaps = Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]
-    if swaps:
-        todo = "swapoff -a, or encrypt swap: up to two seconds of agreed audio are in memory"
-        yield Finding(WARN, "swap", "is on", todo)
-    else:
+def _swap(config: Config) -> Iterator[Finding]:
+    status = _status(config) or {}
+    if swap_is_off(SWAPS.read_text(encoding="ascii", errors="replace")):
         yield Finding(GOOD, "swap", "is off")
-    core = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip()
-    yield Finding(GOOD, "core dumps", f"refused by each process (pattern {core!r})")
+    elif status.get("memory_locked"):
+        yield Finding(GOOD, "swap", "is on, but the keeper's memory is locked")
+    else:
+        todo = "swapoff -a, encrypt swap, or LimitMEMLOCK=infinity: keys and 1.5 s of agreed audio are in memory"
+        yield Finding(WARN, "swap", "is on", todo)
 
 
 def _encryption(config: Config) -> Iterator[Finding]:
     where = f"SIP {config.sip.host}, RTP {config.rtp.host}"
-    yield Finding(WARN, "encryption", f"{where}: unencrypted", "TLS and SRTP come later: private networks only")
+    todo = "TLS and SRTP come later: loopback or a private network that you trust, only"
+    yield Finding(WARN, "encryption", f"{where}: unencrypted", todo)
 
 
 def _processes(config: Config) -> Iterator[Finding]:
     try:
         status = Door(config.directory).get("/status")
     except MitschnittError as error:
-        yield Finding(WARN, "keeper", str(error), "start `mitschnitt serve`")
+        yield Finding(WARN, "keeper", str(error), f"start `mitschnitt serve --dir {config.directory}`")
         return
     yield Finding(GOOD, "keeper", ", ".join(f"{name} {value}" for name, value in sorted(status.items())))
+    for name in ("no_core", "not_dumpable"):
+        if not status.get(name):
+            yield Finding(
+                WARN, "keeper", f"{name} is off", "a dump of the keeper would hold keys: see the system's limits"
+            )
+    log = "see the log of `mitschnitt serve`: it starts dead recorders again and says why they end"
     for number in range(1, config.limits.recorders + 1):
-        pid_file = config.run / f"recorder-{number}.pid"
-        alive = pid_file.exists() and _alive(int(pid_file.read_text(encoding="utf-8")))
-        level, found = (GOOD, "running") if alive else (BAD, "not running")
-        yield Finding(level, f"recorder {number}", found, "" if alive else "see the log of `mitschnitt serve`")
+        pid = _pid(config, number)
+        if pid is None or not _alive(pid):
+            yield Finding(BAD, f"recorder {number}", "not running", log)
+        else:
+            yield Finding(GOOD, f"recorder {number}", f"running, process {pid}")
+    if status.get("recorders", 0) < config.limits.recorders:
+        found = f"{status.get('recorders', 0)} of {config.limits.recorders} speak to the keeper"
+        yield Finding(BAD, "recorders", found, log)
+
+
+def _status(config: Config) -> dict[str, int] | None:
+    try:
+        status: dict[str, int] = Door(config.directory).get("/status")
+    except MitschnittError:
+        return None
+    return status
+
+
+def _pid(config: Config, recorder: int) -> int | None:
+    """The process id that `serve` wrote; None when there is none."""
+    try:
+        return int((config.run / f"recorder-{recorder}.pid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:
+    except PermissionError:
+        return True  # somebody else's: the process is there
+    except (ProcessLookupError, OverflowError):
         return False
     return True
+
+
+CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+    _modes,
+    _site_files,
+    _keys_apart,
+    _disk,
+    _ports,
+    _receive_buffer,
+    _filter,
+    _swap,
+    _encryption,
+    _processes,
+)

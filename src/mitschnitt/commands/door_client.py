@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from mitschnitt.errors import NotAllowed, PeerError
+from mitschnitt.errors import Damaged, NotAllowed, PeerError, VaultError
 
 DOOR_SECONDS = 30.0  # an erasure writes and syncs state at every copy; a read streams megabytes
 
@@ -36,7 +36,11 @@ class Door:
         return self._checked("POST", path, json=dict(body)).content
 
     def _checked(self, method: str, path: str, **more: Any) -> httpx.Response:
-        if not self._path.is_socket():
+        try:
+            found = self._path.is_socket()
+        except OSError as error:
+            raise NotReachable(f"{self._path}: {error.strerror}; commands run as the user of `serve`") from error
+        if not found:
             raise NotReachable(f"there is no {self._path}; is `mitschnitt serve` running?")
         transport = httpx.HTTPTransport(uds=str(self._path))
         try:
@@ -46,9 +50,23 @@ class Door:
             raise NotReachable(f"no keeper answers at {self._path}; is `mitschnitt serve` running?") from error
         if answer.status_code == httpx.codes.FORBIDDEN:
             told = answer.json()
-            raise NotAllowed(str(told.get("rule", "access.refused")), str(told.get("detail", "")))
+            rule = str(told.get("rule", "access.refused"))
+            # The keeper's sentence ends with the rule; NotAllowed adds it again.
+            raise NotAllowed(rule, str(told.get("detail", "")).removesuffix(f"[{rule}]").rstrip())
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise NotAllowed("call.unknown", "no call of that name is known here")
         if answer.is_error:
-            raise PeerError(f"the keeper answered {answer.status_code}: {answer.text[:200]}")
+            raise _failure(answer)
         return answer
+
+
+def _failure(answer: httpx.Response) -> VaultError | PeerError:
+    """Whose fault it is: what is kept cannot be read, or the keeper fails."""
+    try:
+        told = answer.json()
+        rule, detail = str(told["rule"]), str(told["detail"])
+    except (ValueError, KeyError, TypeError):
+        return PeerError(f"the keeper answered {answer.status_code}: {answer.text[:200]}")
+    if rule.startswith("vault."):
+        return (Damaged if rule == "vault.damaged" else VaultError)(f"{detail} [{rule}]")
+    return PeerError(f"the keeper answered {answer.status_code}: {detail} [{rule}]")

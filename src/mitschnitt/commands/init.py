@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from importlib import resources
 from pathlib import Path
@@ -12,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from mitschnitt.config import Config, parse_config
-from mitschnitt.errors import ConfigError
+from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.gateways.speech import Prompt, prompt_entries
 from mitschnitt.gateways.speech import prompt as load_prompt
+from mitschnitt.keeper.link import MAX_PATH_BYTES
 from mitschnitt.keeper.process import init_keeper_state
 
 PRIVATE = 0o600
@@ -69,26 +71,57 @@ AGENTS = """\
 """
 
 
-def run(directory: Path, *, allow_unsigned_policy: bool) -> None:
+def run(directory: Path, *, allow_unsigned_policy: bool, as_json: bool) -> None:
     """Make everything, or say what is in the way (ConfigError) and change nothing."""
     officer = provision(directory, allow_unsigned_policy=allow_unsigned_policy)
-    typer.echo(f"made {directory} and {directory}.keys")
+    keys = parse_config("", directory).kek_dir
+    if as_json:
+        typer.echo(json.dumps({"directory": str(directory), "keys": str(keys), "officer_key": str(officer)}))
+        return
+    typer.echo(f"made {directory} and {keys}")
     typer.echo(f"officer's private key: {officer}  (hand it over and remove it from this machine)")
     typer.echo(f"next: write {directory / 'agents.toml'}, then `mitschnitt serve --dir {directory}`")
+    if not allow_unsigned_policy:
+        typer.echo("the policy is not signed: serve refuses to start until [gate] allow_unsigned_policy says otherwise")
 
 
 def provision(
     directory: Path, *, allow_unsigned_policy: bool, config_text: str = "", agents_text: str = AGENTS
 ) -> Path:
-    """Make everything; returns the path of the officer's private key."""
-    if directory.exists():
-        raise ConfigError(f"init: {directory} exists; init makes a new directory and never changes one")
+    """Make everything; returns the path of the officer's private key.
+
+    ConfigError when something is in the way, NoSpace when the disk takes no more. A crash leaves places that were
+    new a moment ago and that `serve` refuses, as the database comes last; the next `init` names them.
+    """
     text = CONFIG.format(unsigned=str(allow_unsigned_policy).lower()) + config_text
     config = parse_config(text, directory)
+    directory = config.directory
     officer_dir = directory.with_name(directory.name + ".officer")
+    _refuse_what_exists(config, officer_dir)
+    try:
+        return _make(config, officer_dir, text, agents_text)
+    except OSError as error:
+        made = ", ".join(str(place) for place in (directory, config.kek_dir, officer_dir) if place.exists())
+        left = f"; remove what was begun: {made}" if made else ""
+        raise NoSpace(f"init: cannot make {error.filename or directory}: {error.strerror}{left}") from error
+
+
+def _refuse_what_exists(config: Config, officer_dir: Path) -> None:
+    directory = config.directory
+    if os.path.lexists(directory):
+        raise ConfigError(f"init: {directory} exists; init makes a new directory and never changes one")
+    longest = len(os.fsencode(config.run / "keeper.sock"))
+    if longest > MAX_PATH_BYTES:
+        raise ConfigError(
+            f"init: {directory} is too long a path: its sockets would take {longest} bytes, at most {MAX_PATH_BYTES}"
+        )
     for place in (config.kek_dir, officer_dir):
-        if place.exists():
+        if os.path.lexists(place):
             raise ConfigError(f"init: {place} exists, {directory} does not; keys of another directory are not reused")
+
+
+def _make(config: Config, officer_dir: Path, text: str, agents_text: str) -> Path:
+    directory = config.directory
     for place in (directory, officer_dir, *(directory / name for name in ("policy", "prompts", "secrets", "run"))):
         place.mkdir(mode=0o700, parents=True)
     _write(directory / "config.toml", text.encode())

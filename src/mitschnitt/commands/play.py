@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from mitschnitt.commands.call import checked
+from mitschnitt.commands.call import checked, checked_role
 from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import ConfigError
 from mitschnitt.gateways.wav import Voice, Written, voice_from, write_wav
 
+MAX_PURPOSE_CHARS = 64  # as the keeper's door takes
 
-def run(call: str, directory: Path, *, out: Path, purpose: str, role: str) -> None:
-    """Write the WAV or say which rule refused (NotAllowed)."""
-    if out.exists():
-        raise ConfigError(f"play: {out} exists; play never overwrites a file")
-    written = play(Door(directory), checked(call), out, purpose=purpose, role=role)
+
+def run(call: str, directory: Path, *, out: Path, purpose: str, role: str, as_json: bool) -> None:
+    """Write the WAV or say which rule refused (NotAllowed). What is wrong here is said before anything is read."""
+    checked(call)
+    checked_role(role)
+    checked_out(out)
+    if not 1 <= len(purpose) <= MAX_PURPOSE_CHARS:
+        raise ConfigError(f"purpose: expected 1 to {MAX_PURPOSE_CHARS} characters, found {len(purpose)}")
+    written = play(Door(directory), call, out, purpose=purpose, role=role)
+    if as_json:
+        typer.echo(json.dumps({"call": call, "out": str(out), **asdict(written)}))
+        return
     typer.echo(f"{out}: {written.seconds:.1f} s, channels {', '.join(written.channels)}")
+    if written.undecoded_packets:
+        typer.echo(f"{written.undecoded_packets} packets are of a codec that is not decoded: silence in their place")
+
+
+def checked_out(out: Path) -> None:
+    """ConfigError when no new file can come to lie there: who plays must not be logged for nothing."""
+    if os.path.lexists(out):
+        raise ConfigError(f"play: {out} exists; play never overwrites a file")
+    if not out.parent.is_dir():
+        raise ConfigError(f"play: {out.parent} is no directory; expected one for {out.name}")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"play: {out.parent} cannot be written to by this user")
 
 
 def play(door: Door, call: str, out: Path, *, purpose: str, role: str) -> Written:

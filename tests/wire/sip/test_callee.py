@@ -61,9 +61,7 @@ def test_cancel_for_an_unknown_invite_is_answered_481() -> None:
             ("CSeq", "1 CANCEL"),
         ]
     )
-    pair.server.receive(
-        bytes(Request(stranger, b"", "CANCEL", "sip:c@d")), Hop("UDP", "127.0.0.1", 5070), pair.now
-    )
+    pair.server.receive(bytes(Request(stranger, b"", "CANCEL", "sip:c@d")), Hop("UDP", "127.0.0.1", 5070), pair.now)
     pair.run()
     assert pair.log == ["< 481 CANCEL"]
 
@@ -254,9 +252,7 @@ def test_a_dialog_over_tcp_follows_its_peers_newest_connection() -> None:
 def test_an_unknown_dialog_is_not_entered_by_guessing_a_tag() -> None:
     pair = Pair()
     _, theirs = established(pair)
-    data = raw_request("BYE").replace(
-        b"To: <sip:b@127.0.0.1>", f"To: <sip:b@127.0.0.1>;tag={theirs}".encode()
-    )
+    data = raw_request("BYE").replace(b"To: <sip:b@127.0.0.1>", f"To: <sip:b@127.0.0.1>;tag={theirs}".encode())
     pair.server.receive(data, Hop("UDP", "127.0.0.66", 5070), pair.now)
     assert pair.run().log[-1] == "< 481 BYE"
     assert pair.server.load[0] == 1

@@ -65,9 +65,7 @@ def test_a_good_contact_moves_the_target_and_a_bad_one_does_not() -> None:
 
 
 def test_loose_routes_are_followed_and_strict_ones_become_the_request_uri() -> None:
-    loose = dialog(
-        ("Record-Route", "<sip:p1@192.0.2.21;lr>, <sip:192.0.2.22;lr>"), ("Contact", "<sip:t@192.0.2.9>")
-    )
+    loose = dialog(("Record-Route", "<sip:p1@192.0.2.21;lr>, <sip:192.0.2.22;lr>"), ("Contact", "<sip:t@192.0.2.9>"))
     request = loose.request("BYE", VIA)
     assert (request.uri, request.headers.all("Route")) == (
         "sip:t@192.0.2.9",
@@ -89,12 +87,8 @@ def test_recorded_routes_are_bounded_and_must_be_addresses() -> None:
 def test_a_dialog_is_known_by_call_id_and_both_tags() -> None:
     made = dialog()
     assert made.knows(invite())
-    assert not made.knows(
-        invite().with_headers(Headers.of([("Call-ID", "other"), ("From", "<sip:a@x>;tag=theirs")]))
-    )
-    assert not made.knows(
-        invite().with_headers(Headers.of([("Call-ID", "c"), ("From", "<sip:a@x>;tag=other")]))
-    )
+    assert not made.knows(invite().with_headers(Headers.of([("Call-ID", "other"), ("From", "<sip:a@x>;tag=theirs")])))
+    assert not made.knows(invite().with_headers(Headers.of([("Call-ID", "c"), ("From", "<sip:a@x>;tag=other")])))
 
 
 def test_an_offer_waits_while_anything_is_under_way() -> None:
@@ -107,9 +101,7 @@ def test_an_offer_waits_while_anything_is_under_way() -> None:
 
 
 def test_an_answer_copies_what_it_must_and_adds_our_tag_once() -> None:
-    answer = answer_to(
-        invite(("Via", "SIP/2.0/TCP behind")), 200, "ours", headers=[("Server", "x")], body=b"b"
-    )
+    answer = answer_to(invite(("Via", "SIP/2.0/TCP behind")), 200, "ours", headers=[("Server", "x")], body=b"b")
     assert answer.headers.all("Via") == ("SIP/2.0/TCP 192.0.2.10;branch=z9hG4bKi", "SIP/2.0/TCP behind")
     assert (answer.recipient.tag, answer.sender.tag, answer.body) == ("ours", "theirs", b"b")
     assert answer_to(invite(), 100, None).recipient.tag is None

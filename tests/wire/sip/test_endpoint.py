@@ -18,9 +18,7 @@ def test_every_200_and_request_of_the_recorder_carries_its_feature() -> None:
     _, theirs = established(pair)
     pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
     pair.run()
-    ours = [
-        message for message in pair.sent if message.headers.get("Server") or message.headers.get("User-Agent")
-    ]
+    ours = [message for message in pair.sent if message.headers.get("Server") or message.headers.get("User-Agent")]
     contacts = {m.headers.get("Contact") for m in ours if "5060" in (m.headers.get("Contact") or "")}
     assert contacts == {"<sip:127.0.0.1:5060>;+sip.srs"}
 

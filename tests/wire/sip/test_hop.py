@@ -14,9 +14,7 @@ OVER_TCP = Hop("TCP", "127.0.0.9", 40_000, 7)
 
 
 def stamped(via: str) -> Via:
-    request = Request(
-        Headers.of([("Via", f"{via}, SIP/2.0/UDP behind"), ("To", "x")]), b"", "OPTIONS", "sip:a"
-    )
+    request = Request(Headers.of([("Via", f"{via}, SIP/2.0/UDP behind"), ("To", "x")]), b"", "OPTIONS", "sip:a")
     result = stamp_via(request, SOURCE)
     assert result.headers.listed("Via")[1] == "SIP/2.0/UDP behind"
     assert result.headers.get("To") == "x"
@@ -58,9 +56,7 @@ def test_the_source_is_stamped_only_where_it_differs_or_is_asked_for() -> None:
         ("sips:a@192.0.2.1", "TLS", Hop("TLS", "192.0.2.1", 5061, 7)),
     ],
 )
-def test_requests_go_where_the_uri_says_over_the_dialogs_connection(
-    uri: str, transport: str, expected: Hop
-) -> None:
+def test_requests_go_where_the_uri_says_over_the_dialogs_connection(uri: str, transport: str, expected: Hop) -> None:
     assert uri_hop(uri, transport, 7 if transport != "UDP" else 0) == expected
 
 

@@ -125,9 +125,7 @@ def test_no_bytes_make_the_parser_raise_anything_undocumented(data: bytes) -> No
 
 
 @given(st.sampled_from(GOOD), st.integers(0, 4000), st.binary(max_size=6), st.integers(0, 8))
-def test_no_change_to_a_good_message_breaks_the_parser(
-    name: str, position: int, inserted: bytes, removed: int
-) -> None:
+def test_no_change_to_a_good_message_breaks_the_parser(name: str, position: int, inserted: bytes, removed: int) -> None:
     data = (VECTORS / name).read_bytes()
     position %= len(data)
     with contextlib.suppress(PeerError):

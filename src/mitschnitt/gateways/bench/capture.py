@@ -294,13 +294,9 @@ def report(steps: Sequence[dict[str, Any]], syncs: Sequence[float]) -> None:
     perfect = [step["streams"] for step in steps if step["perfect"]]
     largest = max(perfect, default=0)
     sign = ">= " if perfect and largest == max(step["streams"] for step in steps) else ""
-    print(
-        f"largest step with zero loss and every file complete: {sign}{largest} streams ({largest // 2} calls)"
-    )
+    print(f"largest step with zero loss and every file complete: {sign}{largest} streams ({largest // 2} calls)")
     print("* two streams a call; extrapolated from the CPU share of that step, not tried")
-    print(
-        "CPU per packet: user and system time of the receiving process; delivery to its sockets runs in the"
-    )
+    print("CPU per packet: user and system time of the receiving process; delivery to its sockets runs in the")
     print("generator's time, for the floor as for us. 'with files' adds writing and syncing all files.")
     print(f"fdatasync calibration: {min(syncs):.0f} to {max(syncs):.0f} syncs of 4 KiB per second")
 
@@ -308,7 +304,7 @@ def report(steps: Sequence[dict[str, Any]], syncs: Sequence[float]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 only when a file is wrong or a packet is lost that the kernel did not drop."""
     arguments = parse(argv)
-    steps = [int(text) for text in arguments.streams.split(",")]
+    steps: list[int] = arguments.streams
     syncs: list[float] = []
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch:
@@ -334,14 +330,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(run.is_correct for run in runs) else 1
 
 
+def steps_of(text: str) -> list[int]:
+    """Counts of streams from `500,1000`; ArgumentTypeError for anything else."""
+    steps = [int(step) if step.isascii() and step.isdigit() else 0 for step in text.split(",")]
+    if min(steps) < 1:
+        raise argparse.ArgumentTypeError(f"expected counts of streams by comma, such as 500,1000; found {text!r}")
+    return steps
+
+
+def directory_of(text: str) -> str:
+    """The directory as given; ArgumentTypeError when there is none."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"expected a directory that exists, found {text!r}")
+    return text
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="mitschnitt bench capture", description=main.__doc__)
-    parser.add_argument("--streams", default="500,1000,2000,4000,8000", help="steps, by comma")
+    parser.add_argument("--streams", type=steps_of, default="500,1000,2000,4000,8000", help="steps, by comma")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of floor and ours per step")
     parser.add_argument("--seconds", type=int, default=10, help="of sending per side")
     parser.add_argument("--address", default="127.0.0.1", help="loopback address to use")
-    parser.add_argument("--dir", default=None, help="where scratch files go (default: the system's)")
+    parser.add_argument("--dir", type=directory_of, default=None, help="where scratch files go (default: the system's)")
     parser.add_argument("--finish-threads", type=int, default=FINISH_THREADS, help="parties written at once")
     parser.add_argument("--json", default="", help="write all figures to this file")
     return parser.parse_args(argv)

@@ -1,0 +1,385 @@
+"""`doctor`: each check finds a good site good, and says what is wrong with a bad one and what to do."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from commands.keeper_stub import StubDoor
+from mitschnitt.commands import doctor
+from mitschnitt.commands.demo_site import prepare
+from mitschnitt.commands.doctor import BAD, GOOD, WARN, Finding
+from mitschnitt.commands.door_client import NotReachable
+from mitschnitt.commands.ports import free_port
+from mitschnitt.config import load_config
+
+HOST = "127.0.0.1"
+STATUS = {"recorders": 1, "agents": 6, "no_core": True, "not_dumpable": True, "memory_locked": True, "swap_off": True}
+FIRST, LAST = 24_000, 24_099  # 50 pairs
+
+
+@dataclass
+class Patient:
+    """A site, and what its keeper says."""
+
+    directory: Path
+    door: StubDoor
+
+    def examine(self, subject: str) -> list[Finding]:
+        """What is found about one subject."""
+        return [finding for finding in doctor.examine(self.directory) if finding.subject == subject]
+
+    def one(self, subject: str) -> Finding:
+        [finding] = self.examine(subject)
+        return finding
+
+    def configure(self, old: str, new: str) -> None:
+        path = self.directory / "config.toml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def serves(self) -> None:
+        """From now on a keeper answers."""
+        self.door.answers[("GET", "/status")] = dict(STATUS)
+
+    def recorder_is(self, pid: object) -> None:
+        (self.directory / "run" / "recorder-1.pid").write_text(f"{pid}\n")
+        (self.directory / "run" / "recorder-1.pid").chmod(0o600)
+
+
+@pytest.fixture(scope="module", name="healthy")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("doctor") / "site"
+    prepare(
+        root,
+        sip_port=free_port(HOST, 25_060),
+        control_port=free_port(HOST, 28_471),
+        first_rtp_port=FIRST,
+        last_rtp_port=LAST,
+    )
+    return root
+
+
+@pytest.fixture(name="patient")
+def a_copy(healthy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Patient:
+    for name in ("site", "site.keys", "site.officer"):
+        shutil.copytree(healthy.with_name(name), tmp_path / name)
+    (tmp_path / "swaps").write_text("Filename Type Size Used Priority\n")
+    monkeypatch.setattr(doctor, "SWAPS", tmp_path / "swaps")
+    door = StubDoor({("GET", "/status"): NotReachable("there is no door.sock; is `mitschnitt serve` running?")})
+    door.behind(monkeypatch, doctor)
+    return Patient(tmp_path / "site", door)
+
+
+@contextmanager
+def holding(port: int, kind: socket.SocketKind) -> Iterator[None]:
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind((HOST, port))
+        if kind is socket.SOCK_STREAM:
+            holder.listen()
+        yield
+
+
+def test_a_fresh_site_has_nothing_bad_and_every_warning_says_what_to_do(patient: Patient) -> None:
+    findings = doctor.examine(patient.directory)
+    assert [finding for finding in findings if finding.level == BAD] == []
+    assert len(findings) >= len(doctor.CHECKS)
+    assert [finding for finding in findings if finding.level != GOOD and not finding.todo] == []
+    assert doctor.run(patient.directory, as_json=False) == 0
+
+
+def test_what_is_bad_makes_the_exit_code_and_is_told_in_words_and_in_json(
+    patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient.configure("allow_unsigned_policy = true", "allow_unsigned_policy = false")
+    assert doctor.run(patient.directory, as_json=False) == 1
+    told = capsys.readouterr().out
+    # As plain text: a section's name must not vanish as markup, and no sentence is broken.
+    assert "not signed by officer and works council; for a trial set allow_unsigned_policy = true in [gate]\n" in told
+    assert "     -> `mitschnitt serve` does not start until this is mended\n" in told
+    assert doctor.run(patient.directory, as_json=True) == 1
+    findings = json.loads(capsys.readouterr().out)
+    assert [item["subject"] for item in findings if item["level"] == BAD] == ["policy"]
+
+
+def test_without_a_configuration_there_is_one_finding(patient: Patient) -> None:
+    [missing] = doctor.examine(patient.directory.parent)
+    assert (missing.level, missing.subject) == (BAD, "configuration")
+    patient.configure("[gate]", "[goat]")
+    [wrong] = doctor.examine(patient.directory)
+    assert "unknown section [goat]" in wrong.found
+
+
+@pytest.mark.parametrize("place", [".", "agents.toml", "secrets/control.token", "db/domain.sqlite", "../site.keys"])
+def test_a_place_that_others_can_reach_is_bad(place: str, patient: Patient) -> None:
+    assert patient.one("file modes").level == GOOD
+    path = (patient.directory / place).resolve()
+    path.chmod(path.stat().st_mode | 0o040)
+    found = patient.one("file modes")
+    assert found.level == BAD
+    assert f"others can reach {path}" in found.found
+    subprocess.run(found.todo.split(), check=True)
+    assert patient.one("file modes").level == GOOD
+
+
+def test_what_cannot_be_looked_at_is_a_finding_and_no_crash(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_path: Path) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", "/srv/site")
+
+    monkeypatch.setattr(shutil, "disk_usage", closed)
+    found = patient.one("disk")
+    assert found.level == BAD
+    assert found.found == "cannot be looked at: /srv/site Permission denied"
+    assert "as the user of `mitschnitt serve`" in found.todo
+
+
+def test_an_unsigned_policy_that_a_switch_lets_through_is_a_warning(patient: Patient) -> None:
+    found = patient.one("policy")
+    assert found.level == WARN
+    assert "used unsigned ([gate] allow_unsigned_policy)" in found.found
+
+
+def test_a_changed_policy_is_bad(patient: Patient) -> None:
+    digest = (patient.directory / "policy" / "active").read_text().strip()
+    policy = patient.directory / "policy" / f"{digest}.toml"
+    policy.write_text(policy.read_text().replace("P30D", "P60D"))
+    found = patient.one("policy")
+    assert found.level == BAD
+    assert "was changed" in found.found
+
+
+def test_agents_are_counted_and_none_is_a_warning(patient: Patient) -> None:
+    assert patient.one("agents").level == GOOD
+    (patient.directory / "agents.toml").write_text("")
+    assert patient.one("agents").level == WARN
+    (patient.directory / "agents.toml").write_text("[[agent]]\nid = 1\n")
+    assert patient.one("site files").level == BAD
+
+
+def test_a_token_that_is_gone_is_bad(patient: Patient) -> None:
+    (patient.directory / "secrets" / "control.token").unlink()
+    found = patient.one("site files")
+    assert found.level == BAD
+    assert "control token" in found.found
+
+
+def test_a_kek_on_the_same_device_is_a_warning_and_a_missing_one_is_bad(patient: Patient) -> None:
+    assert patient.one("KEK").level == WARN
+    keys = patient.directory.with_name("site.keys")
+    for kek in keys.glob("*.kek"):
+        kek.unlink()
+    assert patient.one("KEK") == Finding(
+        BAD, "KEK", f"none in {keys}", "without it nothing that is kept opens: mount or restore it"
+    )
+    keys.rmdir()
+    assert patient.one("KEK").found == f"{keys} is missing"
+
+
+def test_a_kek_on_another_device_is_good(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, keys = Path.stat, patient.directory.with_name("site.keys")
+
+    def elsewhere(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        found = real(path, follow_symlinks=follow_symlinks)
+        if path != keys:
+            return found
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:10]))
+
+    monkeypatch.setattr(Path, "stat", elsewhere)
+    assert patient.one("KEK").level == GOOD
+
+
+def test_one_copy_of_the_key_trees_state_is_a_warning_two_are_good_and_a_lost_one_is_bad(patient: Patient) -> None:
+    assert patient.one("key tree").level == WARN
+    second = patient.directory.with_name("second")
+    with (patient.directory / "config.toml").open("a") as config:
+        config.write(f'\n[keys]\nstate_copies = ["{second}"]\n')
+    assert patient.one("key tree") == Finding(
+        BAD, "key tree", f"{second} is missing", "restore or mount it; lost state is lost recordings"
+    )
+    shutil.copy(patient.directory / "secrets" / "tree", second)
+    assert patient.one("key tree").level == GOOD
+
+
+def test_a_full_disk_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, 10**12))
+    assert patient.one("disk") == Finding(GOOD, "disk", "1000.0 GB free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12 - 10**9, 10**9))
+    found = patient.one("disk")
+    assert (found.level, found.found) == (BAD, "1.0 GB free, expected 2.1 GB")
+
+
+def test_open_files_are_reckoned_with_one_socket_per_pair_of_ports(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "held_udp_ports", lambda *_, **__: set())
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (306, 306))
+    assert patient.one("open files").level == GOOD  # 50 pairs and 256 besides
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (305, 4096))
+    found = patient.one("open files")
+    assert (found.level, found.found) == (WARN, "limit 305 a process, a recorder may want 306")
+    assert "LimitNOFILE=306" in found.todo
+
+
+def test_ports_of_others_and_calls_that_are_never_taken_want_no_socket(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (296, 296))
+    monkeypatch.setattr(doctor, "held_udp_ports", lambda *_, **__: set(range(FIRST, FIRST + 20)) | {5_353})
+    assert patient.one("open files").found.endswith("may want 296")  # ten pairs are held by others
+    assert patient.one("RTP ports").found.endswith("other programs hold 10 of 50")
+    patient.configure("[sip]\n", "[sip]\nmax_calls = 3\n")
+    assert patient.one("open files").found.endswith("may want 268")  # twelve sockets
+
+
+def test_a_running_recorders_own_limit_counts_not_that_of_this_shell(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as recorder:
+        resource.prlimit(recorder.pid, resource.RLIMIT_NOFILE, (77, 77))
+        patient.serves()
+        patient.recorder_is(recorder.pid)
+        found = patient.one("open files")
+        recorder.kill()
+    assert (found.level, found.found.split(",")[0]) == (WARN, "limit 77 a process")
+
+
+def test_ports_that_others_hold_are_told_with_serve_running_and_not(patient: Patient) -> None:
+    assert patient.one("RTP ports").level == GOOD
+    with holding(FIRST + 2, socket.SOCK_DGRAM), holding(FIRST + 3, socket.SOCK_DGRAM):
+        found = patient.one("RTP ports")
+        assert (found.level, found.found) == (WARN, f"{HOST}:{FIRST}-{LAST}: other programs hold 1 of 50")
+        patient.serves()  # now they are taken for the recorders' own
+        assert patient.one("RTP ports").level == GOOD
+
+
+def test_a_range_without_a_free_port_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "held_udp_ports", lambda *_, **__: set(range(FIRST, LAST + 1)))
+    assert patient.one("RTP ports").level == BAD
+
+
+@pytest.mark.parametrize(
+    "section, kind", [("sip", socket.SOCK_STREAM), ("sip", socket.SOCK_DGRAM), ("control", socket.SOCK_STREAM)]
+)
+def test_a_port_that_serve_wants_and_another_program_has_is_bad(
+    section: str, kind: socket.SocketKind, patient: Patient
+) -> None:
+    config = load_config(patient.directory)
+    port = {"sip": config.sip.port, "control": config.control.port}[section]
+    assert patient.examine(f"{section} port") == []
+    with holding(port, kind):
+        found = patient.one(f"{section} port")
+        assert (found.level, found.found) == (BAD, f"{HOST}:{port} cannot be listened on")
+        assert f"[{section}]" in found.todo
+        patient.serves()  # then it is ours
+        assert patient.examine(f"{section} port") == []
+
+
+def test_a_receive_buffer_that_the_system_cuts_is_a_warning(patient: Patient) -> None:
+    patient.configure("[rtp]\n", "[rtp]\nreceive_buffer_bytes = 4096\n")
+    assert patient.one("receive buffer").level == GOOD
+    patient.configure("= 4096", f"= {1 << 30}")
+    found = patient.one("receive buffer")
+    assert found.level == WARN
+    assert f"sysctl net.core.rmem_max={1 << 30}" in found.todo
+
+
+def test_a_system_without_socket_filters_is_bad(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert patient.one("socket filter").level == GOOD
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    monkeypatch.setattr(doctor, "attach", refuse)
+    found = patient.one("socket filter")
+    assert (found.level, found.found) == (BAD, "cannot be attached: Protocol not available")
+
+
+def test_swap_is_a_warning_unless_memory_is_locked(patient: Patient) -> None:
+    assert patient.one("swap").level == GOOD
+    doctor.SWAPS.write_text("Filename Type Size Used Priority\n/dev/sda2 partition 100 0 -2\n")
+    assert patient.one("swap").level == WARN
+    patient.serves()
+    assert patient.one("swap").level == GOOD
+    doctor.SWAPS.unlink()
+    assert patient.one("swap").found.startswith("cannot be looked at")
+
+
+def test_that_nothing_is_encrypted_is_always_said(patient: Patient) -> None:
+    assert patient.one("encryption") == Finding(
+        WARN,
+        "encryption",
+        f"SIP {HOST}, RTP {HOST}: unencrypted",
+        "TLS and SRTP come later: loopback or a private network that you trust, only",
+    )
+
+
+def test_without_a_keeper_it_says_what_to_start(patient: Patient) -> None:
+    found = patient.one("keeper")
+    assert found.level == WARN
+    assert found.todo == f"start `mitschnitt serve --dir {patient.directory}`"
+    assert patient.examine("recorder 1") == []
+
+
+def test_a_keeper_and_its_recorders_that_run_are_good(patient: Patient) -> None:
+    patient.serves()
+    patient.recorder_is(os.getpid())
+    assert "agents 6" in patient.one("keeper").found
+    assert patient.one("recorder 1") == Finding(GOOD, "recorder 1", f"running, process {os.getpid()}")
+    assert patient.examine("recorders") == []
+
+
+def ended(_patient: Patient) -> object:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
+
+
+@pytest.mark.parametrize("pid", [ended, lambda _: "", lambda _: "nonsense", lambda _: 1 << 70])
+def test_a_recorder_that_is_dead_is_bad(pid: Callable[[Patient], object], patient: Patient) -> None:
+    patient.serves()
+    patient.recorder_is(pid(patient))
+    found = patient.one("recorder 1")
+    assert (found.level, found.found) == (BAD, "not running")
+    assert "log of `mitschnitt serve`" in found.todo
+
+
+def test_a_recorder_without_a_process_id_or_without_a_link_is_bad(patient: Patient) -> None:
+    patient.serves()
+    patient.door.answers[("GET", "/status")]["recorders"] = 0
+    assert patient.one("recorder 1").level == BAD
+    assert patient.one("recorders").found == "0 of 1 speak to the keeper"
+
+
+def test_a_process_of_somebody_else_is_alive(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    patient.serves()
+    patient.recorder_is(1)
+    monkeypatch.setattr(os, "kill", refuse)
+    assert patient.one("recorder 1").level == GOOD
+
+
+def test_a_keeper_that_could_be_dumped_is_a_warning(patient: Patient) -> None:
+    patient.serves()
+    patient.door.answers[("GET", "/status")]["not_dumpable"] = False
+    levels = [(finding.level, finding.found) for finding in patient.examine("keeper")]
+    assert (WARN, "not_dumpable is off") in levels
+
+
+def test_doctor_asks_the_keeper_for_its_counts_and_for_no_call(patient: Patient) -> None:
+    patient.serves()
+    assert doctor.examine(patient.directory)
+    assert {(method, path) for method, path, _ in patient.door.asked} == {("GET", "/status")}
