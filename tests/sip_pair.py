@@ -101,9 +101,7 @@ class Pair:
         connection = 1 if self.transport == "TCP" else 0
         for hop, data in outbox:
             message = parse_message(data)
-            name = (
-                message.method if isinstance(message, Request) else f"{message.status} {message.cseq.method}"
-            )
+            name = message.method if isinstance(message, Request) else f"{message.status} {message.cseq.method}"
             line = f"{arrow} {name}"
             lost = self.lose(line)
             self.log.append(f"x{line}" if lost else line)

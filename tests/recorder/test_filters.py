@@ -57,9 +57,7 @@ def test_an_event_passes_whole_with_and_without_marker_bit(
         rtp(102, b"\x01\x0a\x00\xa0"),
     ],
 )
-def test_what_only_resembles_an_event_is_cut(
-    pair: tuple[socket.socket, socket.socket], datagram: bytes
-) -> None:
+def test_what_only_resembles_an_event_is_cut(pair: tuple[socket.socket, socket.socket], datagram: bytes) -> None:
     filters.attach(pair[0], filters.cutting_filter([101]))
     assert through(pair, datagram) == datagram[:12]
 

@@ -73,9 +73,7 @@ def test_cutting_leaves_what_is_queued_to_the_track(lines: Lines) -> None:
     assert len(received(lines, line)) == 12
 
 
-def test_when_the_system_refuses_the_filter_the_socket_is_closed(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_the_system_refuses_the_filter_the_socket_is_closed(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     line = lines.add({})
     lines.open(line, 5, PCMA)
 

@@ -42,9 +42,7 @@ class Side:
     def __init__(self, feature: str) -> None:
         self.events: list[SipEvent] = []
         self.heard = asyncio.Event()
-        self.shell = SipServer(
-            UserAgent(AgentConfig(feature=feature), lambda: secrets.token_hex(8)), self.take
-        )
+        self.shell = SipServer(UserAgent(AgentConfig(feature=feature), lambda: secrets.token_hex(8)), self.take)
 
     def take(self, event: SipEvent) -> None:
         self.events.append(event)
@@ -59,9 +57,7 @@ class Side:
         async with asyncio.timeout(5):
             while True:
                 for event in self.events:
-                    right = not status or (
-                        isinstance(event, ResponseReceived) and event.response.status == status
-                    )
+                    right = not status or (isinstance(event, ResponseReceived) and event.response.status == status)
                     if isinstance(event, kind) and right:
                         self.events.remove(event)
                         return event
@@ -131,9 +127,7 @@ def test_a_session_runs_over_real_sockets(transport: str) -> None:
         theirs = (await recorder.hear(InviteReceived)).dialog
         await client.hear(ResponseReceived, status=200)
         await recorder.hear(AckReceived)
-        recorder.shell.agent.reinvite(
-            theirs, now=recorder.shell.now, body=b"v=0\r\n", content_type="application/sdp"
-        )
+        recorder.shell.agent.reinvite(theirs, now=recorder.shell.now, body=b"v=0\r\n", content_type="application/sdp")
         recorder.shell.flush()
         assert (await client.hear(ReinviteReceived)).dialog == mine
         await recorder.hear(ResponseReceived, status=200)

@@ -68,9 +68,7 @@ def test_several_parts_of_one_track_in_a_frame_get_numbers_of_their_own(journal:
     assert payloads(other, journal) == [(0, b"x")]
 
 
-def test_wiped_parts_and_tracks_that_are_gone_or_failed_are_left_out(
-    journal: SliceWriter, tmp_path: Path
-) -> None:
+def test_wiped_parts_and_tracks_that_are_gone_or_failed_are_left_out(journal: SliceWriter, tmp_path: Path) -> None:
     tracks = Tracks()
     track, gone, failed = add(tracks), add(tracks, 1), add(tracks, 2)
     tick, parts = tick_of((track, b"kept", 1), (track, b"wiped", 1), (gone, b"gone", 1), (failed, b"no", 1))

@@ -63,9 +63,7 @@ def seal(key: bytes, salt: bytes, context: bytes, message: bytes) -> bytes:
         pieces.append(b"")
     out = [salt, commitment]
     for counter, piece in enumerate(pieces):
-        ciphertext, tag = AES.new(cipher_key, AES.MODE_GCM, nonce=_nonce(base, counter)).encrypt_and_digest(
-            piece
-        )
+        ciphertext, tag = AES.new(cipher_key, AES.MODE_GCM, nonce=_nonce(base, counter)).encrypt_and_digest(piece)
         out += [ciphertext, tag]
     return b"".join(out)
 

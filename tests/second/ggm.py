@@ -53,12 +53,7 @@ def puncture(seeds: Seeds, target: str) -> Seeds:
 
 def serialise(seeds: Seeds, epoch: int, call_depth: int, leaf_depth: int) -> bytes:
     """The state: header, then the nodes from left to right."""
-    out = (
-        b"MTKT"
-        + bytes([1, call_depth, leaf_depth, 0])
-        + epoch.to_bytes(8, "big")
-        + len(seeds).to_bytes(8, "big")
-    )
+    out = b"MTKT" + bytes([1, call_depth, leaf_depth, 0]) + epoch.to_bytes(8, "big") + len(seeds).to_bytes(8, "big")
     for at in sorted(seeds):
         out += bytes([len(at)]) + int(at or "0", 2).to_bytes(8, "big") + seeds[at]
     return out

@@ -41,9 +41,7 @@ def main() -> None:
 
     bits = f"{int(CALL.hex(), 16):0130b}"  # Crockford base 32: 26 digits of 5 bits
     header = {
-        "call": "".join(
-            "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[int(bits[n : n + 5], 2)] for n in range(0, 130, 5)
-        ),
+        "call": "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[int(bits[n : n + 5], 2)] for n in range(0, 130, 5)),
         "codecs": {"8": ["PCMA", 8000]},
         "digits": True,
         "ended_at": "2026-11-23T10:03:00.000000Z",

@@ -91,9 +91,7 @@ def keytree_files() -> dict[str, Any]:
         for depth, prefix in cuts:
             seeds = ggm.puncture(seeds, ggm.path(prefix, depth))
         state = ggm.serialise(seeds, epoch, 32, 4)
-        states.append(
-            {"name": name, "punctured": cuts, "epoch": epoch, "nodes": len(seeds), "state": state.hex()}
-        )
+        states.append({"name": name, "punctured": cuts, "epoch": epoch, "nodes": len(seeds), "state": state.hex()})
     return {
         "keytree/keys.json": {"seed": seed.hex(), "calls": keys},
         "keytree/states.json": {"seed": seed.hex(), "states": states},
@@ -162,9 +160,7 @@ def envelope_files() -> dict[str, Any]:
                 "sealed": sealed.hex(),
             }
         )
-    return {
-        "envelope/officer.json": {"private_key": private.hex(), "public_key": public.hex(), "cases": cases}
-    }
+    return {"envelope/officer.json": {"private_key": private.hex(), "public_key": public.hex(), "cases": cases}}
 
 
 def all_files() -> dict[str, bytes]:

@@ -43,9 +43,7 @@ from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.wire import dtmf, rtp
 
 HOLD_NS = 1_500_000_000  # newest audio that a withdrawal still takes back unsealed (design section 4)
-TICK_NS = (
-    250_000_000  # between drains; hold + tick + the work of a tick stay below the 2 s that a kill may cost
-)
+TICK_NS = 250_000_000  # between drains; hold + tick + the work of a tick stay below the 2 s that a kill may cost
 DIGIT_TICK_NS = 50_000_000  # between drains of gated lines that wait for a digit: how late a key may act
 FINISH_THREADS = 2  # parties whose files are written at the same time; they mostly wait for the disk
 DROPS_EVERY_TICKS = 40  # ticks between two readings of the kernel's drop counters (10 s)
@@ -151,9 +149,7 @@ class Media:
         self.counts.wiped_octets += self.hold.wipe(slot)
         newest_ns = now_ns - self._hold_ns
         try:
-            first, count = track.take_back(
-                newest_ns if since_ns is None else min(since_ns, newest_ns), self._journal
-            )
+            first, count = track.take_back(newest_ns if since_ns is None else min(since_ns, newest_ns), self._journal)
             if count:
                 # Until this row is written a crash would let recovery keep what was taken back; it is
                 # written before the caller can tell anybody that the line is shut.
@@ -186,9 +182,7 @@ class Media:
         pauses: Sequence[tuple[str, str]] = (),
     ) -> asyncio.Future[SealedParty]:  # fmt: skip
         """`finish_soon` for an event loop."""
-        future = self.finish_soon(
-            track, reason=reason, started_at=started_at, ended_at=ended_at, pauses=pauses
-        )
+        future = self.finish_soon(track, reason=reason, started_at=started_at, ended_at=ended_at, pauses=pauses)
         return asyncio.wrap_future(future)
 
     def finish_soon(

@@ -46,9 +46,7 @@ class PortPool:
     def take(self) -> int:
         """The port that has rested longest. Raises NoPortLeft."""
         if not self._free:
-            raise NoPortLeft(
-                f"all {len(self._taken)} RTP ports are in use; widen [rtp] ports or add a recorder"
-            )
+            raise NoPortLeft(f"all {len(self._taken)} RTP ports are in use; widen [rtp] ports or add a recorder")
         port = self._free.popleft()
         self._taken.add(port)
         return port

@@ -77,9 +77,7 @@ class Receiver:
         self._vectors["base"] = self._memory.address + np.arange(rows, dtype=np.uintp) * np.uintp(slot)
         self._vectors["length"] = slot
         self._headers = np.zeros(rows, _MMSGHDR)
-        self._headers["iov"] = self._vectors.ctypes.data + np.arange(rows, dtype=np.uintp) * np.uintp(
-            _IOVEC.itemsize
-        )
+        self._headers["iov"] = self._vectors.ctypes.data + np.arange(rows, dtype=np.uintp) * np.uintp(_IOVEC.itemsize)
         self._headers["iov_count"] = 1
         self._lengths = self._headers["length"]
         self._address = self._headers.ctypes.data

@@ -75,9 +75,7 @@ class SipServer:
         try:
             self._tcp = await loop.create_server(lambda: _Connection(self, Hop("TCP", "", 0)), host, port)
             self.port = self._tcp.sockets[0].getsockname()[1]
-            self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), local_addr=(host, self.port)
-            )
+            self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, self.port))
         except OSError as error:
             await self.stop()
             raise ConfigError(f"SIP cannot be bound to {host} port {port}: {error.strerror or error}") from error
@@ -166,9 +164,7 @@ class SipServer:
 
     def _send_stream(self, hop: Destination, data: bytes) -> None:
         address = (hop.host, hop.port)
-        connection = self._connections.get(hop.connection) or self._connections.get(
-            self._opened.get(address, 0)
-        )
+        connection = self._connections.get(hop.connection) or self._connections.get(self._opened.get(address, 0))
         if connection:
             connection.send(data)
         elif address in self._opening:
@@ -187,9 +183,7 @@ class SipServer:
         connection: _Connection | None = None
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self, Hop("TCP", *address)), *address
-                )
+                _, connection = await loop.create_connection(lambda: _Connection(self, Hop("TCP", *address)), *address)
         waiting = self._opening.pop(address)
         if connection and connection.number:
             self._opened[address] = connection.number

@@ -181,10 +181,7 @@ class FrameBuilder:
 
         Raises JournalFailed with the tracks whose slices are lost.
         """
-        chosen = [
-            (tick, parts[(parts["length"] > 0) & self._tracks.writing(parts["slot"])])
-            for tick, parts in groups
-        ]
+        chosen = [(tick, parts[(parts["length"] > 0) & self._tracks.writing(parts["slot"])]) for tick, parts in groups]
         slots = np.concatenate([parts["slot"] for _, parts in chosen] or [np.zeros(0, np.int32)])
         if not slots.size:
             return

@@ -126,7 +126,5 @@ def parse_timeline(plain: bytes) -> Timeline:
     except (ValueError, KeyError, TypeError):
         raise Damaged("the header of a timeline is not the JSON object that it should be") from None
     if totals != (packets(runs), octets(runs)):
-        raise Damaged(
-            f"a timeline counts {totals} packets and octets, its runs {packets(runs), octets(runs)}"
-        )
+        raise Damaged(f"a timeline counts {totals} packets and octets, its runs {packets(runs), octets(runs)}")
     return Timeline(header, runs)

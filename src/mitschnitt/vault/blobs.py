@@ -277,9 +277,7 @@ class _LocalWriter:
         if self._descriptor < 0:
             return
         self._close()
-        with contextlib.suppress(
-            OSError
-        ):  # a full or read-only disk keeps the temp file; `sweep` comes later
+        with contextlib.suppress(OSError):  # a full or read-only disk keeps the temp file; `sweep` comes later
             self._temp.unlink()
 
     def _open(self) -> None:

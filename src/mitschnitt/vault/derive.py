@@ -47,13 +47,7 @@ def artefact_key(leaf: bytes, kind: Kind, party: int) -> bytes:
 
 def artefact_context(call_id: bytes, party: int, kind: Kind) -> bytes:
     """What a sealed file is bound to: a file moved to another call, party or kind no longer opens."""
-    return (
-        b"mitschnitt/v1/"
-        + kind.value.encode("ascii")
-        + b"/"
-        + _call(call_id)
-        + _party(party).to_bytes(2, "big")
-    )
+    return b"mitschnitt/v1/" + kind.value.encode("ascii") + b"/" + _call(call_id) + _party(party).to_bytes(2, "big")
 
 
 def artefact_name(call_id: bytes, party: int, kind: Kind) -> str:

@@ -48,9 +48,7 @@ class Vault:
         header = self._blobs.read(name, 0, HEADER_BYTES)
         opener = Opener(key, header=header, context=artefact_context(call_id, party, kind))
         size = self._blobs.size(name)
-        return read_range(
-            opener, lambda a, b: self._blobs.read(name, a, b), size=size, start=start, stop=stop
-        )
+        return read_range(opener, lambda a, b: self._blobs.read(name, a, b), size=size, start=start, stop=stop)
 
     def size(self, call_id: bytes, party: int, kind: Kind) -> int:
         """Plaintext bytes of one party's artefact, unauthenticated until its end is read.

@@ -91,9 +91,7 @@ def finish_party(
     without timeline, and the slices in the journal: recovery deletes the one and writes both anew.
     """
     runs, flags = bytearray(), 0
-    media = _SealedBlob(
-        blobs, leaf_key=leaf_key, call_id=call_id, party=party, kind=Kind.MEDIA, salt=salts[0]
-    )
+    media = _SealedBlob(blobs, leaf_key=leaf_key, call_id=call_id, party=party, kind=Kind.MEDIA, salt=salts[0])
     try:
         for piece in slices:
             media.write(piece.payload)
@@ -104,9 +102,7 @@ def finish_party(
         media.abort()
         raise
     together = np.frombuffer(runs, RUN)
-    timeline = _SealedBlob(
-        blobs, leaf_key=leaf_key, call_id=call_id, party=party, kind=Kind.TIMELINE, salt=salts[1]
-    )
+    timeline = _SealedBlob(blobs, leaf_key=leaf_key, call_id=call_id, party=party, kind=Kind.TIMELINE, salt=salts[1])
     try:
         timeline.write(pack_timeline(call_id, party, header, together, flags=flags))
         timeline_sha256 = timeline.commit()

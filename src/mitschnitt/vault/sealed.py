@@ -104,11 +104,7 @@ class Opener:
 
     def chunk(self, number: int, ciphertext: Bytes, *, last: bool) -> bytes:
         """The plaintext of chunk `number` (from 0): 16,384 bytes, fewer for the `last` one; else Damaged."""
-        sizes = (
-            range(TAG_BYTES, SEALED_CHUNK_BYTES)
-            if last
-            else range(SEALED_CHUNK_BYTES, SEALED_CHUNK_BYTES + 1)
-        )
+        sizes = range(TAG_BYTES, SEALED_CHUNK_BYTES) if last else range(SEALED_CHUNK_BYTES, SEALED_CHUNK_BYTES + 1)
         if len(ciphertext) not in sizes:
             found = f"chunk {number} has {len(ciphertext)} bytes"
             raise Damaged(f"{found}, expected {sizes.start} to {sizes.stop - 1}")
@@ -131,9 +127,7 @@ def plain_size(sealed: int) -> int:
     return full * CHUNK_BYTES + last - TAG_BYTES
 
 
-def read_range(
-    opener: Opener, fetch: Callable[[int, int], bytes], *, size: int, start: int, stop: int
-) -> bytes:
+def read_range(opener: Opener, fetch: Callable[[int, int], bytes], *, size: int, start: int, stop: int) -> bytes:
     """Plaintext `[start:stop]`, cut at the end as a slice is; every chunk that it touches is authenticated.
 
     `size` is the sealed file's size in bytes, `fetch(start, stop)` gives bytes of the sealed file. A range

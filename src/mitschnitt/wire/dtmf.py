@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DIGITS = (
-    "0123456789*#ABCD"  # event codes 0 to 15 (RFC 4733, 3.2); flash and tones (16 and above) are no digits
-)
+DIGITS = "0123456789*#ABCD"  # event codes 0 to 15 (RFC 4733, 3.2); flash and tones (16 and above) are no digits
 EVENT_BYTES = 4  # event, end bit and volume, duration (RFC 4733, 2.3)
 SEGMENT_UNITS = 0xFFFF  # a longer press goes on under a time stamp that is this much higher (2.5.1.3)
 SILENCE_NS = 1_000_000_000  # no packet for so long ends an event whose end packets were lost; senders

@@ -193,9 +193,7 @@ def _direction(rows: Sequence[tuple[str, str]]) -> Direction | None:
     return next((Direction(value) for value in found if value in set(Direction)), None)
 
 
-def _media_line(
-    rows: Sequence[tuple[str, str]], address: str | None, direction: Direction | None
-) -> MediaLine:
+def _media_line(rows: Sequence[tuple[str, str]], address: str | None, direction: Direction | None) -> MediaLine:
     words = rows[0][1].split()
     if len(words) < 4 or len(words) - 3 > MAX_FORMATS:
         raise MalformedPacket(f"expected m=kind port protocol and 1 to {MAX_FORMATS} formats")
@@ -350,9 +348,7 @@ def _our_line(theirs: MediaLine, ours: LocalLine, form: Form, address: str, *, f
     )
 
 
-def _versioned(
-    lines: tuple[MediaLine, ...], address: str, session: int, previous: Description | None
-) -> Description:
+def _versioned(lines: tuple[MediaLine, ...], address: str, session: int, previous: Description | None) -> Description:
     """The version stays when nothing changes and rises by one otherwise (RFC 3264, 8)."""
     if previous is None:
         return Description(Origin("-", session, 1, address), lines)

@@ -200,9 +200,7 @@ def _bind_label(metadata: Metadata, label: str) -> Participant | Unbound:
     if len(streams) > 1:
         return Unbound.AMBIGUOUS
     senders = [
-        who
-        for who, roles in metadata.roles.items()
-        if streams[0].id in roles.sends and metadata.is_present(who)
+        who for who, roles in metadata.roles.items() if streams[0].id in roles.sends and metadata.is_present(who)
     ]
     if streams[0].mixed or len(senders) > 1:
         return Unbound.MIXED

@@ -44,9 +44,7 @@ _NAME = re.compile(
     rb"(<(?:[A-Za-z][\w.-]{0,32}:)?name(?:\s[^<>]{0,256})?>)(.{0,512}?)(</(?:[A-Za-z][\w.-]{0,32}:)?name\s{0,16}>)",
     re.DOTALL,
 )
-_AOR = re.compile(
-    rb"(<(?:[A-Za-z][\w.-]{0,32}:)?nameID\s{1,16}aor=)\"([^\r\n]{0,512}?)\"(\s{0,16}/?>[ \t]{0,16}\r?\n)"
-)
+_AOR = re.compile(rb"(<(?:[A-Za-z][\w.-]{0,32}:)?nameID\s{1,16}aor=)\"([^\r\n]{0,512}?)\"(\s{0,16}/?>[ \t]{0,16}\r?\n)")
 _BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)")
 # A name that holds pieces of our own vocabulary is no forgotten escape but an attempt at a forged document.
 _VOCABULARY = re.compile(
@@ -98,9 +96,7 @@ def escape_names(data: bytes) -> bytes:
     def attribute(match: re.Match[bytes]) -> bytes:
         if _VOCABULARY.search(match.group(2)):
             return match.group()
-        return (
-            match.group(1) + b'"' + _escaped(match.group(2)).replace(b'"', b"&quot;") + b'"' + match.group(3)
-        )
+        return match.group(1) + b'"' + _escaped(match.group(2)).replace(b'"', b"&quot;") + b'"' + match.group(3)
 
     return _AOR.sub(attribute, _NAME.sub(text, data))
 

@@ -31,9 +31,7 @@ RUN = Run(
 )
 
 
-def test_a_whole_small_bench_finds_every_file_complete(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_whole_small_bench_finds_every_file_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
     options = ["--streams", "6", "--pairs", "2", "--seconds", "1", "--dir", str(tmp_path)]
     assert capture.main([*options, "--json", str(figures)]) == 0
@@ -54,9 +52,7 @@ def test_slow_is_correct_and_loss_that_the_kernel_counted_too() -> None:
     assert not dropped.is_perfect
 
 
-@pytest.mark.parametrize(
-    "wrong", [replace(RUN, wrong=1), replace(RUN, lost=1), replace(RUN, lost=4, kernel_drops=3)]
-)
+@pytest.mark.parametrize("wrong", [replace(RUN, wrong=1), replace(RUN, lost=1), replace(RUN, lost=4, kernel_drops=3)])
 def test_a_wrong_file_or_unexplained_loss_is_not_correct(wrong: Run) -> None:
     assert not wrong.is_correct
     assert not wrong.is_perfect
@@ -73,9 +69,7 @@ def test_a_step_is_the_median_of_its_pairs_and_the_sum_of_its_losses() -> None:
 @pytest.mark.parametrize(
     "uneven", [replace(RUN, generator_late_p99_us=5_001.0), replace(RUN, generator_cpu_share=0.71)]
 )
-def test_a_generator_that_could_not_keep_its_pace_is_told(
-    uneven: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_generator_that_could_not_keep_its_pace_is_told(uneven: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert RUN.is_paced
     capture.report([capture.summary([RUN, uneven])], [100.0])
     assert "NOT EVENLY PACED at [500] streams" in capsys.readouterr().out

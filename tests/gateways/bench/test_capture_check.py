@@ -50,9 +50,7 @@ def test_complete_files_are_complete(tmp_path: Path) -> None:
         ([b"short"], Checked(0, 0, 1)),
     ],
 )
-def test_what_is_not_complete_or_wrong_is_told_apart(
-    tmp_path: Path, packets: list[bytes], expected: Checked
-) -> None:
+def test_what_is_not_complete_or_wrong_is_told_apart(tmp_path: Path, packets: list[bytes], expected: Checked) -> None:
     write(tmp_path, 0, packets)
     assert check_files(tmp_path, 1, 5) == expected
 

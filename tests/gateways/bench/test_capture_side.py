@@ -46,9 +46,7 @@ def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) 
             for counter in range(3):
                 for stream, port in enumerate(ports):
                     body = struct.pack(">II", stream, counter) + bytes([(stream + counter) & 0xFF]) * 152
-                    sock.sendto(
-                        struct.pack(">BBHII", 0x80, 8, counter, counter * 160, 1) + body, ("127.0.0.1", port)
-                    )
+                    sock.sendto(struct.pack(">BBHII", 0x80, 8, counter, counter * 160, 1) + body, ("127.0.0.1", port))
         figures = json.loads(process.communicate(timeout=60)[0])
     assert figures["packets_in_files"] == 6
     assert check_files(tmp_path / "audio", 2, 3) == Checked(packets=6, complete=2, wrong=0)

@@ -66,9 +66,7 @@ def open_lines(media: Media, options: Options) -> list[Track]:
     lines = [media.line(event_types=EVENT_TYPES) for _ in range(options.streams)]
     tracks = []
     for stream, line in enumerate(lines):
-        track = media.track(
-            call_id=call_id_of(stream), party=stream % 2, leaf_key=leaf_key_of(stream), codecs=CODECS
-        )
+        track = media.track(call_id=call_id_of(stream), party=stream % 2, leaf_key=leaf_key_of(stream), codecs=CODECS)
         media.keep(line, track)
         tracks.append(track)
     Path(options.ports_file).write_bytes(array("H", [line.port for line in lines]).tobytes())
@@ -98,9 +96,7 @@ async def record(options: Options) -> dict[str, Any]:
     )
     tracks = open_lines(media, options)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    threading.Thread(
-        target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(ended.set)), daemon=True
-    ).start()
+    threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(ended.set)), daemon=True).start()
     running = asyncio.ensure_future(media.run())
     print("ready", flush=True)
     profile = cProfile.Profile() if options.profile else None

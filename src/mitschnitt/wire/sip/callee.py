@@ -123,9 +123,7 @@ class Callee:
         elif len(end.dialogs) >= end.config.max_dialogs:
             self._turn_down(transaction, source, now, 503, "limit.dialogs", (end.config.retry_after,))
         elif end.by_source[source.host] >= end.config.max_dialogs_per_source:
-            self._turn_down(
-                transaction, source, now, 503, "limit.dialogs_per_source", (end.config.retry_after,)
-            )
+            self._turn_down(transaction, source, now, 503, "limit.dialogs_per_source", (end.config.retry_after,))
         else:
             fallback = f"sip:{write_host(source.host)}:{source.port}"
             dialog = answered_dialog(request, end.token(), source, fallback)
@@ -175,9 +173,7 @@ class Callee:
         else:
             end.events.append(UpdateReceived(dialog.id, transaction.id, request))
 
-    def _receive_cancel(
-        self, transaction: Transaction, invite: Transaction | None, source: Source, now: float
-    ) -> None:
+    def _receive_cancel(self, transaction: Transaction, invite: Transaction | None, source: Source, now: float) -> None:
         end = self._end
         if not invite:
             self._turn_down(transaction, source, now, 481, "cancel.unknown")

@@ -48,9 +48,7 @@ class Caller:
         hop = self._end.layer.hop(running) or dialog.hop
         self._end.layer.ask(request, self._end.token(), hop, now, None)
 
-    def take_response(
-        self, transaction: Transaction, response: Response, source: Source | None, now: float
-    ) -> None:
+    def take_response(self, transaction: Transaction, response: Response, source: Source | None, now: float) -> None:
         """What a response that its transaction passed up changes."""
         method, dialog = transaction.request.method, self._end.dialogs.get(transaction.dialog or "")
         if method == "CANCEL":

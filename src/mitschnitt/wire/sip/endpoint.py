@@ -128,9 +128,7 @@ class Endpoint:
             self.go_on(dialog, now)
         return True
 
-    def refuse(
-        self, request: Request, source: Source, status: int, why: str, *headers: tuple[str, str]
-    ) -> None:
+    def refuse(self, request: Request, source: Source, status: int, why: str, *headers: tuple[str, str]) -> None:
         """An answer that costs no state; an ACK gets none."""
         if request.method != "ACK":
             response = answer_to(request, status, self.token(), headers=headers)

@@ -103,9 +103,7 @@ class TransactionLayer:
             transaction.request = replace(transaction.request, body=b"")
         return True
 
-    def ask(
-        self, request: Request, name: str, hop: Destination, now: float, dialog: str | None
-    ) -> Transaction:
+    def ask(self, request: Request, name: str, hop: Destination, now: float, dialog: str | None) -> Transaction:
         """Sends a request of ours as a new client transaction."""
         machine = Machine.INVITE_CLIENT if request.method == "INVITE" else Machine.CLIENT
         transaction = Transaction(name, machine, request, hop.reliable, self._durations, dialog)
@@ -143,9 +141,7 @@ class TransactionLayer:
     def _feed(self, entry: _Entry, event: Event, message: Request | Response | None, now: float) -> None:
         self._carry_out(entry, entry.transaction.feed(event, now), message)
 
-    def _carry_out(
-        self, entry: _Entry, actions: tuple[Action, ...], message: Request | Response | None
-    ) -> None:
+    def _carry_out(self, entry: _Entry, actions: tuple[Action, ...], message: Request | Response | None) -> None:
         for action in actions:
             if action is Action.SEND and message is not None:
                 entry.last = self.send(entry.hop, message)
