@@ -109,3 +109,10 @@ def test_packets_that_the_kernel_dropped_are_counted() -> None:
             except BlockingIOError:
                 break
         assert ports.kernel_drops(sock) == 100 - received > 0
+
+
+def test_the_receive_buffer_is_as_the_pool_says() -> None:
+    small = ports.PortPool(20_000, 29_999, receive_buffer_bytes=16 * 1024)
+    sock, _ = ports.open_from_pool("127.0.0.1", small, filters.cutting_filter(()))
+    with sock:
+        assert 16 * 1024 <= ports.receive_buffer(sock) < ports.RECEIVE_BUFFER_BYTES

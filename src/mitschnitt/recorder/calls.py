@@ -209,6 +209,7 @@ class Calls:
         self._sessions[event.dialog], self._dialogs[event.dialog] = session, dialog
         if not session.take_offer(offer, at=self.services.clock.now()):
             self.counts["no_port"] += 1
+            log.error("no RTP port is free; a call is turned away")
             self._over(event.dialog)
             self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
             return

@@ -30,8 +30,9 @@ class NoPortLeft(VaultError):  # noqa: N818 - reads as the sentence it is
 class PortPool:
     """Even ports of a range, longest-rested first. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, first: int, last: int) -> None:
+    def __init__(self, first: int, last: int, *, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         """`first` to `last`, both included. ConfigError when no even port lies in that range."""
+        self.receive_buffer_bytes = receive_buffer_bytes
         even = range(first + first % 2, last + 1, 2)
         if first < LOWEST_PORT or last > 65535 or not even:
             raise ConfigError(f"RTP ports are {LOWEST_PORT} to 65535 with an even one, got {first} to {last}")
@@ -59,7 +60,9 @@ class PortPool:
         self._free.append(port)
 
 
-def open_socket(address: str, port: int, program: bytes) -> socket.socket:
+def open_socket(
+    address: str, port: int, program: bytes, *, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES
+) -> socket.socket:
     """A bound, non-blocking, close-on-exec UDP socket behind the filter `program`.
 
     Raises OSError, also when the system takes no filter: then there is no socket at all.
@@ -68,7 +71,7 @@ def open_socket(address: str, port: int, program: bytes) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         filters.attach(sock, program)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         sock.bind((address, port))
     except BaseException:
         sock.close()
@@ -84,7 +87,8 @@ def open_from_pool(address: str, pool: PortPool, program: bytes) -> tuple[socket
     for _ in range(pool.free):
         port = pool.take()
         try:
-            return open_socket(address, port, program), port
+            sock = open_socket(address, port, program, receive_buffer_bytes=pool.receive_buffer_bytes)
+            return sock, port
         except OSError as error:
             pool.give_back(port)
             if error.errno != errno.EADDRINUSE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import secrets
 import signal
 import time
@@ -47,6 +48,9 @@ def run_recorder(config: Config, number: int) -> int:
         raise ConfigError(f"recorder {number}: [limits] `recorders` allows 1 to {config.limits.recorders}")
     log_to_stderr(f"recorder-{number}")
     harden()
+    # Every line is a socket; the soft limit of a login shell (1,024) would end at 500 calls.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Recorder(config, number).run())
 
@@ -158,7 +162,7 @@ class Recorder:
         first = config.rtp.first_port + share * (self._number - 1)
         return Media(
             address=config.rtp.host,
-            ports=PortPool(first, first + share - 1),
+            ports=PortPool(first, first + share - 1, receive_buffer_bytes=config.rtp.receive_buffer_bytes),
             journal=slices,
             blobs=LocalBlobs(config.audio),
             clock=self._clock.now_ns,
