@@ -18,7 +18,7 @@ demo: $(BASE)  ## a contact centre on loopback: 50 calls, one is played back, on
 	@$(BIN)/mitschnitt demo $(if $(SCENE),--scene $(SCENE))
 
 test: $(DEV)  ## all quick tests
-	@$(BIN)/python -m pytest -n auto -m "not journey"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not journey"
 
 journeys: $(DEV)  ## whole processes, killed and watched: minutes
 	@$(BIN)/python -m pytest -m journey

@@ -31,6 +31,7 @@ RUN = Run(
 )
 
 
+@pytest.mark.journey
 def test_a_whole_small_bench_finds_every_file_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
     options = ["--streams", "6", "--pairs", "2", "--seconds", "1", "--dir", str(tmp_path)]
