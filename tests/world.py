@@ -60,3 +60,26 @@ OUTSIDER = Person(Role.OUTSIDER, "Ulf Fremd", "sip:ulf.fremd@elsewhere.example.o
 
 AGENTS = (AGENT_WITH_GRANT, AGENT_WITHOUT_GRANT, AGENT_EXPIRED_GRANT)
 EVERYBODY = (CALLER, *AGENTS, THIRD, COACH, OFFICER, WORKS_COUNCIL, OPERATOR, OUTSIDER)
+
+
+# The smallest policy that is one: everybody is asked, 1 is yes, 2 is no.
+POLICY_TEXT = b"""
+name = "t"
+language = "de"
+[purpose]
+id = "training"
+rate = 1.0
+retention = "P30D"
+[asking]
+mode = "announced"
+window_s = 12
+yes = "1"
+no = "2"
+withdraw = "*9"
+pause = "*0"
+[[prompt]]
+name = "ask"
+language = "de"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+length_ms = 4000
+"""

@@ -9,27 +9,9 @@ import pytest
 from mitschnitt.core.consent import ActKind
 from mitschnitt.core.digits import NOTHING_PRESSED, SEQUENCE_TIMEOUT, press
 from mitschnitt.core.policy import parse_policy
+from world import POLICY_TEXT
 
-POLICY = parse_policy(b"""
-name = "t"
-language = "de"
-[purpose]
-id = "training"
-rate = 1.0
-retention = "P30D"
-[asking]
-mode = "announced"
-window_s = 12
-yes = "1"
-no = "2"
-withdraw = "*9"
-pause = "*0"
-[[prompt]]
-name = "ask"
-language = "de"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-length_ms = 4000
-""")
+POLICY = parse_policy(POLICY_TEXT)
 START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 ASKING = frozenset({ActKind.DIGIT})
 KEEPING = frozenset({ActKind.WITHDRAW, ActKind.PAUSE})

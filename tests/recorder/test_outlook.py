@@ -12,28 +12,9 @@ from mitschnitt.core.view import View
 from mitschnitt.errors import MitschnittError
 from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.outlook import Outlook
+from world import POLICY_TEXT
 
-POLICY = b"""
-name = "t"
-language = "de"
-[purpose]
-id = "training"
-rate = 1.0
-retention = "P30D"
-[asking]
-mode = "announced"
-window_s = 12
-yes = "1"
-no = "2"
-withdraw = "*9"
-pause = "*0"
-[[prompt]]
-name = "ask"
-language = "de"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-length_ms = 4000
-"""
-VIEW = View(1, parse_policy(POLICY), POLICY, (), (), bytes(32))
+VIEW = View(1, parse_policy(POLICY_TEXT), POLICY_TEXT, (), (), bytes(32))
 
 
 class Hands:

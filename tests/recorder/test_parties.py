@@ -14,29 +14,10 @@ from mitschnitt.recorder.parties import (
     posted_joined,
     signalled,
 )
+from world import POLICY_TEXT
 
-POLICY = b"""
-name = "t"
-language = "de"
-[purpose]
-id = "training"
-rate = 1.0
-retention = "P30D"
-[asking]
-mode = "announced"
-window_s = 12
-yes = "1"
-no = "2"
-withdraw = "*9"
-pause = "*0"
-[[prompt]]
-name = "ask"
-language = "de"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-length_ms = 4000
-"""
 AGENT = Agent("a.one", "hotline", "2026-01-01", ("sip:one@pbx.example",))
-VIEW = View(1, parse_policy(POLICY), POLICY, (AGENT,), (), bytes(32))
+VIEW = View(1, parse_policy(POLICY_TEXT), POLICY_TEXT, (AGENT,), (), bytes(32))
 CALLER, ONE = Participant("p1", "sip:+49301@net.example"), Participant("p2", "sip:one@pbx.example")
 THIRD = Participant("p3", "sip:+49302@net.example")
 
