@@ -27,6 +27,7 @@ from mitschnitt.core.gate import State, Surroundings
 from mitschnitt.core.policy import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.errors import KeyGone
+from mitschnitt.recorder.branch import Branch
 from mitschnitt.recorder.clock import SteadyClock, rfc3339
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink, LeasedKey
@@ -272,14 +273,15 @@ class Stage:
 
     def session(self, *labels: str, told: Metadata | None = TWO, answered: bool = True) -> Session:
         """A session whose INVITE came, with its answer out; the keeper was not heard yet."""
-        session = Session(self.services, PlayedSignalling(), [{"kind": "sip_call_id", "value": "a@b"}])
-        assert session.take_offer(parse_sdp(offer(*(labels or ("1", "2")))), at=self.now)
+        session = Session(self.services, [{"kind": "sip_call_id", "value": "a@b"}])
+        session.add(PlayedSignalling())
+        assert session.take_offer(branch_of(session), parse_sdp(offer(*(labels or ("1", "2")))), at=self.now)
         if told is not None:
-            session.take_metadata(told)
+            session.take_metadata(branch_of(session), told)
         session.join()
         if answered:
-            session.body()
-            session.answered = True
+            session.body(branch_of(session))
+            branch_of(session).answered = True
         return session
 
     def keeping(self, *, answer_by: str = "post") -> Session:
@@ -288,7 +290,7 @@ class Stage:
         self.link.answer(joined(answer_by=answer_by, asked=[asked()]))
         self.seconds = 6.0
         session.post("act", act("1", 5.5))
-        session.moved()
+        branch_of(session).moved()
         return session
 
     def open_lines(self) -> int:
@@ -364,14 +366,20 @@ def state_of(session: Session) -> State:
     return session.state
 
 
+def branch_of(session: Session) -> Branch:
+    """The only recording session of a call."""
+    (branch,) = session.branches
+    return branch
+
+
 def ports_of(session: Session) -> list[int]:
     """Where the session listens now, by m-line; 0 for none."""
-    return [leg.line.port if leg.line is not None else 0 for leg in session._legs]
+    return [leg.line.port if leg.line is not None else 0 for leg in branch_of(session).legs]
 
 
 def signalled_to(session: Session) -> PlayedSignalling:
     """The played dialog of a session."""
-    signalling = session._signalling
+    signalling = branch_of(session).signalling
     assert isinstance(signalling, PlayedSignalling)
     return signalling
 

@@ -154,7 +154,7 @@ class Wire:
 
     async def answered(self) -> None:
         """Until the only session has its 200 out, and the keeper's answer in."""
-        await self.until(lambda: all(session.answered for session in self.calls))
+        await self.until(lambda: all(branch.answered for session in self.calls for branch in session.branches))
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Until it is so."""
@@ -171,7 +171,7 @@ class Wire:
     def clean(self) -> bool:
         """Whether nothing of any call is left."""
         calls = self.calls
-        return not calls._sessions and not calls._dialogs and not calls._sealing and not self.stage.open_lines()
+        return not calls._dialogs and not calls._sealing and not self.stage.open_lines()
 
 
 def is_bound(port: int) -> bool:

@@ -25,6 +25,7 @@ from recorder_stage import (
     TWO,
     act,
     asked,
+    branch_of,
     is_closed,
     is_open,
     joined,
@@ -86,7 +87,7 @@ def test_a_call_on_the_wire_from_the_closed_answer_to_the_withdrawal(tmp_path: P
         assert is_open(wire.told[-1])
         stage.voices["jens"].says(ports_of(wire.session)[1], 3)
         stage.tick()
-        tracks = list(wire.session._tracks.values())
+        tracks = list(wire.session._recording.tracks.values())
         wire.calls.fact_posted("withdraw", {"call": CALL, **act("", 6.5, kind="withdraw")})
         assert [track.leaf_key for track in tracks] == [b"", b""]
         assert not stage.holds(b"jens:")
@@ -171,7 +172,7 @@ def test_a_cancel_before_the_answer_is_an_end_and_the_keepers_answer_comes_to_no
         dialog = wire.invite()
         wire.pair.client.cancel(dialog, now=wire.now)
         wire.flush()
-        assert wire.clean or not wire.calls._sessions
+        assert wire.clean or not wire.calls._dialogs
         wire.stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
         await wire.until(lambda: wire.clean)
         assert wire.stage.link.given == []
@@ -252,8 +253,10 @@ def test_a_reinvite_that_cannot_be_read_shuts_first_and_tells_the_closed_form(
         assert wire.pair.last_response(400).status == 400
         assert state_of(wire.session) is State.PAUSED
         assert is_closed(wire.told[-1])
-        assert [leg.kept for leg in wire.session._legs] == [False, False]
-        assert any(snapshot_asked(request) for request in wire.updates) or wire.session.needs_snapshot
+        assert [leg.kept for leg in branch_of(wire.session).legs] == [False, False]
+        assert any(snapshot_asked(request) for request in wire.updates) or wire.session.needs_snapshot(
+            branch_of(wire.session)
+        )
         wire.reinvite(dialog, body(offer("1", "2", version=3)))
         assert state_of(wire.session) is State.KEEPING
 
@@ -267,7 +270,7 @@ def test_glare_waits_and_then_tells_the_form_of_that_moment(tmp_path: Path) -> N
         wire.calls.fact_posted("act", {"call": CALL, **act("", 6.2, kind="pause")})
         wire.flush()
         told = len(wire.told)
-        assert [leg.kept for leg in wire.session._legs] == [False, False]  # local first
+        assert [leg.kept for leg in branch_of(wire.session).legs] == [False, False]  # local first
         wire.calls.fact_posted("withdraw", {"call": CALL, **act("", 6.3, kind="withdraw")})
         wire.wait(5.0)
         assert is_closed(wire.told[-1])
@@ -478,7 +481,7 @@ def test_an_invite_that_fails_leaves_no_session(tmp_path: Path, monkeypatch: pyt
 def test_a_full_disk_fails_the_calls_whose_tracks_it_lost(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         await keeping(wire)
-        track = next(iter(wire.session._tracks.values()))
+        track = next(iter(wire.session._recording.tracks.values()))
         wire.calls.on_failed(track, None)  # type: ignore[arg-type] # what it was does not matter
         assert state_of(wire.session) is State.FAILED
         assert wire.session.facts.failed == "vault.no_space"

@@ -21,6 +21,7 @@ from recorder_stage import (
     Stage,
     act,
     asked,
+    branch_of,
     is_closed,
     is_open,
     joined,
@@ -40,7 +41,7 @@ def test_labels_that_change_their_speakers_while_keeping_mix_no_voices(tmp_path:
         first = ports_of(session)
         stage.voices["clara"].says(first[0], 2)
         stage.tick()
-        session.take_metadata(metadata(("2", CLARA), ("1", JENS_AOR)))
+        session.take_metadata(branch_of(session), metadata(("2", CLARA), ("1", JENS_AOR)))
         session.look()
         assert state_of(session) is State.KEEPING
         fresh = ports_of(session)
@@ -58,15 +59,15 @@ def test_labels_that_change_their_speakers_while_keeping_mix_no_voices(tmp_path:
 def test_a_line_that_is_disabled_while_keeping_loses_its_port_and_comes_back_on_another(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.keeping()
-        assert session.take_offer(parse_sdp(offer("1", "2", version=2, off="2")), at=stage.now)
+        assert session.take_offer(branch_of(session), parse_sdp(offer("1", "2", version=2, off="2")), at=stage.now)
         session.look()
         assert state_of(session) is State.KEEPING  # both agreed; there is one voice to hear
-        assert [line.port > 0 for line in parse_sdp(session.body()).lines] == [True, False]
+        assert [line.port > 0 for line in parse_sdp(session.body(branch_of(session))).lines] == [True, False]
         assert stage.open_lines() == 1
-        assert session.take_offer(parse_sdp(offer("1", "2", version=3)), at=stage.now)
+        assert session.take_offer(branch_of(session), parse_sdp(offer("1", "2", version=3)), at=stage.now)
         session.look()
-        assert is_open(parse_sdp(session.body()))
-        session.moved()
+        assert is_open(parse_sdp(session.body(branch_of(session))))
+        branch_of(session).moved()
         said = stage.voices["jens"].says(ports_of(session)[1], 2)
         stage.tick()
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
@@ -78,11 +79,13 @@ def test_a_line_that_is_disabled_while_keeping_loses_its_port_and_comes_back_on_
 def test_new_codecs_while_keeping_are_read_as_what_they_are(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.keeping()
-        assert session.take_offer(parse_sdp(offer("1", "2", version=2, types="0 8 101")), at=stage.now)
+        assert session.take_offer(
+            branch_of(session), parse_sdp(offer("1", "2", version=2, types="0 8 101")), at=stage.now
+        )
         session.look()
         assert state_of(session) is State.KEEPING
-        assert {track.codecs[0] for track in session._tracks.values()} == {("PCMU", 8000)}
-        assert session._legs.shut_ones() == []
+        assert {track.codecs[0] for track in session._recording.tracks.values()} == {("PCMU", 8000)}
+        assert branch_of(session).legs.shut_ones() == []
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
 
     play(tmp_path, scene)
@@ -93,9 +96,9 @@ def test_an_offer_with_fewer_lines_changes_nothing(tmp_path: Path) -> None:
         session = stage.keeping()
         ports = ports_of(session)
         with pytest.raises(MalformedPacket, match="2 before, 1 now"):
-            session.take_offer(parse_sdp(offer("1", version=2)), at=stage.now)
+            session.take_offer(branch_of(session), parse_sdp(offer("1", version=2)), at=stage.now)
         assert ports_of(session) == ports
-        assert len(parse_sdp(session.body()).lines) == 2
+        assert len(parse_sdp(session.body(branch_of(session))).lines) == 2
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
 
     play(tmp_path, scene)
@@ -108,10 +111,10 @@ def test_a_line_that_the_client_leaves_stays_until_it_was_told_where_to_go(tmp_p
         stage.seconds = 6.0
         signalled_to(session).offer = lambda make_body: None  # type: ignore[method-assign] # the dialog is not free
         session.post("act", act("1", 5.5))
-        session.moved()  # the ACK to our first answer, which told the old ports
+        branch_of(session).moved()  # the ACK to our first answer, which told the old ports
         assert stage.open_lines() == 4
-        session._offer_body()
-        session.moved()
+        session._offer_body(branch_of(session))
+        branch_of(session).moved()
         assert stage.open_lines() == 2
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
 
@@ -120,8 +123,9 @@ def test_a_line_that_the_client_leaves_stays_until_it_was_told_where_to_go(tmp_p
 
 def test_without_ports_an_invite_is_not_taken(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        session = Session(stage.services, signalled_to(stage.session("1")), [])
-        assert not session.take_offer(parse_sdp(offer("1", "2")), at=stage.now)
+        session = Session(stage.services, [])
+        session.add(signalled_to(stage.session("1")))
+        assert not session.take_offer(branch_of(session), parse_sdp(offer("1", "2")), at=stage.now)
         session.ended()
         assert stage.open_lines() == 1
         assert stage.ports.free == 1
@@ -137,7 +141,7 @@ def test_without_fresh_ports_to_open_the_call_stays_shut(tmp_path: Path) -> None
         session.post("act", act("1", 5.5))
         assert state_of(session) is State.NOT_ASKED
         assert is_closed(signalled_to(session).offers[-1])
-        assert session._tracks == {}
+        assert session._recording.tracks == {}
         assert stage.ports.free == 1
         told = await over(stage, session, "arrived", "closed")
         assert told["rule"] == "ports.none"
@@ -151,11 +155,13 @@ def test_without_a_port_for_a_new_line_the_running_call_is_sealed_as_far_as_it_c
         session = stage.keeping()
         said = stage.voices["clara"].says(ports_of(session)[0], 2)
         stage.tick(10)
-        assert not session.take_offer(parse_sdp(offer("1", "2", "3", "4", "5", version=2)), at=stage.now)
-        session.take_metadata(THREE)
+        assert not session.take_offer(
+            branch_of(session), parse_sdp(offer("1", "2", "3", "4", "5", version=2)), at=stage.now
+        )
+        session.take_metadata(branch_of(session), THREE)
         session.look()
         assert state_of(session) is State.FAILED
-        answer = parse_sdp(session.body())
+        answer = parse_sdp(session.body(branch_of(session)))
         assert [line.port > 0 for line in answer.lines] == [True, True, True, True, False]
         assert {line.direction for line in answer.lines} == {"inactive"}
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
@@ -184,7 +190,7 @@ def test_whatever_fails_while_opening_nothing_stays_open(
         monkeypatch.setattr(stage.media, method, failing)
         session.post("act", act("1", 5.5))
         assert state_of(session) is State.NOT_ASKED
-        assert len(session._legs.shut_ones()) == 2
+        assert len(branch_of(session).legs.shut_ones()) == 2
         assert is_closed(signalled_to(session).offers[-1])
         told = await over(stage, session, "arrived", "track", "track", "closed")
         assert (told["outcome"], told["rule"]) == ("not_kept", "recorder.failed")
@@ -227,7 +233,7 @@ def test_the_owners_of_lines_are_forgotten_soon_after_the_end(tmp_path: Path, mo
         async with asyncio.timeout(5):
             while stage.services.owners:
                 await asyncio.sleep(0.01)
-        assert session._tracks == {}
+        assert session._recording.tracks == {}
 
     monkeypatch.setattr("mitschnitt.recorder.session.LATE_SECONDS", 0.02)
     play(tmp_path, scene)

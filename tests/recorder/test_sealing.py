@@ -89,7 +89,7 @@ def test_a_withdrawal_while_the_files_are_written_leaves_none_and_one_last_word(
 
         session = stage.keeping()
         stage.voices["clara"].says(ports_of(session)[0], 2)
-        tracks = list(session._tracks.values())
+        tracks = list(session._recording.tracks.values())
         monkeypatch.setattr(stage.blobs, "create", refusing)
         session.ended()
         await asyncio.sleep(0.05)

@@ -26,6 +26,7 @@ from recorder_stage import (
     Stage,
     act,
     asked,
+    branch_of,
     is_closed,
     is_open,
     joined,
@@ -48,7 +49,7 @@ def test_nothing_is_kept_before_the_act_and_all_after_it_until_the_end(tmp_path:
         session = stage.session()
         clara, jens = stage.voices["clara"], stage.voices["jens"]
         first = ports_of(session)
-        assert is_closed(parse_sdp(session.body()))
+        assert is_closed(parse_sdp(session.body(branch_of(session))))
         stage.link.answer(joined(asked=[asked()]))
         assert state_of(session) is State.ASKING
         clara.says(first[0], 5)
@@ -61,7 +62,7 @@ def test_nothing_is_kept_before_the_act_and_all_after_it_until_the_end(tmp_path:
         assert not set(fresh) & set(first)
         clara.says(first[0], 5)  # still behind the filter of the port that the client leaves
         said = clara.says(fresh[0], 5), jens.says(fresh[1], 5)
-        session.moved()
+        branch_of(session).moved()
         assert stage.open_lines() == 2
         stage.tick()
         newest = clara.says(fresh[0], 3)  # younger than any tick: kept at a normal end
@@ -106,11 +107,11 @@ def test_a_withdrawal_forgets_keys_and_audio_and_closes_not_kept(tmp_path: Path)
         session = stage.keeping()
         stage.voices["clara"].says(ports_of(session)[0], 4)
         stage.tick(2)
-        tracks = list(session._tracks.values())
+        tracks = list(session._recording.tracks.values())
         session.post("withdraw", act("", stage.seconds, kind="withdraw"))
         assert state_of(session) is State.WITHDRAWN
         assert [track.leaf_key for track in tracks] == [b"", b""]
-        assert session._key is None
+        assert session._recording.key is None
         assert not stage.holds(b"clara:")
         assert is_closed(signalled_to(session).offers[-1])
         assert signalled_to(session).hung_up == 1
@@ -189,7 +190,7 @@ def test_acts_that_came_before_the_invite_open_the_first_answer(tmp_path: Path) 
         stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
         assert state_of(session) is State.KEEPING
         assert ports_of(session) == before
-        assert is_open(parse_sdp(session.body()))
+        assert is_open(parse_sdp(session.body(branch_of(session))))
         assert signalled_to(session).offers == []
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
 
@@ -324,17 +325,17 @@ def test_a_withdrawn_grant_of_the_agent_withdraws_the_call(tmp_path: Path) -> No
 def test_a_third_party_stops_the_recording_until_they_agreed_too(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.keeping()
-        assert session.take_offer(parse_sdp(offer("1", "2", "3", version=2)), at=stage.now)
-        session.take_metadata(THREE)
+        assert session.take_offer(branch_of(session), parse_sdp(offer("1", "2", "3", version=2)), at=stage.now)
+        session.take_metadata(branch_of(session), THREE)
         session.look(since=stage.now)
         assert state_of(session) is State.PAUSED
-        assert is_closed(parse_sdp(session.body()))
+        assert is_closed(parse_sdp(session.body(branch_of(session))))
         session.post("asked", asked("third-1", start=7))
         stage.seconds = 13.0
         session.post("act", act("1", 12, party="third-1"))
         assert state_of(session) is State.KEEPING
         assert is_open(signalled_to(session).offers[-1])
-        session.moved()
+        branch_of(session).moved()
         assert stage.open_lines() == 3
         said = stage.voices["tarek"].says(ports_of(session)[2], 3)
         stage.tick()
@@ -354,8 +355,8 @@ def test_a_third_party_who_has_the_callers_address_is_asked_too(tmp_path: Path, 
         assert state_of(session) is State.KEEPING
         told = metadata(("1", withheld), ("2", JENS_AOR), ("3", TAREK))
         other = {**told.participants, f"p-{TAREK}": type(told.participants[f"p-{TAREK}"])(f"p-{TAREK}", withheld)}
-        assert session.take_offer(parse_sdp(offer("1", "2", "3", version=2)), at=stage.now)
-        session.take_metadata(type(told)(False, other, told.streams, told.sessions, told.roles))
+        assert session.take_offer(branch_of(session), parse_sdp(offer("1", "2", "3", version=2)), at=stage.now)
+        session.take_metadata(branch_of(session), type(told)(False, other, told.streams, told.sessions, told.roles))
         session.look()
         assert state_of(session) is State.PAUSED
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
@@ -386,7 +387,7 @@ def test_a_posted_join_without_a_stream_stops_from_its_own_time_on(tmp_path: Pat
 def test_who_signalling_still_reports_has_not_left_because_somebody_posted_so(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.keeping()
-        session.take_metadata(metadata(("1", CLARA), ("2", JENS_AOR), listeners=[TAREK]))
+        session.take_metadata(branch_of(session), metadata(("1", CLARA), ("2", JENS_AOR), listeners=[TAREK]))
         session.look()
         assert state_of(session) is State.PAUSED
         session.post("party", party("third-1", "left", at=stage.seconds))
@@ -421,11 +422,11 @@ def test_more_posted_parties_than_there_are_leaves_shut_the_call(tmp_path: Path)
 def test_metadata_that_leaves_a_doubt_shuts_a_running_call(tmp_path: Path, update: Any) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.keeping()
-        session.take_metadata(update)
+        session.take_metadata(branch_of(session), update)
         session.look()
         assert state_of(session) is State.PAUSED
-        assert session.needs_snapshot is isinstance(update, MetadataBroken)
-        session.take_metadata(TWO)
+        assert session.needs_snapshot(branch_of(session)) is isinstance(update, MetadataBroken)
+        session.take_metadata(branch_of(session), TWO)
         session.look()
         assert state_of(session) is State.KEEPING
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
@@ -436,7 +437,7 @@ def test_metadata_that_leaves_a_doubt_shuts_a_running_call(tmp_path: Path, updat
 def test_a_partial_update_before_any_snapshot_binds_nobody(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.session(told=metadata(("1", CLARA), ("2", JENS_AOR), partial=True))
-        assert session.needs_snapshot
+        assert session.needs_snapshot(branch_of(session))
         stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
         assert state_of(session) is State.NOT_ASKED
         told = await over(stage, session, "arrived", "closed")
@@ -471,10 +472,11 @@ def test_nothing_personal_and_no_rule_is_logged(tmp_path: Path, caplog: pytest.L
 def test_a_leak_is_an_alarm_once_and_only_when_the_closed_form_was_answered(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.session(answered=False)
-        assert not session.leak(1_000)
-        session.body()
-        session.answered = True
-        assert [session.leak(60), session.leak(60), session.leak(60)] == [False, True, False]
+        (line, _) = [leg.line for leg in branch_of(session).legs if leg.line is not None]
+        assert not session.leak(line, 1_000)
+        session.body(branch_of(session))
+        branch_of(session).answered = True
+        assert [session.leak(line, 60) for _ in range(3)] == [False, True, False]
         await over(stage, session)
 
     play(tmp_path, scene)

@@ -34,11 +34,13 @@ log = logging.getLogger("mitschnitt.recorder")
 
 
 class Dialog:
-    """One SIP dialog as its session uses it: offers one at a time, BYE after the last."""
+    """One SIP dialog as its branch uses it: offers one at a time, BYE after the last."""
 
-    def __init__(self, server: SipServer, dialog: str) -> None:
+    def __init__(self, server: SipServer, dialog: str, session: Session) -> None:
         self._server = server
         self._dialog = dialog
+        self.session = session  # the call that this is a recording session of
+        self.branch = session.add(self)
         self._wanted: Callable[[], bytes] | None = None
         self._sent: Callable[[], bytes] | None = None
         self._running = ""
@@ -117,7 +119,6 @@ class Calls:
     def __init__(self, *, call_header: str, max_calls: int) -> None:
         self._call_header = call_header
         self._max_calls = max_calls
-        self._sessions: dict[str, Session] = {}
         self._dialogs: dict[str, Dialog] = {}
         self._sealing: dict[asyncio.Task[None], Session] = {}  # over, and their files are being written
         self._stopping = False
@@ -144,7 +145,7 @@ class Calls:
         return self._server
 
     def __iter__(self) -> Iterator[Session]:
-        return iter(list(self._sessions.values()))
+        return iter(list(dict.fromkeys(dialog.session for dialog in self._dialogs.values())))
 
     def live_calls(self) -> list[str]:
         """The calls that the keeper must know us to hold."""
@@ -169,8 +170,8 @@ class Calls:
     def _failed(self, dialog: str) -> None:
         self.counts["event_failed"] += 1
         log.exception("a SIP event could not be dealt with; its call is shut")
-        if dialog in self._sessions:
-            self._sessions[dialog].failed("recorder.failed")
+        if dialog in self._dialogs:
+            self._dialogs[dialog].session.failed("recorder.failed")
 
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.InviteReceived):
@@ -191,10 +192,9 @@ class Calls:
             self._dialogs[event.dialog].go_on()
 
     def _invite(self, event: sip.InviteReceived) -> None:
-        if self._stopping or len(self._sessions) >= self._max_calls:
+        if self._stopping or len(self._dialogs) >= self._max_calls:
             self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
             return
-        dialog = Dialog(self.server, event.dialog)
         try:
             body = read_body(event.request)
             offer = parse_sdp(body.sdp) if body.sdp is not None else None
@@ -205,16 +205,16 @@ class Calls:
             self._respond(event.transaction, 488)  # an INVITE without offer is how a recorder would begin, not a client
             return
         update = read_metadata(body.metadata, charset=body.charset) if body.metadata is not None else None
-        session = Session(self.services, dialog, self._refs(event.request, update))
-        self._sessions[event.dialog], self._dialogs[event.dialog] = session, dialog
-        if not session.take_offer(offer, at=self.services.clock.now()):
+        session = Session(self.services, self._refs(event.request, update))
+        dialog = self._dialogs[event.dialog] = Dialog(self.server, event.dialog, session)
+        if not session.take_offer(dialog.branch, offer, at=self.services.clock.now()):
             self.counts["no_port"] += 1
             log.error("no RTP port is free; a call is turned away")
             self._over(event.dialog)
             self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
             return
         if update is not None:
-            session.take_metadata(update)
+            session.take_metadata(dialog.branch, update)
         self.counts["calls"] += 1
         if is_recording_invite(event.request):
             session.join()  # anything else is a telephone call for nobody: closed until its BYE
@@ -231,56 +231,60 @@ class Calls:
             for kind, value in refs[:MAX_REFS]
         ]
 
-    def _answer(self, dialog: str, transaction: str) -> None:
-        session = self._sessions.get(dialog)
-        if session is None:
+    def _answer(self, name: str, transaction: str) -> None:
+        dialog = self._dialogs.get(name)
+        if dialog is None:
             return
         try:
-            session.answered = self._respond(transaction, 200, body=session.body())
+            dialog.branch.answered = self._respond(transaction, 200, body=dialog.session.body(dialog.branch))
         except Exception:  # noqa: BLE001 - nobody else would end this session
-            self._failed(dialog)
-            self._over(dialog)
+            self._failed(name)
+            self._over(name)
             self._respond(transaction, 500)
 
     def _change(self, event: sip.ReinviteReceived | sip.UpdateReceived) -> None:
-        session, now = self._sessions.get(event.dialog), self.services.clock.now()
-        if session is None:
+        dialog, now = self._dialogs.get(event.dialog), self.services.clock.now()
+        if dialog is None:
             self._respond(event.transaction, 481)
             return
+        session, branch = dialog.session, dialog.branch
         try:
             body = read_body(event.request)
             if body.sdp is not None:
-                session.take_offer(parse_sdp(body.sdp), at=now)
+                session.take_offer(branch, parse_sdp(body.sdp), at=now)
             if body.metadata is not None:
-                session.take_metadata(read_metadata(body.metadata, charset=body.charset))
+                session.take_metadata(branch, read_metadata(body.metadata, charset=body.charset))
         except PeerError as error:
             # What the client now has on the line is unknown: shut first, then say no.
-            session.take_metadata(MetadataBroken(str(error)))
+            session.take_metadata(branch, MetadataBroken(str(error)))
             session.look(since=now)
             self._respond(event.transaction, 400)
             return
         session.look(since=now)
         offered = isinstance(event, sip.ReinviteReceived) or body.sdp is not None
         if offered:
-            self._answer_offer(event, session)
+            self._answer_offer(event, dialog)
         else:
             self._respond(event.transaction, 200)
-        if session.needs_snapshot and isinstance(event, sip.UpdateReceived):
-            self._dialogs[event.dialog].ask_snapshot()  # after a re-INVITE its ACK comes first
+        if isinstance(event, sip.UpdateReceived):
+            self._ask_snapshot(dialog)  # after a re-INVITE its ACK comes first
 
-    def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, session: Session) -> None:
-        dialog = self._dialogs[event.dialog]
+    def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, dialog: Dialog) -> None:
         waiting = dialog.told()
-        sent = self._respond(event.transaction, 200, body=session.body())
+        sent = self._respond(event.transaction, 200, body=dialog.session.body(dialog.branch))
         if sent and isinstance(event, sip.UpdateReceived):
-            session.moved()
+            dialog.branch.moved()
         elif not sent and waiting is not None:
             dialog.offer(waiting)  # the client took its offer back before it was answered
+
+    def _ask_snapshot(self, dialog: Dialog) -> None:
+        if dialog.session.needs_snapshot(dialog.branch):
+            dialog.ask_snapshot()
 
     def _answered(self, dialog: str | None, transaction: str, status: int) -> None:
         known = self._dialogs.get(dialog or "")
         if known is not None and status >= 200 and known.finished(transaction, status) and status != 491:
-            self._moved(dialog or "")
+            known.branch.moved()
 
     def _unanswered(self, dialog: str, method: str) -> None:
         if dialog in self._dialogs and method in ("INVITE", "UPDATE"):
@@ -289,16 +293,11 @@ class Calls:
             self._over(dialog)
             self.server.flush()
 
-    def _acknowledged(self, dialog: str) -> None:
-        self._moved(dialog)
-        session = self._sessions.get(dialog)
-        if session is not None and session.needs_snapshot:
-            self._dialogs[dialog].ask_snapshot()
-
-    def _moved(self, dialog: str) -> None:
-        session = self._sessions.get(dialog)
-        if session is not None:
-            session.moved()
+    def _acknowledged(self, name: str) -> None:
+        dialog = self._dialogs.get(name)
+        if dialog is not None:
+            dialog.branch.moved()
+            self._ask_snapshot(dialog)
 
     def _bye_refused(self, dialog: str) -> None:
         # Its media goes on and no BYE of its own need ever come: close the ports and remember the dialog for a while.
@@ -306,10 +305,10 @@ class Calls:
         self._over(dialog)
         asyncio.get_running_loop().call_later(REFUSED_BYE_SECONDS, self.server.agent.forget, dialog)
 
-    def _over(self, dialog: str) -> None:
-        self._dialogs.pop(dialog, None)
-        session = self._sessions.pop(dialog, None)
-        if session is not None:
+    def _over(self, name: str) -> None:
+        dialog = self._dialogs.pop(name, None)
+        if dialog is not None:
+            session = dialog.session
             session.ended()
             task = asyncio.get_running_loop().create_task(session.sealed())
             self._sealing[task] = session
@@ -347,7 +346,7 @@ class Calls:
         """Packets came while the gate was closed: cut in the kernel, counted here, an alarm for the operator."""
         self.counts["cut_packets"] += packets
         owner = self.services.owners.get(line)
-        if owner is not None and owner.leak(packets):
+        if owner is not None and owner.leak(line, packets):
             log.warning("leak")
 
     def on_failed(self, track: Track, _error: NoSpace) -> None:
@@ -379,7 +378,7 @@ class Calls:
     async def stop(self) -> None:
         """End every call sealed, tell the clients, and wait until the files are written."""
         self._stopping = True
-        for dialog in list(self._sessions):
+        for dialog in list(self._dialogs):
             self.server.agent.bye(dialog, now=self.server.now)
             self._over(dialog)
         self.server.flush()

@@ -30,6 +30,7 @@ class Leg:
     former: list[Line] = field(default_factory=list)  # released once the client has moved
     party: str = ""
     kept: bool = False  # packets go into the party's track
+    doubt: str = ""  # rule by which its stream contradicts what signalling says of it
 
 
 class Legs:
@@ -110,6 +111,11 @@ class Legs:
             if leg.kept and party != leg.party:
                 self._shut_leg(leg, at_ns)
             leg.party = party
+
+    def trust(self) -> None:
+        """Signalling has said anew whose voices these are: what a stream made doubtful before is over."""
+        for leg in self._legs:
+            leg.doubt = ""
 
     def listen(self) -> None:
         """Digits pass the filters of all gated lines; audio does not."""

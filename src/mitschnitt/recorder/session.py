@@ -1,4 +1,4 @@
-"""One recording session: the ONE translator between wire, core and vault.
+"""One call with all its recording sessions: the ONE translator between wire, core and vault.
 
 Turns SIP bodies, digits and posted facts into facts of the gate, and the gate's commands into filters, tracks,
 offers and journal entries. Decides nothing itself; what it cannot understand becomes a fact that keeps shut.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
+from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_from_json, asked_from_json
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.digits import NOTHING_PRESSED, Pressed, press
@@ -31,37 +32,25 @@ from mitschnitt.core.gate import (
     step,
 )
 from mitschnitt.core.policy import Asking
-from mitschnitt.errors import KeyGone, MitschnittError, PeerError
+from mitschnitt.errors import KeyGone, MitschnittError
+from mitschnitt.recorder.branch import Branch, Signalling
 from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds, rfc3339
 from mitschnitt.recorder.ledger import Ledger
-from mitschnitt.recorder.legs import Leg, Legs
-from mitschnitt.recorder.link import KeeperLink, LeasedKey
+from mitschnitt.recorder.legs import Leg
+from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, signalled
 from mitschnitt.recorder.ports import NoPortLeft
-from mitschnitt.recorder.sealing import Sealing, drop
-from mitschnitt.vault.finish import SealedParty
-from mitschnitt.vault.keytree import leaf_key
-from mitschnitt.wire.sdp import Description, Form, answer, reoffer
-from mitschnitt.wire.siprec import Metadata, MetadataBroken, Unbound, Update, bind
+from mitschnitt.recorder.recording import Recording
+from mitschnitt.wire.sdp import Description, Form
+from mitschnitt.wire.siprec import Binding, Unbound, Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
-LEAK_ALARM_PACKETS = 100  # two seconds of one stream: a client needs less to read a closed answer and obey
 MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
 LATE_SECONDS = 1.0  # how long after the end a line still has its session: keys come with the next drains
 LIVE_STATES = (State.ARRIVED, State.ASKING, State.KEEPING, State.PAUSED)  # in which who is on the line matters
 
 log = logging.getLogger("mitschnitt.recorder")
-
-
-class Signalling(Protocol):
-    """What a session asks of its SIP dialog."""
-
-    def offer(self, make_body: Callable[[], bytes]) -> None:
-        """Send a re-INVITE as soon as the dialog is free; the body is made at that moment."""
-
-    def hang_up(self) -> None:
-        """BYE, after the offers that are under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,87 +67,70 @@ class Services:
 
 
 class Session:
-    """A call as its recording session shows it. All methods run on the recorder's loop."""
+    """A call as its recording sessions show it. All methods run on the recorder's loop."""
 
-    def __init__(self, services: Services, signalling: Signalling, refs: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, services: Services, refs: Sequence[Mapping[str, str]]) -> None:
         self._services = services
-        self._signalling = signalling
         self._refs = list(refs)
-        self._key: LeasedKey | None = None
-        self._tracks: dict[int, Track] = {}
+        self._recording = Recording(services.media, services.ledger, services.clock)
         self._roll = Roll()
         self._posted: dict[str, str] = {}  # who the gateway says is on the line: its name, and ours
         self._pressed: dict[str, Pressed] = {}
         self._announced_agent: str | None = None
-        self._metadata: Update | None = None
-        self._legs = Legs(services.media, services.owners, self)
-        self._offer: Description | None = None
-        self._told: Description | None = None
-        self._sdp_session = secrets.randbits(31)
+        self._branches: list[Branch] = []
         self._in_band = False
-        self._pauses: list[tuple[str, str]] = []
-        self._paused_at = ""
-        self._started_at = ""
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
-        self._journalled = False
-        self._closed = False
-        self.answered = False
         self.call = ""
         self.state = State.ARRIVED
         self.facts = CallFacts()
         self.decision = Decision(Verdict.EXCLUDE, "call.unmatched")
-        self.leaked_packets = 0
-        self.needs_snapshot = False  # what the client tells of the line cannot be used without the whole of it
+
+    @property
+    def branches(self) -> Sequence[Branch]:
+        """The recording sessions of this call, in order of their INVITEs."""
+        return tuple(self._branches)
+
+    def add(self, signalling: Signalling) -> Branch:
+        """A recording session of this call, over this dialog."""
+        services = self._services
+        branch = Branch(services.media, services.owners, self, signalling, address=services.address)
+        self._branches.append(branch)
+        return branch
+
+    def _legs(self) -> Iterator[Leg]:
+        return (leg for branch in self._branches for leg in branch.legs)
 
     # -- what signalling brings ------------------------------------------------------------------
 
-    def take_offer(self, offer: Description, *, at: datetime) -> bool:
+    def take_offer(self, branch: Branch, offer: Description, *, at: datetime) -> bool:
         """The client's newest offer; False when the ports did not suffice: then this call is not kept any further.
 
         MalformedPacket, and nothing is changed, for an offer that drops m-lines.
         """
-        complete = self._legs.follow(offer, at_ns=nanoseconds(at))
-        self._offer = offer
+        complete = branch.take_offer(offer, at=at)
         if not complete:
             self._fail("ports.none")
         if self.form() is Form.LISTEN:
-            self._legs.listen()
+            branch.legs.listen()
         self._bind()
         return complete
 
-    def take_metadata(self, update: Update) -> None:
+    def take_metadata(self, branch: Branch, update: Update) -> None:
         """The client's newest word on who is on the line; what does not parse unbinds everybody."""
-        known = self._metadata
-        if isinstance(update, Metadata) and isinstance(known, Metadata):
-            self._metadata = known.apply(update)
-        elif isinstance(update, Metadata) and update.partial:
-            self._metadata = MetadataBroken("a partial update before any snapshot (RFC 7866, 9.2)")
-        else:
-            self._metadata = update
-        self.needs_snapshot = not isinstance(self._metadata, Metadata) and self.state in LIVE_STATES
+        branch.take_metadata(update)
         self._bind()
 
-    def body(self) -> bytes:
-        """The SDP answer that the gate's state asks for at this moment, whatever the offer was."""
-        if self._offer is None:
-            raise PeerError("there is no offer to answer")
-        self._told = answer(
-            self._offer,
-            self._legs.local_lines(len(self._offer.lines)),
-            self.form(),
-            address=self._services.address,
-            session=self._sdp_session,
-            previous=self._told,
-        )
-        return bytes(self._told)
+    def needs_snapshot(self, branch: Branch) -> bool:
+        """Whether this branch's client should be asked for all of its metadata."""
+        return branch.is_lost and self.state in LIVE_STATES
 
-    def _offer_body(self) -> bytes:
-        if self._told is None:
-            raise PeerError("nothing was answered yet, so nothing can be offered anew")
-        lines = self._legs.local_lines(len(self._told.lines))
-        self._told = reoffer(self._told, lines, self.form(), address=self._services.address)
-        return bytes(self._told)
+    def body(self, branch: Branch) -> bytes:
+        """The SDP answer that the gate's state asks for at this moment, whatever the offer was."""
+        return branch.body(self.form())
+
+    def _offer_body(self, branch: Branch) -> bytes:
+        return branch.offer_body(self.form())
 
     def form(self) -> Form:
         """Closed, listening behind the filter, or open: a function of the state alone."""
@@ -166,10 +138,6 @@ class Session:
             return Form.OPEN
         waiting = self.state in (State.ASKING, State.PAUSED) and self._in_band
         return Form.LISTEN if waiting else Form.CLOSED
-
-    def moved(self) -> None:
-        """The client has answered what we told it: the lines that it was told to leave are released."""
-        self._legs.moved()
 
     # -- who this call is ------------------------------------------------------------------------
 
@@ -225,36 +193,39 @@ class Session:
         self.facts = self.facts.with_asked(asked)
 
     def _take_key(self) -> None:
-        services = self._services
         try:
-            self._key = services.link.take_key()
+            key = self._services.link.take_key()
         except KeyGone:
             self._exclude("keys.none")
-            return
-        services.ledger.arrived(self.call, self._key, {"refs": self._refs}, at=services.clock.now())
-        self._journalled = True
+        else:
+            self._recording.begin(self.call, key, self._refs)
 
     def _bind(self) -> None:
         view = self._services.surroundings().view
         if view is None:
             return
-        recorded = [leg.label for leg in self._legs if leg.line is not None]
-        binding = bind(self._metadata, recorded)
-        participants = [Participant(item.id, item.aor) for item in binding.participants]
+        bindings = {branch: branch.binding() for branch in self._branches}
+        participants = [Participant(who.id, who.aor) for told in bindings.values() for who in told.participants]
         self._roll = signalled(self._roll, participants, view, posted=frozenset(self._posted.values()))
-        problem = "" if binding.certain else min(binding.reasons, default=Unbound.MISSING).value
-        names = {
-            label: self._roll.by_participant.get(Participant(who.id, who.aor), "")
-            for label, who in binding.labels.items()
-            if not isinstance(who, Unbound)
-        }
-        parties = [names.get(label, "") if label is not None else "" for label in self._legs.labels]
-        self._legs.bind(parties, at_ns=self._services.clock.now_ns())
+        for branch, told in bindings.items():
+            branch.legs.bind(self._parties(branch, told), at_ns=self._services.clock.now_ns())
         self.facts = replace(
             self.facts,
-            unbound=problem or self._roll.problem or self._contradiction(),
+            unbound=_problem(bindings.values()) or self._roll.problem or self._contradiction() or self._doubted(),
             parties=self._roll.parties,
         )
+
+    def _parties(self, branch: Branch, told: Binding) -> list[str]:
+        """Whose voice each m-line of the branch carries, "" for nobody's."""
+        names = {
+            label: self._roll.by_participant.get(Participant(who.id, who.aor), "")
+            for label, who in told.labels.items()
+            if not isinstance(who, Unbound)
+        }
+        return [names.get(label, "") if label is not None else "" for label in branch.legs.labels]
+
+    def _doubted(self) -> str:
+        return next((leg.doubt for leg in self._legs() if leg.doubt and leg.line is not None), "")
 
     def _contradiction(self) -> str:
         named = {party.agent for party in self._roll.parties if party.agent is not None and party.present}
@@ -301,7 +272,7 @@ class Session:
 
     def digit(self, line: Line, digit: str, at_ns: int) -> None:
         """A key of the party whose stream arrives at this line; read only if it can mean something now."""
-        leg = self._legs.leg_of(line)
+        leg = self._leg_of(line)
         view = self._services.surroundings().view
         if leg is None or not leg.party or view is None:
             return
@@ -315,16 +286,31 @@ class Session:
             self.facts = self.facts.with_act(act)
             self.look(since=act.at)
 
-    def leak(self, packets: int) -> bool:
+    def leak(self, line: Line, packets: int) -> bool:
         """Packets came that the gate had cut; whether that is now an alarm: more than a slow client's last second."""
-        if not self.answered or self.form() is not Form.CLOSED:
+        branch = self._branch_of(line)
+        if branch is None or not branch.answered or self.form() is not Form.CLOSED:
             return False  # we asked for them, for the digits among them
-        before, self.leaked_packets = self.leaked_packets, self.leaked_packets + packets
-        return before < LEAK_ALARM_PACKETS <= self.leaked_packets
+        return branch.leak(packets)
+
+    def doubt(self, line: Line, rule: str) -> None:
+        """The stream on this line contradicts what signalling says of it: shut until it is told anew whose it is."""
+        leg = self._leg_of(line)
+        if leg is not None and not leg.doubt:
+            leg.doubt = rule
+            self._bind()
+            self.look()
+
+    def _branch_of(self, line: Line) -> Branch | None:
+        return next((branch for branch in self._branches if branch.legs.leg_of(line) is not None), None)
+
+    def _leg_of(self, line: Line) -> Leg | None:
+        branch = self._branch_of(line)
+        return branch.legs.leg_of(line) if branch is not None else None
 
     def has(self, track: Track) -> bool:
         """Whether this is a track of ours."""
-        return track in self._tracks.values()
+        return track in self._recording.tracks.values()
 
     def failed(self, rule: str) -> None:
         """We can no longer keep this call: what is sealed stays, the gate shuts."""
@@ -349,7 +335,8 @@ class Session:
             self._look(since or now, now)
         except Exception as error:  # noqa: BLE001 - whatever it was, the gate shuts
             log.exception("a command of the gate failed; the call is shut")
-            self._legs.shut(at_ns=nanoseconds(since or now))
+            for branch in self._branches:
+                branch.legs.shut(at_ns=nanoseconds(since or now))
             self.state = before
             self._fail("ports.none" if isinstance(error, NoPortLeft) else "recorder.failed")
             self._look_again(since or now, now)
@@ -359,7 +346,11 @@ class Session:
             self._look(since, now)
         except Exception:  # noqa: BLE001 - without lines nothing is heard, whatever state this is
             log.exception("a failed call could not be shut in order; its lines are closed")
-            self._legs.release_all()
+            self._release_all()
+
+    def _release_all(self) -> None:
+        for branch in self._branches:
+            branch.legs.release_all()
 
     def _look(self, since: datetime, now: datetime) -> None:
         if self._services.ledger.refuses:
@@ -372,14 +363,14 @@ class Session:
 
     def _may_still_withdraw(self) -> bool:
         """Whether the call is over and its files are not journalled yet."""
-        return self.state is State.ENDED and bool(self._tracks) and not self._closed
+        return self.state is State.ENDED and bool(self._recording.tracks) and not self._recording.is_closed
 
     def _look_back(self, now: datetime) -> None:
         """A withdrawal while the files are being written: there will be none."""
         decision = judge(self.facts, self._services.surroundings(), running=self.state, now=now)
         if self._may_still_withdraw() and decision.verdict is Verdict.WITHDRAW:
             self.decision = decision
-            self._shred(now)
+            self._recording.shred()
             self._close("not_kept")
 
     def ended(self) -> None:
@@ -399,8 +390,9 @@ class Session:
             log.exception("a call could not be ended in order")
         finally:
             self.state = State.ENDED
-            self._legs.release_all()
-            asyncio.get_running_loop().call_later(LATE_SECONDS, self._legs.forget)
+            self._release_all()
+            for branch in self._branches:
+                asyncio.get_running_loop().call_later(LATE_SECONDS, branch.legs.forget)
 
     async def sealed(self) -> None:
         """Until the files of this call are written, if it keeps any."""
@@ -437,124 +429,83 @@ class Session:
 
     def _listen(self, _since: datetime) -> None:
         if self._in_band:
-            self._legs.listen()
+            for branch in self._branches:
+                branch.legs.listen()
 
-    def _ready_legs(self) -> list[Leg]:
+    def _ready_legs(self) -> list[tuple[Branch, Leg]]:
         """M-lines that are shut although their party is known and there is a key to keep it under."""
-        known = [leg for leg in self._legs.shut_ones() if self._roll.party(leg.party) is not None]
-        return known if self._key is not None else []
+        if self._recording.key is None:
+            return []
+        shut = ((branch, leg) for branch in self._branches for leg in branch.legs.shut_ones())
+        return [(branch, leg) for branch, leg in shut if self._roll.party(leg.party) is not None]
 
     def _keep(self, _since: datetime) -> None:
         ready = self._ready_legs()
-        if self.answered:
-            self._legs.renew(ready)  # first, for it is what may fail
-        now = rfc3339(self._services.clock.now())
-        self._started_at = self._started_at or now
-        if self._paused_at:
-            self._pauses.append((self._paused_at, now))
-            self._paused_at = ""
-        for leg in ready:
-            track = self._track(leg)
+        for branch in self._branches:
+            if branch.answered:
+                branch.legs.renew([leg for its, leg in ready if its is branch])  # first, for it is what may fail
+        self._recording.goes_on(self._services.clock.now())
+        for branch, leg in ready:
+            party = self._roll.party(leg.party)
+            track = self._recording.track(party.number, party.role.value, leg.codecs) if party is not None else None
             if track is not None:
-                self._legs.keep(leg, track)
-
-    def _track(self, leg: Leg) -> Track | None:
-        """Where this leg's party is kept; a new track is journalled first, for recovery needs it."""
-        services, party = self._services, self._roll.party(leg.party)
-        if party is None or self._key is None:
-            return None
-        track = self._tracks.get(party.number)
-        if track is None:
-            services.ledger.track(self.call, party.number, party.role.value, leg.codecs, at=services.clock.now())
-            leaf = leaf_key(self._key.node, party.number)
-            track = services.media.track(
-                call_id=decode_call_id(self.call), party=party.number, leaf_key=leaf, codecs=leg.codecs
-            )
-            self._tracks[party.number] = track
-        return track
+                branch.legs.keep(leg, track)
 
     def _shut(self, since: datetime) -> None:
-        self._legs.shut(at_ns=nanoseconds(since))
+        for branch in self._branches:
+            branch.legs.shut(at_ns=nanoseconds(since))
         if self.state is State.PAUSED:
-            self._paused_at = rfc3339(since)
+            self._recording.pauses(since)
 
     def _send_form(self, _since: datetime) -> None:
-        if self.answered:
-            self._signalling.offer(self._offer_body)
+        for branch in self._branches:
+            if branch.answered:
+                branch.signalling.offer(partial(self._offer_body, branch))
 
     def _hang_up(self, _since: datetime) -> None:
-        self._signalling.hang_up()
+        for branch in self._branches:
+            branch.signalling.hang_up()
 
     def _shred(self, _since: datetime) -> None:
-        services = self._services
-        if self._journalled and not self._closed:
-            services.ledger.shred(self.call, at=services.clock.now())
-        self._forget_keys()
-
-    def _forget_keys(self) -> None:
-        tracks, self._key = list(self._tracks.values()), None
-        self._tracks.clear()
-        for track in tracks:
-            drop(self._services.media, track)
+        self._recording.shred()
 
     def _forget(self, _since: datetime) -> None:
-        self._forget_keys()
+        self._recording.forget_keys()
         self._close("not_kept")
 
     def _seal(self, _since: datetime) -> None:
-        services = self._services
-        reason = "failed" if self.state is State.FAILED else "ended"
-        sealing = Sealing(
-            services.media,
-            services.ledger,
-            services.clock,
-            self.call,
-            self._tracks,
-            lambda track: self._finish(track, reason),
-        )
-        self._sealing = asyncio.get_running_loop().create_task(self._close_sealed(sealing.start()))
+        sealing = self._recording.seal("failed" if self.state is State.FAILED else "ended")
+        self._sealing = asyncio.get_running_loop().create_task(self._close_sealed(sealing))
 
     async def _close_sealed(self, sealing: asyncio.Task[bool]) -> None:
-        kept = bool(self._tracks)
+        kept = bool(self._recording.tracks)
         if await sealing:
-            self._tracks.clear()
-            self._key = None
+            self._recording.sealed()
             self._close("kept" if kept else "not_kept")
-
-    def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:
-        return self._services.media.finish(
-            track,
-            reason=reason,
-            started_at=self._started_at,
-            ended_at=rfc3339(self._services.clock.now()),
-            pauses=self._pauses_told(),
-        )
-
-    def _pauses_told(self) -> list[tuple[str, str]]:
-        open_pause = [(self._paused_at, rfc3339(self._services.clock.now()))] if self._paused_at else []
-        return [*self._pauses, *open_pause]
 
     def _close(self, outcome: str) -> None:
         """The last word on this call; nothing is journalled of it afterwards."""
-        if self._closed or not self.call:
+        if not self.call:
             return
-        self._closed = True
-        services, view = self._services, self._services.surroundings().view
-        if self._journalled:
-            decision = {
-                "call": self.call,
-                "outcome": outcome,
-                "rule": self.decision.rule,
-                "party": self.decision.party,
-                "policy": view.policy.hash if view is not None else "",
-                "acts": [
-                    {"party": act.party, "kind": act.kind.value, "value": act.value, "at": rfc3339(act.at)}
-                    for act in self.facts.acts[-MAX_TOLD_ACTS:]
-                ],
-            }
-            officer_key = view.officer_key if view is not None else b""
-            services.ledger.closed(self.call, decision, officer_key, kept=outcome, at=services.clock.now())
-        services.link.send({"type": "ended", "call": self.call})
+        view = self._services.surroundings().view
+        decision = {
+            "outcome": outcome,
+            "rule": self.decision.rule,
+            "party": self.decision.party,
+            "policy": view.policy.hash if view is not None else "",
+            "acts": [
+                {"party": act.party, "kind": act.kind.value, "value": act.value, "at": rfc3339(act.at)}
+                for act in self.facts.acts[-MAX_TOLD_ACTS:]
+            ],
+        }
+        if self._recording.close(decision, view.officer_key if view is not None else b""):
+            self._services.link.send({"type": "ended", "call": self.call})
+
+
+def _problem(bindings: Iterable[Binding]) -> str:
+    """The rule by which some branch's streams cannot be laid to parties, "" when all can."""
+    unsure = [told for told in bindings if not told.certain]
+    return min((why for told in unsure for why in told.reasons), default=Unbound.MISSING).value if unsure else ""
 
 
 def _said_at(data: Mapping[str, Any], now: datetime) -> datetime:

@@ -1,0 +1,109 @@
+"""What is kept of one call: its key, each party's track, its pauses, and at its end the files.
+
+Decides nothing and opens no line: the session says when. Once `close` has spoken, nothing is journalled of the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from mitschnitt.core.call import decode_call_id
+from mitschnitt.recorder.clock import SteadyClock, rfc3339
+from mitschnitt.recorder.ledger import Ledger
+from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.recorder.media import Media, Track
+from mitschnitt.recorder.sealing import Sealing, drop
+from mitschnitt.vault.finish import SealedParty
+from mitschnitt.vault.keytree import leaf_key
+
+
+class Recording:
+    """See the module. Tracks are by the party's number, its leaf in the key tree."""
+
+    def __init__(self, media: Media, ledger: Ledger, clock: SteadyClock) -> None:
+        self._media = media
+        self._ledger = ledger
+        self._clock = clock
+        self._call = ""
+        self._pauses: list[tuple[str, str]] = []
+        self._paused_at = ""
+        self._started_at = ""
+        self.key: LeasedKey | None = None
+        self.tracks: dict[int, Track] = {}
+        self.is_closed = False
+
+    def begin(self, call: str, key: LeasedKey, refs: Sequence[Mapping[str, str]]) -> None:
+        """The call uses this key from now on; the keeper will hear of it whatever becomes of us."""
+        self._call, self.key = call, key
+        self._ledger.arrived(call, key, {"refs": list(refs)}, at=self._clock.now())
+
+    def goes_on(self, at: datetime) -> None:
+        """Media is kept from now on; a pause is over."""
+        now = rfc3339(at)
+        self._started_at = self._started_at or now
+        if self._paused_at:
+            self._pauses.append((self._paused_at, now))
+            self._paused_at = ""
+
+    def pauses(self, since: datetime) -> None:
+        """Nothing is kept since then, and may be again."""
+        self._paused_at = rfc3339(since)
+
+    def track(self, number: int, role: str, codecs: Mapping[int, tuple[str, int]]) -> Track | None:
+        """Where this party is kept, None without a key; a new track is journalled first, for recovery needs it."""
+        if self.key is None:
+            return None
+        track = self.tracks.get(number)
+        if track is None:
+            self._ledger.track(self._call, number, role, codecs, at=self._clock.now())
+            leaf = leaf_key(self.key.node, number)
+            track = self._media.track(
+                call_id=decode_call_id(self._call), party=number, leaf_key=leaf, codecs=dict(codecs)
+            )
+            self.tracks[number] = track
+        return track
+
+    def shred(self) -> None:
+        """The keeper punctures the key, and nobody here has it any more."""
+        if self._call and not self.is_closed:
+            self._ledger.shred(self._call, at=self._clock.now())
+        self.forget_keys()
+
+    def forget_keys(self) -> None:
+        """Key, tracks and all that they hold go."""
+        tracks, self.key = list(self.tracks.values()), None
+        self.tracks.clear()
+        for track in tracks:
+            drop(self._media, track)
+
+    def seal(self, reason: str) -> asyncio.Task[bool]:
+        """Writes the files of all tracks; the task says whether they stand, and nobody withdrew meanwhile."""
+        sealing = Sealing(
+            self._media, self._ledger, self._clock, self._call, self.tracks, lambda track: self._finish(track, reason)
+        )
+        return sealing.start()
+
+    def sealed(self) -> None:
+        """All files stand and are journalled: the key is not needed here any more."""
+        self.tracks.clear()
+        self.key = None
+
+    def close(self, decision: Mapping[str, Any], officer_key: bytes) -> bool:
+        """The last word on the call, which is journalled if it had a key; False when it was said before."""
+        if self.is_closed:
+            return False
+        self.is_closed = True
+        if self._call:
+            told = {"call": self._call, **decision}
+            self._ledger.closed(self._call, told, officer_key, kept=str(decision["outcome"]), at=self._clock.now())
+        return True
+
+    def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:
+        now = rfc3339(self._clock.now())
+        open_pause = [(self._paused_at, now)] if self._paused_at else []
+        return self._media.finish(
+            track, reason=reason, started_at=self._started_at, ended_at=now, pauses=[*self._pauses, *open_pause]
+        )

@@ -1,0 +1,67 @@
+"""What is kept of one call: a key first, a track before its media, one last word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mitschnitt.recorder.recording import Recording
+from recorder_stage import CALL, Stage, decision, play
+
+CODECS = {8: ("PCMA", 8000)}
+TOLD: dict[str, Any] = {"outcome": "not_kept", "rule": "consent.all", "party": "", "policy": "", "acts": []}
+
+
+def begun(stage: Stage) -> Recording:
+    """A recording with a key."""
+    recording = Recording(stage.media, stage.ledger, stage.clock)
+    recording.begin(CALL, stage.link.take_key(), [])
+    return recording
+
+
+def officer_key(stage: Stage) -> bytes:
+    """Of the stage's policy."""
+    assert stage.view is not None
+    return stage.view.officer_key
+
+
+def test_without_a_key_there_is_no_track_and_nothing_is_journalled(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        recording = Recording(stage.media, stage.ledger, stage.clock)
+        assert recording.track(0, "caller", CODECS) is None
+        recording.shred()
+        assert recording.close(TOLD, officer_key(stage))
+        stage.ledger.arrived("0" * 26, stage.link.take_key(), {}, at=stage.now)
+        await stage.journalled("arrived")
+
+    play(tmp_path, scene)
+
+
+def test_a_party_has_one_track_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        recording = begun(stage)
+        assert recording.track(0, "caller", CODECS) is recording.track(0, "caller", {0: ("PCMU", 8000)})
+        recording.forget_keys()
+        assert recording.tracks == {}
+        assert recording.key is None
+        recording.close(TOLD, officer_key(stage))
+        await stage.journalled("arrived", "track", "closed")
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("shredded", [0, 1])
+def test_the_last_word_is_said_once_and_nothing_after_it(tmp_path: Path, shredded: int) -> None:
+    async def scene(stage: Stage) -> None:
+        recording = begun(stage)
+        for _ in range(shredded):
+            recording.shred()
+        assert recording.close(TOLD, officer_key(stage))
+        assert not recording.close({**TOLD, "outcome": "kept"}, officer_key(stage))
+        recording.shred()
+        entries = await stage.journalled("arrived", *["shred"] * shredded, "closed")
+        assert decision(entries[-1])["outcome"] == "not_kept"
+
+    play(tmp_path, scene)
