@@ -135,15 +135,20 @@ def doctor(directory: Directory = HERE, as_json: AsJson = False) -> None:
     sys.exit(verb("doctor").run(directory, as_json=as_json))
 
 
-# The bench reads its own options, `--help` among them.
-@bench_app.command(
-    "capture",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+# The benches read their own options, `--help` among them.
+OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@bench_app.command("capture", add_help_option=False, context_settings=OWN_OPTIONS)
 def bench_capture(context: typer.Context) -> None:
     """Our receiver with gate, journal and sealing against a bare C loop; `--help` shows the options."""
     sys.exit(verb("bench").run("capture", context.args))
+
+
+@bench_app.command("calls", add_help_option=False, context_settings=OWN_OPTIONS)
+def bench_calls(context: typer.Context) -> None:
+    """Calls set up and torn down, and shed when there are too many; `--help` shows the options."""
+    sys.exit(verb("bench").run("calls", context.args))
 
 
 def main() -> None:

@@ -1,14 +1,16 @@
-"""`mitschnitt bench WHAT`: speed against a floor, measured on this machine."""
+"""`mitschnitt bench WHAT`: speed against a floor or a peer, measured on this machine."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
+from mitschnitt.commands import bench_calls
 from mitschnitt.errors import ConfigError
 from mitschnitt.gateways.bench import capture
 
-BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {"capture": capture.main}
+BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {"calls": bench_calls.main, "capture": capture.main}
+IN_C = frozenset({"capture"})  # benches whose floor and generator are compiled first
 HELP = frozenset({"-h", "--help"})
 
 
@@ -16,6 +18,6 @@ def run(what: str, arguments: list[str]) -> int:
     """The bench's own exit code: 0, or 1 when what it measured was not correct. ConfigError where it cannot run."""
     if what not in BENCHES:
         raise ConfigError(f"bench: there is {', '.join(sorted(BENCHES))}, found {what!r}")
-    if not HELP.intersection(arguments) and shutil.which("cc") is None:
+    if what in IN_C and not HELP.intersection(arguments) and shutil.which("cc") is None:
         raise ConfigError("bench: no C compiler `cc` on PATH; the floor and the generator are written in C")
     return BENCHES[what](arguments)
