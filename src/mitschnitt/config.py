@@ -23,6 +23,12 @@ class Sip:
     port: int = 5060  # UDP and TCP; a second recorder takes the next port, and so on
     max_calls: int = 4_000  # calls per recorder; above it 503 with Retry-After
     call_header: str = "X-Mitschnitt-Call"  # third way to join an INVITE to an announced call
+    plain: bool = True  # UDP and TCP are taken; false leaves TLS alone
+    tls_port: int = 0  # TCP port for TLS, 5061 by custom; 0 = off; a second recorder takes the next port, and so on
+    tls_certificate: str = "tls/certificate.pem"  # PEM, ours and intermediates; a path inside the directory
+    tls_key: str = "tls/key.pem"  # of mode 0600, without password
+    tls_client_ca: str = "tls/client-ca.pem"  # who may sign certificates of clients
+    tls_clients: str = "tls/clients"  # the allow-list, a line each: sha256:FINGERPRINT, or a DNS name or URI
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,15 @@ class Config:
         return self.directory / self.vault.audio
 
     @property
+    def tls_files(self) -> tuple[Path, Path, Path, Path]:
+        """Our certificate, its key, the clients' CA, the clients' list."""
+        sip = self.sip
+        certificate, key, ca, clients = (
+            self.directory / name for name in (sip.tls_certificate, sip.tls_key, sip.tls_client_ca, sip.tls_clients)
+        )
+        return certificate, key, ca, clients
+
+    @property
     def database(self) -> Path:
         """The domain database."""
         return self.directory / "db" / "domain.sqlite"
@@ -173,6 +188,7 @@ def _check(config: Config) -> None:
     for name, port in (("sip", config.sip.port), ("control", config.control.port)):
         if not 1 <= port <= 65_535:
             raise ConfigError(f"config: [{name}] `port` must be 1 to 65535, found {port}")
+    _check_tls(config)
     if not 1_024 <= config.rtp.first_port < config.rtp.last_port <= 65_535:
         raise ConfigError("config: [rtp] first_port and last_port must rise and lie between 1024 and 65535")
     for section, key, value, most in (
@@ -188,6 +204,16 @@ def _check(config: Config) -> None:
         raise ConfigError(f"config: [vault] `audio` must lie inside {config.directory}, found {config.vault.audio!r}")
     if config.kek_dir.resolve().is_relative_to(config.directory):
         raise ConfigError(f"config: keys.kek_dir must lie outside {config.directory}; a copy would open all")
+
+
+def _check_tls(config: Config) -> None:
+    sip, most = config.sip, config.limits.recorders
+    if not 0 <= sip.tls_port <= 65_535:
+        raise ConfigError(f"config: [sip] `tls_port` must be 1 to 65535, or 0 for none, found {sip.tls_port}")
+    if sip.tls_port and sip.plain and abs(sip.tls_port - sip.port) < most:
+        raise ConfigError(f"config: [sip] `tls_port` and `port` must lie {most} apart, one for each recorder")
+    if not sip.plain and not sip.tls_port:
+        raise ConfigError("config: [sip] `plain` is false and `tls_port` is 0, so nobody could call")
 
 
 def load_config(directory: Path) -> Config:

@@ -35,6 +35,7 @@ from mitschnitt.gateways.rtp_sender import RtpSender
 from mitschnitt.gateways.simulated_call import Centre, SimulatedCall
 from mitschnitt.gateways.sip_client import Recorder, SipClient
 from mitschnitt.gateways.speech import Prompt
+from mitschnitt.recorder.tls import Tls, TlsFiles
 from mitschnitt.wire.g711 import Law
 
 EXIT_DONE, EXIT_USAGE, EXIT_UNREACHABLE = 0, 2, 3  # design, section 8
@@ -61,6 +62,7 @@ class Options:
     law: Law = Law.PCMA
     host: str = "127.0.0.1"  # our own address for SIP and RTP
     max_talk_seconds: float = 20.0  # above the longest dialogue: all are played whole
+    tls: Path | None = None  # directory of certificate.pem, key.pem, client-ca.pem (the recorder's), clients
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def parse_options(argv: list[str]) -> tuple[Options, Path | None]:
     parser.add_argument("--stamp", action="store_true", help="mark every payload packet")
     parser.add_argument("--leaky", action="store_true", help="send in spite of a closed answer")
     parser.add_argument("--law", type=Law, choices=list(Law), default=Law.PCMA)
-    parser.add_argument("--transport", choices=["udp", "tcp"], default="udp")
+    parser.add_argument("--transport", choices=["udp", "tcp", "tls"], default="udp")
+    parser.add_argument("--tls", type=Path, metavar="DIR", help="certificate.pem, key.pem, client-ca.pem, clients")
     parser.add_argument("--host", default="127.0.0.1", help="our own address for SIP and RTP")
     parser.add_argument("--max-talk", type=float, default=20.0, metavar="SECONDS", help="of each dialogue")
     parser.add_argument("--report", type=Path, metavar="FILE", help="one JSON row per call")
@@ -123,6 +126,8 @@ def parse_options(argv: list[str]) -> tuple[Options, Path | None]:
         raise ConfigError(f"expected 1 to {MAX_CALLS} calls, and a rate and talk time above 0")
     if chosen.control and chosen.token_file is None:
         raise ConfigError("--control needs --token-file")
+    if (chosen.transport == "tls") != (chosen.tls is not None):
+        raise ConfigError("--transport tls needs --tls, and --tls needs it")
     scenarios.parse_mix(chosen.mix)
     options = Options(
         recorder=Recorder(host, int(port), chosen.transport.upper()),
@@ -137,6 +142,7 @@ def parse_options(argv: list[str]) -> tuple[Options, Path | None]:
         law=chosen.law,
         host=chosen.host,
         max_talk_seconds=chosen.max_talk,
+        tls=chosen.tls,
     )
     return options, chosen.report
 
@@ -156,7 +162,8 @@ async def play(
     _allow_files(options.calls)
     began, cpu = time.monotonic(), time.process_time()
     dice = random.Random(options.seed)  # noqa: S311 - ids of simulated calls, no secret
-    client = SipClient(options.recorder, host=options.host)
+    tls = Tls(TlsFiles.in_directory(options.tls)) if options.tls is not None else None
+    client = SipClient(options.recorder, host=options.host, tls=tls)
     control = _control(options, transport)
     sender = RtpSender()
     ticking = asyncio.ensure_future(sender.run())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mitschnitt.errors import PeerError
 from mitschnitt.gateways.recording_session import SessionListener
 from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.recorder.tls import Tls
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.events import (
@@ -29,6 +30,7 @@ from mitschnitt.wire.sip.events import (
     TransactionTimedOut,
     UpdateReceived,
 )
+from mitschnitt.wire.sip.headers import write_host
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Request
 
@@ -44,7 +46,7 @@ UNREACHABLE = 408  # the status of no answer (RFC 3261, section 8.1.3.1)
 
 @dataclass(frozen=True)
 class Recorder:
-    """Where the recorder listens; `transport` is UDP or TCP."""
+    """Where the recorder listens; `transport` is UDP, TCP or TLS."""
 
     host: str
     port: int
@@ -53,20 +55,22 @@ class Recorder:
     @property
     def uri(self) -> str:
         """The Request-URI of every session."""
-        suffix = ";transport=tcp" if self.transport == "TCP" else ""
-        return f"sip:recorder@{self.host}:{self.port}{suffix}"
+        suffix = "" if self.transport == "UDP" else f";transport={self.transport.lower()}"
+        return f"sip:recorder@{write_host(self.host)}:{self.port}{suffix}"
 
 
 class SipClient:
     """All recording sessions of one centre towards one recorder; `open` first."""
 
-    def __init__(self, recorder: Recorder, *, host: str, token: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, recorder: Recorder, *, host: str, token: Callable[[], str] | None = None, tls: Tls | None = None
+    ) -> None:
         self.recorder = recorder
         self._host = host
         config = AgentConfig(host=host, user="centre", feature=SRC_FEATURE, product="mitschnitt-centre")
         self._agent = UserAgent(config, token or (lambda: secrets.token_hex(8)))
         self._hop = Hop(recorder.transport, recorder.host, recorder.port)
-        self._shell = SipServer(self._agent, self._take)
+        self._shell = SipServer(self._agent, self._take, tls=tls)
         self._listeners: dict[str, SessionListener] = {}
         self._finals: dict[tuple[str | None, str], asyncio.Future[int]] = {}
         self._retries: dict[str, asyncio.Event] = {}
@@ -144,7 +148,7 @@ class SipClient:
 
     @property
     def _sender(self) -> str:
-        return f"sip:centre@{self._host}"
+        return f"sip:centre@{write_host(self._host)}"
 
     def _expect(self, dialog: str | None, method: str) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()

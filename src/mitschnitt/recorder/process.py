@@ -29,7 +29,8 @@ from mitschnitt.recorder.media import Media
 from mitschnitt.recorder.outlook import Outlook
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import Services
-from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.recorder.sip_server import Ports, SipServer
+from mitschnitt.recorder.tls import Tls, TlsFiles
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.slice_files import SliceWriter
@@ -131,10 +132,12 @@ class Recorder:
             AgentConfig(host=config.sip.host, port=self._sip_port, max_dialogs=config.sip.max_calls * 2),
             lambda: secrets.token_hex(TOKEN_BYTES),
         )
-        server = SipServer(agent, self._calls.on_event)
+        # Read before anything is bound: who cannot prove who they are must not start.
+        tls = Tls(TlsFiles(*config.tls_files)) if config.sip.tls_port else None
+        server = SipServer(agent, self._calls.on_event, tls=tls)
         services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
         self._calls.start(services, server)
-        await server.start(config.sip.host, self._sip_port)
+        await server.start(config.sip.host, self._sip_ports)
         log.info("ready")
         draining, watching = loop.create_task(media.run()), loop.create_task(self._watch())
         done, _ = await asyncio.wait([*until, draining, watching], return_when=asyncio.FIRST_COMPLETED)
@@ -155,6 +158,11 @@ class Recorder:
     @property
     def _sip_port(self) -> int:
         return self._config.sip.port + self._number - 1
+
+    @property
+    def _sip_ports(self) -> Ports:
+        sip, nth = self._config.sip, self._number - 1
+        return Ports(sip.port + nth if sip.plain else None, sip.tls_port + nth if sip.tls_port else None)
 
     def _media(self, slices: SliceWriter) -> Media:
         config = self._config

@@ -34,9 +34,14 @@ class UserAgent:
 
     # --- what the shell calls -------------------------------------------------------------------------
 
-    def located(self, host: str, port: int) -> None:
-        """The address that peers reach us at, once the shell knows it (Contact and Via)."""
-        self._end.host, self._end.port = host, port
+    def located(self, host: str, port: int, *, tls_port: int = 0) -> None:
+        """The address that peers reach us at, once the shell knows it (Contact and Via); 0: no TLS."""
+        self._end.host, self._end.port, self._end.tls_port = host, port, tls_port
+
+    @property
+    def connections(self) -> frozenset[int]:
+        """The connections that dialogs live on: the last that a shell should end."""
+        return frozenset(dialog.hop.connection for dialog in self._end.dialogs.values())
 
     def receive(self, data: bytes, source: Source, now: float) -> None:
         """One datagram, or one message of a stream. Never raises for what peers send."""

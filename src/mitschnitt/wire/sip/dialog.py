@@ -74,13 +74,14 @@ class Dialog:
     def next_hop(self) -> Destination:
         """Where a request of ours goes: first route, else target, over the dialog's connection.
 
-        The host falls back to where the dialog came from when a URI cannot be used.
+        Falls back to where the dialog came from when a URI cannot be used, or would leave TLS for less.
         """
         first = Address.parse(self.routes[0]).uri if self.routes else self.target
         try:
-            return uri_hop(first, self.hop.transport, self.hop.connection)
+            found = uri_hop(first, self.hop.transport, self.hop.connection)
         except MalformedPacket:
             return self.hop
+        return self.hop if self.hop.transport == "TLS" != found.transport else found
 
     def request(self, method: str, via: Via, *, seq: int | None = None) -> Request:
         """A request within the dialog; takes the next number unless one is given (for ACK)."""

@@ -51,6 +51,7 @@ class Endpoint:
         self.by_source: Counter[str] = Counter()  # dialogs that each host has opened
         self.events: list[SipEvent] = []
         self.host, self.port = config.host, config.port
+        self.tls_port = 0  # where we listen with TLS; 0: not at all
 
     # --- requests of ours -----------------------------------------------------------------------------
 
@@ -83,14 +84,17 @@ class Endpoint:
     def via(self, hop: Destination) -> Via:
         """A Via of ours with a fresh branch."""
         parameters = (("branch", MAGIC + self.token()), ("rport", None))
-        return Via(hop.transport, self.host, self.port, parameters)
+        return Via(hop.transport, self.host, self._port(hop.transport), parameters)
 
     def contact(self, transport: str) -> str:
         """Our Contact, with the feature that says what we are (RFC 7866, 6)."""
         suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
         user = f"{self.config.user}@" if self.config.user else ""
         feature = f";{self.config.feature}" if self.config.feature else ""
-        return f"<sip:{user}{write_host(self.host)}:{self.port}{suffix}>{feature}"
+        return f"<sip:{user}{write_host(self.host)}:{self._port(transport)}{suffix}>{feature}"
+
+    def _port(self, transport: str) -> int:
+        return self.tls_port if transport == "TLS" and self.tls_port else self.port
 
     # --- answers of ours ------------------------------------------------------------------------------
 

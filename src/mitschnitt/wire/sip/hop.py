@@ -67,6 +67,7 @@ def uri_hop(uri: str, transport: str, connection: int = 0) -> Destination:
     Raises MalformedPacket for a URI that is not sip: or sips:.
     """
     parsed = SipUri.parse(uri)
-    chosen = parsed.transport or transport
-    port = parsed.port or (SIPS_PORT if parsed.scheme == "sips" or chosen == "TLS" else SIP_PORT)
+    # sips: is TLS whatever it names: `transport=tcp` in it says what lies below (RFC 3261, 26.2.2).
+    chosen = "TLS" if parsed.scheme == "sips" else parsed.transport or transport
+    port = parsed.port or (SIPS_PORT if chosen == "TLS" else SIP_PORT)
     return Hop(chosen, parsed.host, port, connection if chosen == transport else 0)

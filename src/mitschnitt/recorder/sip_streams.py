@@ -1,0 +1,350 @@
+"""The TCP and TLS connections of one SIP shell: limits, slow and greedy peers, handshakes, reconnects.
+
+Cuts what arrives into messages and hands them to its owner; decides nothing about them. Over TLS nothing is read
+before the peer has proved who it is and stands on the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Coroutine
+from itertools import count
+from typing import Protocol, cast
+
+from mitschnitt.errors import PeerError
+from mitschnitt.recorder.tls import Tls
+from mitschnitt.wire.sip.framing import PONG, StreamFramer
+from mitschnitt.wire.sip.hop import Destination, Hop
+from mitschnitt.wire.sip.message import MAX_BODY_BYTES, MAX_HEAD_BYTES
+
+MAX_CONNECTIONS = 1_024  # in total; an SBC keeps one to a few dozen open
+MAX_CONNECTIONS_PER_SOURCE = 64  # per address: several SBC instances behind one address still fit
+MESSAGE_SECONDS = 10.0  # a message that has begun must be complete by then: slow senders lose the connection
+IDLE_SECONDS = 3_600.0  # a connection without traffic; dialogs behind it re-open one when they need it
+CONNECT_SECONDS = 5.0  # to open a connection of ours; 64 * T1 would block a withdrawal for too long
+HANDSHAKE_SECONDS = 5.0  # of TLS, from the first byte to the last; whoever dribbles loses the connection
+STOP_SECONDS = 0.5  # for last words to leave; a peer that does not read must not hold up the end
+MAX_UNSENT_BYTES = 1_048_576  # per connection: a peer that does not read loses it
+# TCP's own keep-alive finds peers that are gone without a word, whatever their SIP can do (RFC 9293, 3.8.4).
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+Address = tuple[str, str, int]  # transport, host, port
+
+
+class Owner(Protocol):
+    """What connections ask of the shell that they belong to."""
+
+    refused: Counter[str]
+
+    @property
+    def now(self) -> float:
+        """Seconds of the shell's clock."""
+
+    @property
+    def in_use(self) -> frozenset[int]:
+        """Numbers of connections that dialogs live on."""
+
+    def received(self, data: bytes, source: Hop) -> None:
+        """One whole message."""
+
+    def undeliverable(self, hop: Destination) -> None:
+        """Nothing can be sent to this hop now."""
+
+
+class Streams:
+    """All connections of one shell, taken and opened."""
+
+    def __init__(self, owner: Owner, tls: Tls | None) -> None:
+        self.connections: dict[int, Connection] = {}
+        self._owner = owner
+        self._tls = tls
+        self._numbers = count(1)
+        self._opened: dict[Address, int] = {}  # connections of ours by where they lead
+        self._opening: dict[Address, list[tuple[Hop, bytes]]] = {}
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, transport: str, host: str, port: int) -> int:
+        """Takes connections on this port (0: any free one); the bound port. OSError when that fails."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self, self._owner, Hop(transport, "", 0)), host, port)
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Work of this shell that ends with it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Closes all; a peer that does not read cannot hold it up."""
+        for task in list(self._tasks):
+            task.cancel()
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections.values()):
+            connection.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        deadline = self._owner.now + STOP_SECONDS
+        while self.connections and self._owner.now < deadline:
+            await asyncio.sleep(0)  # transports report their end on a later turn of the loop
+        for connection in list(self.connections.values()):
+            connection.abort()
+        self._servers.clear()
+
+    def sweep(self, now: float) -> None:
+        """Ends what is late or was silent for long."""
+        for connection in list(self.connections.values()):
+            connection.drop_when_late(now)
+
+    def renew(self) -> None:
+        """Exchanged TLS files come into force, and whoever is not on the new list loses the connection."""
+        if self._tls is None or not self._tls.renew():
+            return
+        for connection in list(self.connections.values()):
+            # One that is still shaking hands is looked at when it is done.
+            is_tls = connection.peer.transport == "TLS" and connection.is_open
+            if is_tls and not self.admits(connection):
+                connection.abort()
+
+    # --- sending --------------------------------------------------------------------------------------
+
+    def send(self, hop: Destination, data: bytes) -> None:
+        """Over the hop's connection while it lives, else over one of ours to there, opened if there is none."""
+        address = (hop.transport, hop.host, hop.port)
+        connection = self.connections.get(hop.connection) or self.connections.get(self._opened.get(address, 0))
+        if connection and connection.peer.transport == hop.transport:
+            connection.send(data)
+        elif address in self._opening:
+            self._opening[address].append((hop, data))
+        else:
+            self._opening[address] = [(hop, data)]
+            self.spawn(self._open(address))
+
+    async def _open(self, address: Address) -> None:
+        connection: Connection | None = None
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._connect(address)
+        waiting = self._opening.pop(address)
+        if connection and connection.number:
+            self._opened[address] = connection.number
+            for _, data in waiting:
+                connection.send(data)
+            return
+        self._owner.refused["connect.failed"] += 1
+        for hop in {hop for hop, _ in waiting}:
+            self._owner.undeliverable(hop)
+
+    async def _connect(self, address: Address) -> Connection | None:
+        transport, host, port = address
+        if transport == "TLS" and self._tls is None:
+            return None
+        # Whom we speak to is told by the list, not by the name that we looked up.
+        context = self._tls.current.client if transport == "TLS" and self._tls else None
+        connection = Connection(self, self._owner, Hop(*address), is_ours=True)
+        await asyncio.get_running_loop().create_connection(
+            lambda: connection, host, port, ssl=context, server_hostname="" if context else None
+        )
+        return connection
+
+    # --- taking ---------------------------------------------------------------------------------------
+
+    def admit(self, connection: Connection) -> int:
+        """A number for a new connection, 0 when a limit refuses it.
+
+        At a limit the longest-silent connection that carries no dialog makes room: a flood of idle ones locks
+        nobody out who has calls.
+        """
+        host = connection.peer.host
+        same = [other for other in self.connections.values() if other.peer.host == host]
+        crowd, cause = (same, "limit.connections_per_source") if len(same) >= MAX_CONNECTIONS_PER_SOURCE else (None, "")
+        if crowd is None and len(self.connections) >= MAX_CONNECTIONS:
+            crowd, cause = list(self.connections.values()), "limit.connections"
+        if crowd is not None:
+            self._owner.refused[cause] += 1
+            in_use = self._owner.in_use
+            idle = [other for other in crowd if other.number not in in_use]
+            if not idle:
+                return 0
+            oldest = min(idle, key=lambda other: other.heard_at)
+            self.gone(oldest)
+            oldest.abort()
+        number = next(self._numbers)
+        self.connections[number] = connection
+        return number
+
+    def secure(self, connection: Connection, transport: asyncio.Transport) -> None:
+        """Begins the TLS handshake with a peer that has just connected."""
+        self.spawn(self._handshake(connection, transport))
+
+    async def _handshake(self, connection: Connection, transport: asyncio.Transport) -> None:
+        if self._tls is None:
+            transport.abort()
+            return
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                connection,
+                self._tls.current.server,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            )
+        except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+            self._owner.refused[_cause(error)] += 1
+            self.gone(connection)
+            transport.abort()
+            return
+        if secured is not None:
+            connection.secured(secured)
+
+    def admits(self, connection: Connection) -> bool:
+        """Whether the peer behind a finished handshake is on the list."""
+        listed = self._tls is not None and self._tls.current.admits(connection.certificate)
+        if not listed:
+            self._owner.refused["tls.not_listed"] += 1
+        return listed
+
+    def gone(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.connections.pop(connection.number, None)
+        for address in [a for a, number in self._opened.items() if number == connection.number]:
+            del self._opened[address]
+
+
+def _cause(error: Exception) -> str:
+    """Why a handshake failed, in one of a few words: what a stranger sends is no key of a counter."""
+    if isinstance(error, TimeoutError | ConnectionError) and not isinstance(error, ssl.SSLError):
+        return "tls.broken_off"
+    reason = str(getattr(error, "reason", "") or "")
+    if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE" in reason:
+        return "tls.certificate"
+    return "tls.version" if "VERSION" in reason or "PROTOCOL" in reason else "tls.handshake"
+
+
+class Connection(asyncio.Protocol):
+    """One connection; its number is 0 until it is admitted, and TLS peers are read only once they are secured."""
+
+    def __init__(self, streams: Streams, owner: Owner, peer: Hop, *, is_ours: bool = False) -> None:
+        self.peer = peer
+        self.number = 0
+        self.certificate: bytes | None = None  # of the peer, DER
+        self.heard_at = owner.now
+        self._is_ours = is_ours
+        self._streams = streams
+        self._owner = owner
+        self._framer = StreamFramer()
+        self._transport: asyncio.Transport | None = None
+        self.is_open = False  # what arrives may be read
+        self._early = b""  # decrypted before we were told that the handshake is over
+        self._begun_at: float | None = None  # when the message that is arriving began
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is there; over TLS, when we opened it, secured already."""
+        # uvloop's transports are asyncio's by behaviour, not by class.
+        self._transport = found = cast(asyncio.Transport, transport)
+        name = found.get_extra_info("peername")
+        self.peer = Hop(self.peer.transport, *name[:2]) if name else self.peer
+        self.number = self._streams.admit(self)
+        if not self.number:
+            found.abort()
+            return
+        self.peer = Hop(self.peer.transport, self.peer.host, self.peer.port, self.number)
+        keep_alive(found)
+        if self.peer.transport != "TLS":
+            self._open()
+        elif self._is_ours:
+            self.secured(found)
+        else:
+            found.pause_reading()  # until the handshake reads itself
+            self._streams.secure(self, found)
+
+    def secured(self, transport: asyncio.Transport) -> None:
+        """The handshake is over; whoever is not on the list is gone before a byte is read."""
+        self._transport = transport
+        secured = transport.get_extra_info("ssl_object")
+        self.certificate = secured.getpeercert(binary_form=True) if secured is not None else None
+        if not self._streams.admits(self):
+            self._streams.gone(self)
+            self.number = 0
+            transport.abort()
+            return
+        self._open()
+
+    def _open(self) -> None:
+        self.is_open = True
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the peer."""
+        if not self.is_open:
+            self._early += data  # at most what one turn of the loop reads
+            return
+        now = self.heard_at = self._owner.now
+        try:
+            for step in range(0, len(data), MAX_HEAD_BYTES + MAX_BODY_BYTES):
+                for message in self._framer.feed(data[step : step + MAX_HEAD_BYTES + MAX_BODY_BYTES]):
+                    self._begun_at = None
+                    self._owner.received(message, self.peer)
+        except PeerError:
+            self._owner.refused["stream.malformed"] += 1
+            self.close()
+            return
+        if self._framer.pings:
+            self._framer.pings = 0
+            self.send(PONG)
+        if not self._framer.waiting:
+            self._begun_at = None
+        elif self._begun_at is None:
+            self._begun_at = now
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """The transport is gone."""
+        self._streams.gone(self)
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        self._owner.refused["stream.unread"] += 1
+        self.abort()
+
+    def send(self, data: bytes) -> None:
+        """As much as the peer takes; above MAX_UNSENT_BYTES it loses the connection."""
+        if self._transport and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def drop_when_late(self, now: float) -> None:
+        """Ends the connection if a message is not complete in time, or nothing came for very long."""
+        late = self._begun_at is not None and now - self._begun_at > MESSAGE_SECONDS
+        if late or now - self.heard_at > IDLE_SECONDS:
+            self._owner.refused["stream.slow" if late else "stream.idle"] += 1
+            self.close()
+
+    def close(self) -> None:
+        """After what was written."""
+        if self._transport:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """At once."""
+        if self._transport:
+            self._transport.abort()
+
+
+def keep_alive(transport: asyncio.Transport) -> None:
+    """Lets the kernel look after a silent peer."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
