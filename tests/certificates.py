@@ -34,11 +34,11 @@ class Issued:
 class Authority:
     """Signs certificates."""
 
-    def __init__(self, name: str = "Test CA") -> None:
+    def __init__(self, name: str = "Test CA", *, days: int = 1) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         now = datetime.now(UTC)
-        builder = self._builder(self._name, self._key.public_key(), now - DAY, now + DAY)
+        builder = self._builder(self._name, self._key.public_key(), now - DAY, now + days * DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.pem = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 

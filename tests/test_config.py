@@ -51,7 +51,19 @@ def test_what_stands_in_the_file_is_what_applies() -> None:
     assert config.gate.allow_unsigned_policy
 
 
+def test_tls_files_lie_in_the_directory_under_the_names_that_it_gives() -> None:
+    config = parse_config('[sip]\ntls_port = 5061\ntls_key = "mine/k.pem"\n', HOME)
+    names = ("tls/certificate.pem", "mine/k.pem", "tls/client-ca.pem", "tls/clients")
+    assert config.tls_files == tuple(HOME / name for name in names)
+
+
 WRONG = {
+    "a TLS port that is none": ("[sip]\ntls_port = 65536", "`tls_port` must be 1 to 65535, or 0"),
+    "two recorders on one port": (
+        "[sip]\nport = 5060\ntls_port = 5061\n[limits]\nrecorders = 2",
+        "must lie 2 apart, one for each recorder",
+    ),
+    "no way in": ("[sip]\nplain = false", "`plain` is false and `tls_port` is 0"),
     "not TOML": ("[sip", "not TOML"),
     "nested beyond reason": ("a = " + "[" * 40_000, "not TOML"),
     "an unknown section": ("[sipp]", r"unknown section \[sipp\]; known are control, gate, keys"),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import Authority, write_files
 from commands.keeper_stub import StubDoor
 from mitschnitt.commands import doctor
 from mitschnitt.commands.demo_site import prepare
@@ -24,6 +25,7 @@ from mitschnitt.commands.doctor import BAD, GOOD, WARN, Finding
 from mitschnitt.commands.door_client import NotReachable
 from mitschnitt.commands.ports import free_port
 from mitschnitt.config import load_config
+from mitschnitt.recorder.tls import TlsFiles
 
 HOST = "127.0.0.1"
 STATUS = {"recorders": 1, "agents": 6, "no_core": True, "not_dumpable": True, "memory_locked": True, "swap_off": True}
@@ -321,9 +323,48 @@ def test_that_nothing_is_encrypted_is_always_said(patient: Patient) -> None:
     assert patient.one("encryption") == Finding(
         WARN,
         "encryption",
-        f"SIP {HOST}, RTP {HOST}: unencrypted",
-        "TLS and SRTP come later: loopback or a private network that you trust, only",
+        f"SIP {HOST}: unencrypted; RTP {HOST}: unencrypted",
+        "SRTP comes later: loopback or a private network that you trust, only",
     )
+    assert patient.examine("TLS") == []
+
+
+AUTHORITY = Authority()
+
+
+def with_tls(patient: Patient, days: tuple[int, int]) -> TlsFiles:
+    """A site that takes TLS with a certificate valid between these days from now."""
+    config = patient.directory / "config.toml"
+    config.write_text(
+        config.read_text(encoding="utf-8").replace("[sip]\n", "[sip]\ntls_port = 5061\n"), encoding="utf-8"
+    )
+    certificate = AUTHORITY.issue("recorder.example", days=days)
+    return write_files(patient.directory / "tls", certificate, Authority(days=400), "sbc.example")
+
+
+def test_tls_that_serves_is_good_and_said_to_protect_signalling_only(patient: Patient) -> None:
+    with_tls(patient, (-1, 90))
+    assert patient.one("TLS") == Finding(GOOD, "TLS", "port 5061, 1 entries in the clients' list")
+    assert patient.one("encryption").found == f"SIP {HOST}: TLS and unencrypted; RTP {HOST}: unencrypted"
+
+
+@pytest.mark.parametrize(
+    "days, level, words", [((-3, -1), BAD, "has run out"), ((-1, 20), WARN, "runs out in 19 days")]
+)
+def test_a_certificate_near_its_end_is_told_in_time(
+    days: tuple[int, int], level: str, words: str, patient: Patient
+) -> None:
+    with_tls(patient, days)
+    [_, found] = patient.examine("TLS")
+    assert (found.level, found.found.endswith(words)) == (level, True)
+
+
+def test_tls_files_that_do_not_serve_are_bad(patient: Patient) -> None:
+    files = with_tls(patient, (-1, 90))
+    files.clients.write_text("# nobody\n", encoding="utf-8")
+    found = patient.one("TLS")
+    assert (found.level, found.todo) == (BAD, "`mitschnitt serve` does not start with it")
+    assert "is empty, so nobody could connect" in found.found
 
 
 def test_without_a_keeper_it_says_what_to_start(patient: Patient) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mitschnitt.commands import serve
-from mitschnitt.config import Config
+from mitschnitt.config import Config, parse_config
 from mitschnitt.errors import ConfigError
 
 
@@ -35,6 +35,18 @@ def test_the_directorys_configuration_is_served_and_said_to_be_unencrypted(
     assert Supervised.seen is not None
     assert Supervised.seen.sip.port == 15099
     assert "127.0.0.1:15099 (udp, tcp), unencrypted" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "SIP 127.0.0.1:5060 (udp, tcp), unencrypted; RTP unencrypted"),
+        ("tls_port = 5061", "(udp, tcp), unencrypted and 127.0.0.1:5061 (tls, certificates on both sides); RTP"),
+        ("plain = false\ntls_port = 5061", "SIP 127.0.0.1:5061 (tls, certificates on both sides); RTP unencrypted"),
+    ],
+)
+def test_what_is_protected_and_what_is_not_is_said(text: str, said: str, tmp_path: Path) -> None:
+    assert said in serve.announced(parse_config(f"[sip]\n{text}\n", tmp_path))
 
 
 def test_without_a_directory_nothing_is_served(tmp_path: Path) -> None:

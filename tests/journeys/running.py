@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Site:
     demo: DemoSite
     process: subprocess.Popen[bytes]
     log: Path
+    answers_at: int = 0  # its port for SIP, where that is not the demo's
 
     @property
     def door(self) -> Door:
@@ -79,7 +80,7 @@ class Site:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(PeerError, OSError):
-                if self.door.get("/status") and sip_answers(self.demo.sip_port):
+                if self.door.get("/status") and sip_answers(self.answers_at or self.demo.sip_port):
                     return
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}: {self.log.read_text()[-3000:]}")
@@ -147,8 +148,14 @@ def running_site(
     module: str = "mitschnitt",
     paths: Sequence[Path] = (),
     max_calls: int | None = None,
+    sip: Sequence[str] = (),
+    before: Callable[[DemoSite], object] = lambda _: None,
+    answers_at: int = 0,
 ) -> Iterator[Site]:
-    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`."""
+    """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
+
+    `sip` are lines for its [sip] section; `before` may add to the directory.
+    """
     first_rtp_port = free_rtp_ports()
     demo = prepare(
         root / "site",
@@ -157,9 +164,10 @@ def running_site(
         first_rtp_port=first_rtp_port,
         last_rtp_port=first_rtp_port + RTP_PORTS - 1,
     )
-    if max_calls is not None:
-        config = demo.directory / "config.toml"
-        config.write_text(config.read_text().replace("[sip]\n", f"[sip]\nmax_calls = {max_calls}\n", 1))
+    lines = [*sip, *([f"max_calls = {max_calls}"] if max_calls is not None else [])]
+    config = demo.directory / "config.toml"
+    config.write_text(config.read_text().replace("[sip]\n", "\n".join(["[sip]", *lines, ""]), 1))
+    before(demo)
     log = root / "serve.log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*(str(path) for path in paths), *sys.path])}
     with log.open("wb") as output:
@@ -169,7 +177,7 @@ def running_site(
             stderr=subprocess.STDOUT,
             env=environment,
         )
-        site = Site(demo, process, log)
+        site = Site(demo, process, log, answers_at)
         try:
             site.wait_ready()
             yield site

@@ -350,7 +350,8 @@ def test_a_peer_that_does_not_read_loses_the_connection(monkeypatch: pytest.Monk
                         await asyncio.wait_for(loop.sock_sendall(deaf, OPTIONS % number), 0.5)
                     except OSError:
                         break
-            await recorder.until(lambda: recorder.shell.refused["stream.unread"] == 1)
+            await recorder.until(lambda: not recorder.shell.streams.connections)
+            assert recorder.shell.refused["stream.unread"] == 1
 
     with_sides(talk)
 

@@ -12,9 +12,11 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
+from cryptography import x509
 from rich.console import Console
 from rich.text import Text
 
@@ -27,10 +29,12 @@ from mitschnitt.hardening import swap_is_off
 from mitschnitt.keeper.site import load_agents, load_policy, load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.tls import TlsFiles, load_credentials
 
 FREE_BYTES = 2 * 1024**3  # below it a busy hour no longer fits: 100 calls of G.711 for an hour are 6 GB
 SPARE_FILES = 256  # descriptors besides RTP sockets: journals, blobs, SIP connections
 SOCKETS_PER_CALL = 4  # two parties; each has its line behind the filter and, while it moves, the fresh one
+RENEW_DAYS = 30  # before its end a certificate is worth a word: authorities and people take their time
 SWAPS = Path("/proc/swaps")
 PROCESSES = Path("/proc")
 GOOD, WARN, BAD = "good", "warn", "bad"
@@ -178,11 +182,13 @@ def _ports(config: Config) -> Iterator[Finding]:
 
 
 def _listening_ports(config: Config) -> Iterator[Finding]:
-    sip = [("sip", config.sip.host, config.sip.port + number) for number in range(config.limits.recorders)]
-    for section, host, port in (*sip, ("control", config.control.host, config.control.port)):
+    numbers, host = range(config.limits.recorders), config.sip.host
+    plain = [("sip", host, config.sip.port + number) for number in numbers if config.sip.plain]
+    tls = [("tls", host, config.sip.tls_port + number) for number in numbers if config.sip.tls_port]
+    for section, host, port in (*plain, *tls, ("control", config.control.host, config.control.port)):
         kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM) if section == "sip" else (socket.SOCK_STREAM,)
         if not is_free(host, port, kinds):
-            todo = f"stop what uses it, or set another port in [{section}]"
+            todo = f"stop what uses it, or set another port in [{'sip' if section == 'tls' else section}]"
             yield Finding(BAD, f"{section} port", f"{host}:{port} cannot be listened on", todo)
 
 
@@ -238,10 +244,31 @@ def _swap(config: Config) -> Iterator[Finding]:
         yield Finding(WARN, "swap", "is on", todo)
 
 
+def _tls(config: Config) -> Iterator[Finding]:
+    if not config.sip.tls_port:
+        return
+    files = TlsFiles(*config.tls_files)
+    try:
+        allowed = load_credentials(files).allowed
+    except ConfigError as error:
+        yield Finding(BAD, "TLS", str(error).removeprefix("tls: "), "`mitschnitt serve` does not start with it")
+        return
+    yield Finding(GOOD, "TLS", f"port {config.sip.tls_port}, {len(allowed)} entries in the clients' list")
+    for path in (files.certificate, files.client_ca):
+        for certificate in x509.load_pem_x509_certificates(path.read_bytes()):
+            ends = certificate.not_valid_after_utc
+            days = (ends - datetime.now(UTC)).days
+            if days < RENEW_DAYS:
+                level, found = (BAD, "has run out") if days < 0 else (WARN, f"runs out in {days} days")
+                todo = "put a new one in its place; it is in force within seconds, calls go on"
+                yield Finding(level, "TLS", f"a certificate in {path} {found}", todo)
+
+
 def _encryption(config: Config) -> Iterator[Finding]:
-    where = f"SIP {config.sip.host}, RTP {config.rtp.host}"
-    todo = "TLS and SRTP come later: loopback or a private network that you trust, only"
-    yield Finding(WARN, "encryption", f"{where}: unencrypted", todo)
+    sip = "TLS and unencrypted" if config.sip.plain else "TLS only"
+    signalling = f"SIP {config.sip.host}: {sip if config.sip.tls_port else 'unencrypted'}"
+    todo = "SRTP comes later: loopback or a private network that you trust, only"
+    yield Finding(WARN, "encryption", f"{signalling}; RTP {config.rtp.host}: unencrypted", todo)
 
 
 def _processes(config: Config) -> Iterator[Finding]:
@@ -303,6 +330,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _receive_buffer,
     _filter,
     _swap,
+    _tls,
     _encryption,
     _processes,
 )

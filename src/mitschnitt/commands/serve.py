@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from mitschnitt.config import load_config
+from mitschnitt.config import Config, load_config
 from mitschnitt.supervisor import Supervisor
 
 
@@ -15,7 +15,13 @@ def run(directory: Path) -> int:
     """Until stopped; 0, or 2 when a part refused its configuration."""
     config = load_config(directory)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("mitschnitt.serve").info(
-        "SIP %s:%d (udp, tcp), unencrypted, for loopback and private networks only", config.sip.host, config.sip.port
-    )
+    logging.getLogger("mitschnitt.serve").info("%s", announced(config))
     return asyncio.run(Supervisor(config).run())
+
+
+def announced(config: Config) -> str:
+    """Where SIP is taken and how it is protected, as it is said wherever state is shown."""
+    sip = config.sip
+    ways = [f"{sip.host}:{sip.port} (udp, tcp), unencrypted"] if sip.plain else []
+    ways += [f"{sip.host}:{sip.tls_port} (tls, certificates on both sides)"] if sip.tls_port else []
+    return f"SIP {' and '.join(ways)}; RTP unencrypted: for loopback and private networks only"

@@ -165,7 +165,6 @@ def test_a_wave_offers_more_than_there_is_room_for_and_refreshes_and_ends_what_w
     monkeypatch.setattr(callers, "SETTLE_SECONDS", 0.05)
     load = Load((HOST, 0), profile=Profile.WAVES, rate=500.0, calls=3, hold=0.1, seconds=0.15)
     figures, there = played(take_two, load)
-    assert len(figures.waves) >= 2
     assert set(figures.waves) == {(2, 1)}
     waves = len(figures.waves)
     assert figures.statuses == {200: 2 * waves, 503: waves}

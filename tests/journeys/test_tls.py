@@ -1,0 +1,126 @@
+"""A whole site over TLS with our own client: who is let in, and certificates that are exchanged while a call runs.
+
+Debian's sipp has no TLS.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from certificates import Authority, Issued, write_files
+from journeys.running import Site, free_port, report_rows, running_site
+
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
+
+NOT_REACHABLE = 3  # exit code of the simulated centre
+CALLS = ("--mix", "agreed_by_act=1", "--rate", "10", "--max-talk", "3", "--transport", "tls", "--stamp")
+
+
+@dataclass
+class SecureSite:
+    """A site that takes TLS alone, and who signs for whom."""
+
+    site: Site
+    port: int
+    authority: Authority
+    root: Path
+    report: Path = Path()
+    runs: int = 0
+
+    def call(self, own: Issued, *, calls: int = 2, peers: Authority | None = None) -> tuple[int, list[str]]:
+        """The centre with this certificate: its exit code, and what became of its calls."""
+        started = self.start(own, calls=calls, peers=peers)
+        started.communicate(timeout=60)
+        return started.returncode, self.outcomes(calls)
+
+    def start(self, own: Issued, *, calls: int, peers: Authority | None = None) -> subprocess.Popen[str]:
+        """The centre in the background."""
+        self.report = self.root / f"report-{time.monotonic_ns()}.jsonl"
+        files = self.root / f"client-{time.monotonic_ns()}"
+        write_files(files, own, peers or self.authority, "recorder.example")
+        self.runs += 1  # each with ids of its own
+        arguments = ("--tls", str(files), "--calls", str(calls), "--report", str(self.report), "--seed", str(self.runs))
+        # Of two --recorder the later one counts.
+        return self.site.centre("--recorder", f"127.0.0.1:{self.port}", *CALLS, *arguments)
+
+    def wait_renewed(self, times: int) -> None:
+        """Until exchanged files have come into force so often."""
+        deadline = time.monotonic() + 10
+        while self.site.log.read_text(encoding="utf-8").count("changed TLS files are in force") < times:
+            assert time.monotonic() < deadline, self.site.log.read_text(encoding="utf-8")[-2000:]
+            time.sleep(0.05)
+
+    def outcomes(self, calls: int) -> list[str]:
+        """One word for each call that the centre reports."""
+        rows = report_rows(self.report)
+        assert len(rows) in (0, calls)
+        assert [row["errors"] for row in rows if row.get("errors")] == []
+        return [self.site.wait_outcome(str(row["control"])) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureSite]:
+    """One site for the whole file."""
+    root, port, authority = tmp_path_factory.mktemp("tls"), free_port(), Authority()
+    ours = authority.issue("recorder.example")
+    lines = ("plain = false", f"tls_port = {port}")
+    with running_site(
+        root,
+        sip=lines,
+        before=lambda demo: write_files(demo.directory / "tls", ours, authority, "sbc.example"),
+        answers_at=port,
+    ) as site:
+        yield SecureSite(site, port, authority, root)
+
+
+def test_row_31_calls_over_tls_are_kept_and_no_plain_port_is_open(secure: SecureSite) -> None:
+    code, outcomes = secure.call(secure.authority.issue("sbc.example"))
+    assert (code, outcomes) == (0, ["kept", "kept"])
+    status = Path(f"/proc/{secure.site.pid('recorder-1')}/net/udp").read_text(encoding="ascii")
+    assert f":{secure.site.demo.sip_port:04X} " not in status
+
+
+@pytest.mark.parametrize(
+    "own, signed_by_us",
+    [("other.example", True), ("sbc.example", False)],
+    ids=["not on the list", "of another CA"],
+)
+def test_row_31_whoever_is_not_listed_reaches_nobody(own: str, signed_by_us: bool, secure: SecureSite) -> None:
+    authority = secure.authority if signed_by_us else Authority("Somebody else's CA")
+    code, outcomes = secure.call(authority.issue(own))
+    assert (code, outcomes) == (NOT_REACHABLE, [])
+
+
+def test_a_client_does_not_speak_to_a_recorder_of_another_authority(secure: SecureSite) -> None:
+    code, outcomes = secure.call(secure.authority.issue("sbc.example"), peers=Authority("Somebody else's CA"))
+    assert (code, outcomes) == (NOT_REACHABLE, [])
+
+
+def test_certificate_and_list_are_exchanged_while_calls_run(secure: SecureSite) -> None:
+    running = secure.start(secure.authority.issue("sbc.example"), calls=2)
+    for line in running.stdout or ():
+        if '"open_labels": ["' in line:
+            break
+    directory, report = secure.site.demo.directory / "tls", secure.report
+    files = write_files(directory, secure.authority.issue("recorder.example"), secure.authority, "sbc.example")
+    secure.wait_renewed(1)
+    files.clients.write_text("sbc.example\nnew.example\n", encoding="utf-8")
+    secure.wait_renewed(2)
+    code, outcomes = secure.call(secure.authority.issue("new.example"))
+    assert (code, outcomes) == (0, ["kept", "kept"])
+    running.communicate(timeout=60)
+    assert running.returncode == 0
+    secure.report = report
+    assert secure.outcomes(2) == ["kept", "kept"]
+
+
+def test_none_of_it_was_an_error(secure: SecureSite) -> None:
+    log = secure.site.log.read_text(encoding="utf-8")
+    assert "Traceback" not in log
+    assert log.count('"event": "ready"') == 1, "the recorder was started again"
