@@ -1,11 +1,13 @@
 # Verbs for people. Everything lives in .venv; the first verb sets it up (a minute), later ones start at once.
 # Needs Python 3.11 or newer, git and make. Uses uv when it is on PATH, else venv and pip; hashes are required by both.
-.PHONY: demo test journeys check bench fmt docs clean
+.PHONY: demo test journeys check fuzz bench fmt docs clean
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
 BASE := .venv/.base
 DEV := .venv/.dev
+FUZZ := .venv/.fuzz
+RUNS ?= 100000
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 HOUSE := tests/test_purity.py tests/test_imports.py tests/test_one_way.py tests/test_twins.py
 
@@ -29,6 +31,9 @@ check: $(DEV)  ## lint, format, types, and the rules of the house
 	@$(BIN)/mypy --strict src tests
 	@$(BIN)/python docs/draw.py --check
 	@$(BIN)/python -m pytest -m "not journey" $(HOUSE)
+
+fuzz: $(FUZZ)  ## parsers and the user agent under a coverage-guided fuzzer; RUNS in all, ARGS for libFuzzer
+	@$(BIN)/python tests/fuzz/run.py all $(RUNS) $(ARGS)
 
 bench: $(BASE)  ## our receiver against a bare C loop; ARGS are passed on
 	@$(BIN)/mitschnitt bench capture $(ARGS)
@@ -69,5 +74,14 @@ $(DEV): requirements/dev.txt $(BASE)
 		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt; \
 	else \
 		$(PIP) --require-hashes -r requirements/dev.txt; \
+	fi
+	@touch $@
+
+$(FUZZ): requirements/fuzz.txt $(DEV)
+	@echo "adding the fuzzer"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt; \
+	else \
+		$(PIP) --require-hashes -r requirements/fuzz.txt; \
 	fi
 	@touch $@

@@ -97,3 +97,9 @@ def test_any_bytes_survive_in_parts(bodies: list[bytes]) -> None:
     parts = tuple(Part(Headers.of([("Content-Type", "x/y")]), body) for body in bodies)
     content_type, body = build_parts(parts, "a-long-boundary")
     assert split_parts(body, content_type) == parts
+
+
+def test_part_headers_that_are_no_utf_8_are_written_as_they_came() -> None:
+    part = Part(Headers.of([("X-Own", b"J\xfcrgen".decode("utf-8", "surrogateescape"))]), b"x")
+    _, built = build_parts([part], "b")
+    assert b"X-Own: J\xfcrgen\r\n" in built

@@ -175,3 +175,8 @@ def test_no_change_to_a_document_makes_the_reader_raise(position: int, inserted:
     update = read_metadata(COMPLETE[:position] + inserted + COMPLETE[position + removed :])
     assert isinstance(update, Metadata | MetadataBroken)
     assert len(bind(update, ["0", "1"]).labels) == 2
+
+
+@pytest.mark.parametrize("charset", ["\udcfc", "a\0b", "zip", "undefined", "no-such", "x" * 5_000])
+def test_a_charset_that_is_none_breaks_the_document_and_raises_nothing(charset: str) -> None:
+    assert isinstance(read_metadata(b"<recording/>", charset=charset), MetadataBroken)

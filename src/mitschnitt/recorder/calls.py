@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mitschnitt.errors import NoSpace, PeerError
+from mitschnitt.errors import NoSpace, PeerError, TooLarge
 from mitschnitt.recorder.media import Line, Track
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sdp import parse_sdp
 from mitschnitt.wire.sip import events as sip
 from mitschnitt.wire.sip.message import Request
-from mitschnitt.wire.sip.recording import SDP_TYPE, is_recording_invite, read_body
+from mitschnitt.wire.sip.recording import SDP_TYPE, RecordingBody, is_recording_invite, read_body
 from mitschnitt.wire.siprec import Metadata, MetadataBroken, Update
-from mitschnitt.wire.siprec_xml import DISPOSITION, METADATA_TYPE, SNAPSHOT_REQUEST, read_metadata
+from mitschnitt.wire.siprec_xml import DISPOSITION, MAX_METADATA_BYTES, METADATA_TYPE, SNAPSHOT_REQUEST, read_metadata
 
 ANSWER_AFTER_SECONDS = 0.020  # real clients lose a 200 that comes within about 1 ms of their INVITE
 REFUSED_BYE_SECONDS = 3_600.0  # how long a dialog whose client refused our BYE is remembered for its own
@@ -113,6 +113,19 @@ class Dialog:
         self._server.flush()
 
 
+def _body(request: Request) -> RecordingBody:
+    """What the request carries for recording; TooLarge also for metadata that would not be read anyway."""
+    body = read_body(request)
+    if body.metadata is not None and len(body.metadata) > MAX_METADATA_BYTES:
+        raise TooLarge(f"metadata has at most {MAX_METADATA_BYTES} bytes, got {len(body.metadata)}")
+    return body
+
+
+def _status_of(error: PeerError) -> int:
+    """What a request is answered that could not be taken: 413 above a limit, else 400."""
+    return 413 if isinstance(error, TooLarge) else 400
+
+
 class Calls:
     """The sessions of this recorder."""
 
@@ -196,10 +209,10 @@ class Calls:
             self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
             return
         try:
-            body = read_body(event.request)
+            body = _body(event.request)
             offer = parse_sdp(body.sdp) if body.sdp is not None else None
-        except PeerError:
-            self._respond(event.transaction, 400)
+        except PeerError as error:
+            self._respond(event.transaction, _status_of(error))
             return
         if offer is None:
             self._respond(event.transaction, 488)  # an INVITE without offer is how a recorder would begin, not a client
@@ -249,7 +262,7 @@ class Calls:
             return
         session, branch = dialog.session, dialog.branch
         try:
-            body = read_body(event.request)
+            body = _body(event.request)
             if body.sdp is not None:
                 session.take_offer(branch, parse_sdp(body.sdp), at=now)
             if body.metadata is not None:
@@ -258,7 +271,7 @@ class Calls:
             # What the client now has on the line is unknown: shut first, then say no.
             session.take_metadata(branch, MetadataBroken(str(error)))
             session.look(since=now)
-            self._respond(event.transaction, 400)
+            self._respond(event.transaction, _status_of(error))
             return
         session.look(since=now)
         offered = isinstance(event, sip.ReinviteReceived) or body.sdp is not None

@@ -103,6 +103,6 @@ def build_parts(parts: Sequence[Part], boundary: str) -> tuple[str, bytes]:
         raise MalformedPacket("a part contains the boundary that is to separate it")
     pieces = []
     for part in parts:
-        head = "".join(f"{name}: {value}\r\n" for name, value in part.headers).encode()
-        pieces += [mark, b"\r\n", head, b"\r\n", part.body, b"\r\n"]
+        head = "".join(f"{name}: {value}\r\n" for name, value in part.headers)
+        pieces += [mark, b"\r\n", head.encode("utf-8", "surrogateescape"), b"\r\n", part.body, b"\r\n"]
     return f'multipart/mixed;boundary="{boundary}"', b"".join([*pieces, mark, b"--\r\n"])

@@ -106,8 +106,8 @@ def _escaped(raw: bytes) -> bytes:
 
 
 def _parse(data: bytes, charset: str | None) -> Element | None:
-    parser = DefusedXMLParser(encoding=charset, forbid_dtd=True)
     try:
+        parser = DefusedXMLParser(encoding=charset, forbid_dtd=True)
         parser.feed(data.strip())
         root: Element = parser.close()
     except (ParseError, DefusedXmlException, LookupError, ValueError):

@@ -135,7 +135,7 @@ def test_a_request_in_an_unknown_dialog_is_answered_481() -> None:
     pair.server.forget(theirs)
     pair.client.update(mine, now=pair.now)
     pair.run()
-    assert pair.log[-1] == "< 481 UPDATE"
+    assert pair.log[-3:] == ["< 481 UPDATE", "> BYE", "< 481 BYE"]
     assert DialogEnded(mine, 481) in pair.client_events()
 
 
@@ -270,3 +270,14 @@ def test_no_change_to_what_a_peer_sends_makes_the_agent_raise(changes: list[tupl
         assert pair.server.respond(event.transaction, 200, now=pair.now, body=SDP)
     pair.server.tick(pair.now + 100)
     assert all(bytes(data).startswith((b"SIP/2.0 ", b"BYE ")) for _, data in pair.server.outbox())
+
+
+def test_an_invite_whose_contacts_are_too_many_leaves_no_transaction_behind() -> None:
+    pair = Pair()
+    contacts = ",".join(f"<sip:c{number}@127.0.0.1>" for number in range(70))
+    pair.server.receive(raw_request("INVITE", ("Contact", contacts)), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.server.respond(event.transaction, 486, now=pair.now)
+    pair.wait(100.0)
+    assert pair.server.load == (0, 0)

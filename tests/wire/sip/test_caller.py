@@ -156,6 +156,24 @@ def test_a_481_to_our_offer_ends_the_dialog() -> None:
     pair.run()
     assert pair.server_events(DialogEnded) == [DialogEnded(theirs, 481)]
     assert pair.server.load[0] == 0
+    assert "< BYE" in pair.log  # in case that the peer comes to know the dialog after all
+
+
+def test_a_481_from_a_peer_that_our_200_has_not_reached_ends_nothing() -> None:
+    pair = Pair()
+    pair.invite()
+    pair.run()
+    (event,) = pair.server_events(InviteReceived)
+    assert isinstance(event, InviteReceived)
+    pair.lose = lambda line: line == "< 200 INVITE"
+    pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+    assert pair.server.update(event.dialog, now=pair.now) is not None
+    pair.run()
+    assert "> 481 UPDATE" in pair.log
+    pair.lose = lambda _: False
+    pair.wait(1.0)
+    assert [pair.client.load[0], pair.server.load[0]] == [1, 1]
+    assert pair.server_events(DialogEnded) == []
 
 
 def test_a_488_to_our_offer_leaves_the_session_as_it_is() -> None:

@@ -170,3 +170,23 @@ def test_an_address_that_was_read_is_read_again_from_what_it_writes(text: str) -
     except PeerError:
         return
     assert Address.parse(str(address)).uri == address.uri
+
+
+@pytest.mark.parametrize(
+    "uri, user, host",
+    [
+        ("sip:a?b@192.0.2.1", "a?b", "192.0.2.1"),
+        ("sip:a;x=y?z@192.0.2.1:5070?Subject=c", "a;x=y?z", "192.0.2.1"),
+        ("sip:192.0.2.1?Replaces=x", "", "192.0.2.1"),
+        ("sip:a@192.0.2.1?Replaces=call@192.0.2.66", "a", "192.0.2.1"),
+    ],
+)
+def test_a_question_mark_belongs_to_the_user_or_begins_headers(uri: str, user: str, host: str) -> None:
+    parsed = SipUri.parse(uri)
+    assert (parsed.user, parsed.host) == (user, host)
+
+
+@pytest.mark.parametrize("name", ["<x", "x>", '"x', 'a"b'])
+def test_a_parameter_name_holds_no_half_of_an_address_or_string(name: str) -> None:
+    with pytest.raises(MalformedPacket, match="parameter name"):
+        parse_parameters(f";{name}=1")

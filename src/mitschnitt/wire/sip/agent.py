@@ -15,7 +15,7 @@ from mitschnitt.wire.sip.caller import Caller
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.dialog import Dialog
 from mitschnitt.wire.sip.endpoint import DIALOG_TIMERS, Content, Endpoint
-from mitschnitt.wire.sip.events import MessageRefused, SipEvent
+from mitschnitt.wire.sip.events import SipEvent
 from mitschnitt.wire.sip.headers import Address, write_host
 from mitschnitt.wire.sip.hop import Destination, Hop, Source, stamp_via
 from mitschnitt.wire.sip.message import Request, Response, parse_message
@@ -52,7 +52,7 @@ class UserAgent:
             else:
                 self._callee.receive(stamp_via(message, source), source, now)
         except PeerError as error:
-            self._end.events.append(MessageRefused(source, str(error), 0))
+            self._end.refuse_unreadable(data, source, error)
         self._digest(source, now)
 
     def undeliverable(self, hop: Destination, now: float) -> None:

@@ -6,6 +6,8 @@ about recording.
 
 from __future__ import annotations
 
+import re
+
 from mitschnitt.errors import PeerError
 from mitschnitt.wire.sip.config import METHODS
 from mitschnitt.wire.sip.dialog import Dialog, answered_dialog, routes_of
@@ -63,6 +65,22 @@ class Callee:
         invite = end.layer.cancelled_invite(request) if request.method == "CANCEL" else None
         hop = response_hop(request.via, source)
         transaction = end.layer.serve(request, end.token(), hop, now)
+        try:
+            self._dispatch(transaction, refusal, invite, inside, source, now)
+        except PeerError:
+            # Whatever could not be read after all: an unanswered transaction would stay for ever.
+            self._turn_down(transaction, source, now, 400, "request.malformed")
+
+    def _dispatch(
+        self,
+        transaction: Transaction,
+        refusal: Refusal | None,
+        invite: Transaction | None,
+        inside: Dialog | None,
+        source: Source,
+        now: float,
+    ) -> None:
+        request = transaction.request
         if refusal:
             self._turn_down(transaction, source, now, *refusal)
         elif request.method == "CANCEL":
@@ -85,7 +103,10 @@ class Callee:
         _ = request.sender, request.call_id, routes_of(request)
         if request.cseq.method != request.method:
             return 400, "request.cseq", ()
-        if (request.headers.get("Max-Forwards") or "70").strip() == "0":
+        hops = {value.strip() for value in request.headers.all("Max-Forwards")} or {"70"}
+        if len(hops) > 1 or not all(re.fullmatch("[0-9]{1,9}", value) and int(value) < 256 for value in hops):
+            return 400, "request.max_forwards", ()
+        if {int(value) for value in hops} == {0}:
             return 483, "request.max_forwards", ()
         if request.method not in config.allow:
             status = 405 if request.method in METHODS else 501

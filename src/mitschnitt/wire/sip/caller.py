@@ -109,12 +109,20 @@ class Caller:
             dialog.invite_out = None
         if not dialog.confirmed:
             end.drop(dialog.id)
+        elif status == 481 and dialog.unacknowledged:
+            end.go_on(dialog, now)  # our request was faster than our 2xx: the peer is about to know the dialog
         elif status == 481 or (status == 408 and transaction.request.method == "INVITE"):
-            end.end(dialog, status)  # RFC 3261, 12.2.1.2
+            self._part(dialog, status, now)
         else:
             if status == 491:
                 end.back_off(dialog, now)
             end.go_on(dialog, now)
+
+    def _part(self, dialog: Dialog, status: int, now: float) -> None:
+        """The peer does not know the dialog: it ends, with a last BYE in case that it will (RFC 3261, 12.2.1.2)."""
+        hop = dialog.next_hop()
+        self._end.layer.ask(dialog.request("BYE", self._end.via(hop)), self._end.token(), hop, now, None)
+        self._end.end(dialog, status)
 
     def _take_bye(self, dialog: Dialog, status: int) -> None:
         if status < 300 or status in (408, 481):

@@ -145,11 +145,17 @@ def answer_to(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
 ) -> Response:
-    """A response with what it must copy (RFC 3261, 8.2.6); `tag` goes into To unless there is one."""
+    """A response with what it must copy (RFC 3261, 8.2.6); `tag` goes into To unless there is one.
+
+    Raises MalformedPacket when the request lacks what is copied.
+    """
+    sender = request.headers.get("From")
+    if not sender:
+        raise MalformedPacket("an answer copies From, and the request has none")
     copied = [("Via", value) for value in request.headers.listed("Via")]
     to = request.headers.get("To") or ""
     if tag and not request.recipient.tag:
         to = str(request.recipient.with_tag(tag))
-    copied += [("From", request.headers.get("From") or ""), ("To", to)]
+    copied += [("From", sender), ("To", to)]
     copied += [("Call-ID", request.call_id), ("CSeq", str(request.cseq))]
     return Response(Headers.of([*copied, *headers]), body, status)

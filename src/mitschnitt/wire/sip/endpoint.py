@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
+from mitschnitt.errors import PeerError
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.dialog import Dialog, Unacknowledged, answer_to
 from mitschnitt.wire.sip.events import DialogEnded, DialogTimedOut, MessageRefused, RetryDue, SipEvent
@@ -20,6 +21,7 @@ from mitschnitt.wire.sip.layer import MAGIC, TransactionLayer
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.timers import Timers
 from mitschnitt.wire.sip.transaction import Transaction
+from mitschnitt.wire.sip.unreadable import answer_unreadable
 
 RESEND = "2xx again"
 GIVE_UP = "2xx given up"
@@ -138,6 +140,13 @@ class Endpoint:
             response = answer_to(request, status, self.token(), headers=headers)
             self.layer.send(response_hop(request.via, source), response)
         self.events.append(MessageRefused(source, why, status))
+
+    def refuse_unreadable(self, data: bytes, source: Source, error: PeerError) -> None:
+        """An answer to what cannot be read, if there is anybody to answer; costs no state."""
+        answer = answer_unreadable(data, source, error, self.token())
+        if answer:
+            self.layer.send(*answer)
+        self.events.append(MessageRefused(source, str(error), answer[1].status if answer else 0))
 
     def _await_ack(self, dialog: Dialog, number: int, hop: Destination, data: bytes, now: float) -> None:
         """The 2xx is sent again until its ACK comes (RFC 3261, 13.3.1.4)."""

@@ -58,7 +58,7 @@ class StreamFramer:
             if self._buffer.startswith(PING):
                 self.pings += 1
                 del self._buffer[: len(PING)]
-            elif bytes(self._buffer) in (b"\r\n", b"\r\n\r"):
+            elif len(self._buffer) < len(PING) and bytes(self._buffer) in (b"\r\n", b"\r\n\r"):
                 return  # may be half a ping, or a peer's PONG: harmless in front of the next message
             else:
                 del self._buffer[: 2 if self._buffer.startswith(b"\r\n") else 1]

@@ -61,6 +61,8 @@ def parse_parameters(text: str) -> Parameters:
         if not piece:
             continue
         name, equals, value = piece.partition("=")
+        if re.search(r"[<>\"]", name):  # half an address or string: what it holds would move when it is written
+            raise MalformedPacket("expected a parameter name, found quotes or brackets in it")
         found.append((name.strip().lower(), unquote(value.strip()) if equals else None))
     if len(found) > MAX_PARAMETERS:
         raise TooLarge(f"at most {MAX_PARAMETERS} parameters, got {len(found)}")
@@ -135,9 +137,11 @@ class SipUri:
         scheme, colon, rest = text.strip().partition(":")
         if not colon or scheme.lower() not in ("sip", "sips"):
             raise MalformedPacket("expected a sip: or sips: URI")
-        rest = rest.partition("?")[0]
+        before, _, headers = rest.partition("?")
+        if "@" in before or "@" not in headers:
+            rest = before  # otherwise the ? belongs to the user part (RFC 3261, 25.1), and the host is behind the @
         user, at, behind = rest.rpartition("@")
-        host_port, _, parameters = (behind if at else rest).partition(";")
+        host_port, _, parameters = (behind if at else rest).partition("?")[0].partition(";")
         host, port = parse_host_port(host_port)
         return cls(scheme.lower(), user, host, port, parse_parameters(parameters))
 

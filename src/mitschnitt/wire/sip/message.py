@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from mitschnitt.errors import MalformedPacket, TooLarge
+from mitschnitt.errors import MalformedPacket, PeerError, TooLarge
 from mitschnitt.wire.sip.headers import Address, CSeq, Via, is_token, split_outside_quotes
 
 MAX_DATAGRAM_BYTES = 65_507  # largest UDP payload over IPv4; a longer message must come by TCP
@@ -111,10 +111,12 @@ class _Message:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + self.body
 
     def _required(self, name: str) -> str:
-        value = self.headers.get(name)
-        if not value:
+        values = set(self.headers.all(name))
+        if not all(values) or not values:
             raise MalformedPacket(f"expected a {name} header")
-        return value
+        if len(values) > 1:  # which of them is meant, peers could read differently
+            raise MalformedPacket(f"expected one {name} header, found {len(values)} that differ")
+        return values.pop()
 
     @property
     def call_id(self) -> str:
@@ -146,11 +148,11 @@ class _Message:
 
     @property
     def contact(self) -> Address | None:
-        """The first Contact, None when absent or malformed: a target is never guessed."""
-        values = self.headers.listed("Contact")
+        """The first Contact, None when absent, malformed or one of too many: a target is never guessed."""
         try:
+            values = self.headers.listed("Contact")
             return Address.parse(values[0]) if values else None
-        except MalformedPacket:
+        except PeerError:
             return None
 
     @property
@@ -270,7 +272,7 @@ def _cut_body(headers: Headers, rest: bytes) -> bytes:
 
 def _request(first: str, headers: Headers, body: bytes) -> Request:
     words = first.split(" ")
-    if len(words) != 3 or not is_token(words[0]) or not words[1]:
+    if len(words) != 3 or not is_token(words[0]) or not re.fullmatch(r"[^<>\"]+", words[1]):
         raise MalformedPacket("expected 'METHOD uri SIP/2.0'")
     if words[2].upper() != "SIP/2.0":
         raise MalformedPacket("expected SIP/2.0, found another version")

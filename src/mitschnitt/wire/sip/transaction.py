@@ -106,16 +106,18 @@ INVITE_SERVER: Table = {
     (_ST.PROCEEDING, _IN.PROVISIONAL): (_ST.PROCEEDING, (_DO.SEND,)),
     (_ST.PROCEEDING, _IN.SUCCESS): (_ST.ACCEPTED, (_DO.SEND, Timer.L)),
     (_ST.PROCEEDING, _IN.FAILURE): (_ST.COMPLETED, (_DO.SEND, Timer.G, Timer.H)),
-    (_ST.PROCEEDING, _IN.LOST): (_ST.TERMINATED, (_DO.FAIL,)),
+    # RFC 6026: a transport error ends nothing here, or a copy of the INVITE would begin a second call.
+    (_ST.PROCEEDING, _IN.LOST): (_ST.PROCEEDING, (_DO.FAIL,)),
     # RFC 6026 absorbs the copy in silence; answering again costs nothing and saves a client that lost our
     # 100 and our 200 the wait for our own resend.
     (_ST.ACCEPTED, _IN.REQUEST): (_ST.ACCEPTED, (_DO.RESEND,)),
     (_ST.ACCEPTED, _IN.ACK): (_ST.ACCEPTED, (_DO.TELL,)),
+    (_ST.ACCEPTED, _IN.LOST): (_ST.ACCEPTED, (_DO.FAIL,)),
     (_ST.ACCEPTED, Timer.L): (_ST.TERMINATED, ()),
     (_ST.COMPLETED, _IN.REQUEST): (_ST.COMPLETED, (_DO.RESEND,)),
     (_ST.COMPLETED, Timer.G): (_ST.COMPLETED, (_DO.RESEND, Timer.G)),
     (_ST.COMPLETED, Timer.H): (_ST.TERMINATED, (_DO.TIME_OUT,)),
-    (_ST.COMPLETED, _IN.LOST): (_ST.TERMINATED, (_DO.FAIL,)),
+    (_ST.COMPLETED, _IN.LOST): (_ST.COMPLETED, (_DO.FAIL,)),
     (_ST.COMPLETED, _IN.ACK): (_ST.CONFIRMED, (Timer.I,)),
     (_ST.CONFIRMED, _IN.ACK): (_ST.CONFIRMED, ()),
     (_ST.CONFIRMED, Timer.I): (_ST.TERMINATED, ()),
