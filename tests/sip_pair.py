@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
+from mitschnitt.wire.sip.accounts import Accounts
 from mitschnitt.wire.sip.agent import UserAgent
+from mitschnitt.wire.sip.authentication import Authenticator
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.events import AckReceived, InviteReceived, SipEvent
 from mitschnitt.wire.sip.hop import Hop
@@ -29,11 +31,27 @@ class Pair:
     """`run` carries messages until both are silent; `lose` decides which never arrive."""
 
     def __init__(
-        self, *, transport: str = "UDP", client: AgentConfig | None = None, server: AgentConfig | None = None
+        self,
+        *,
+        transport: str = "UDP",
+        client: AgentConfig | None = None,
+        server: AgentConfig | None = None,
+        asks: Authenticator | None = None,
+        asked_by_client: Authenticator | None = None,
+        accounts: Accounts | None = None,
+        server_accounts: Accounts | None = None,
     ) -> None:
+        """`asks`: by whom the server knows its clients; `accounts`: as whom the client answers it."""
         self.transport, self.now = transport, 100.0
-        self.client = UserAgent(client or AgentConfig(port=CLIENT_PORT, feature=SRC_FEATURE), tokens("c"))
-        self.server = UserAgent(server or AgentConfig(port=SERVER_PORT), tokens("s"))
+        self.client = UserAgent(
+            client or AgentConfig(port=CLIENT_PORT, feature=SRC_FEATURE),
+            tokens("c"),
+            authenticator=asked_by_client,
+            accounts=accounts,
+        )
+        self.server = UserAgent(
+            server or AgentConfig(port=SERVER_PORT), tokens("s"), authenticator=asks, accounts=server_accounts
+        )
         self.log: list[str] = []  # "> INVITE", "< 200 INVITE", "x< 200 INVITE" (lost)
         self.sent: list[Request | Response] = []
         self.lose: Callable[[str], bool] = lambda _: False

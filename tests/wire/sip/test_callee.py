@@ -160,11 +160,11 @@ def test_a_full_recorder_answers_503_without_keeping_anything() -> None:
     established(pair)
     pair.invite()
     pair.run()
-    assert pair.last_response(503).headers.get("Retry-After") == "10"
+    assert 10 <= int(pair.last_response(503).headers.get("Retry-After") or "") <= 15
     pair = Pair(server=AgentConfig(max_transactions=0))
     pair.invite()
     pair.run()
-    assert pair.last_response(503).headers.get("Retry-After") == "10"
+    assert 10 <= int(pair.last_response(503).headers.get("Retry-After") or "") <= 15
     assert pair.server.load == (0, 0)
 
 

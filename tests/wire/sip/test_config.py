@@ -27,8 +27,12 @@ def test_bodies_are_taken_by_type(content_type: str, taken: bool) -> None:
 
 
 def test_headers_say_what_we_are() -> None:
-    config = AgentConfig(retry_after_s=3)
-    assert config.retry_after == ("Retry-After", "3")
+    config = AgentConfig()
     assert config.allow_headers.get("Allow") == "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE"
     assert config.options_headers.get("Supported") == "siprec"
     assert config.options_headers.get("Accept") == config.accept
+
+
+@pytest.mark.parametrize("dice, seconds", [(0.0, "3"), (0.999, "5"), (0.5, "4")])
+def test_whoever_is_refused_comes_back_after_a_time_that_is_spread(dice: float, seconds: str) -> None:
+    assert AgentConfig(retry_after_s=3, retry_spread_s=2).retry_after(dice) == ("Retry-After", seconds)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mitschnitt.errors import PeerError
+from mitschnitt.wire.sip.accounts import Accounts
+from mitschnitt.wire.sip.authentication import Authenticator
 from mitschnitt.wire.sip.callee import Callee
 from mitschnitt.wire.sip.caller import Caller
 from mitschnitt.wire.sip.config import AgentConfig
@@ -27,8 +29,16 @@ HeaderItems = Sequence[tuple[str, str]]
 class UserAgent:
     """One SIP endpoint; see `config.AgentConfig` for its names and limits."""
 
-    def __init__(self, config: AgentConfig, token: Callable[[], str]) -> None:
-        self._end = Endpoint(config, token)
+    def __init__(
+        self,
+        config: AgentConfig,
+        token: Callable[[], str],
+        *,
+        authenticator: Authenticator | None = None,
+        accounts: Accounts | None = None,
+    ) -> None:
+        """`authenticator`: who may speak to us, None for everybody; `accounts`: as whom we answer challenges."""
+        self._end = Endpoint(config, token, authenticator, accounts)
         self._callee = Callee(self._end)
         self._caller = Caller(self._end)
 
@@ -88,6 +98,15 @@ class UserAgent:
     def load(self) -> tuple[int, int]:
         """(dialogs, transactions) held now."""
         return len(self._end.dialogs), len(self._end.layer)
+
+    @property
+    def pressure(self) -> tuple[int, int, int]:
+        """(half-open dialogs, sources with a bucket of their own, refused INVITEs remembered) held now."""
+        return self._end.admission.held
+
+    def admit_while(self, room: Callable[[], bool]) -> None:
+        """New sessions are turned away, without state, while the owner of the sessions has no room for one."""
+        self._end.admission.room = room
 
     # --- commands -------------------------------------------------------------------------------------
 

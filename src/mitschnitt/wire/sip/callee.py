@@ -11,7 +11,7 @@ import re
 from mitschnitt.errors import PeerError
 from mitschnitt.wire.sip.config import METHODS
 from mitschnitt.wire.sip.dialog import Dialog, answered_dialog, routes_of
-from mitschnitt.wire.sip.endpoint import Endpoint
+from mitschnitt.wire.sip.endpoint import Endpoint, stateless_tag
 from mitschnitt.wire.sip.events import (
     AckReceived,
     ByeReceived,
@@ -47,16 +47,37 @@ class Callee:
                 self.acknowledge(dialog, request, now)
             return
         inside = end.dialog_of(request)
-        limit = end.config.max_transactions * (2 if inside else 1)  # running calls keep a reserve
-        if len(end.layer) >= limit:
-            end.refuse(request, source, 503, "limit.transactions", end.config.retry_after)
+        if self._shed(request, inside, source, now):
             return
         try:
             refusal = self._refusal(request, inside)
         except PeerError:
             end.refuse(request, source, 400, "request.malformed")
             return
+        begins = request.method == "INVITE" and not inside and not refusal
+        full = end.admission.refusal(stateless_tag(request), source.host, now) if begins else None
+        if full:
+            end.overloaded(request, source, full)
+            return
         self._serve(request, refusal, inside, source, now)
+
+    def _shed(self, request: Request, inside: Dialog | None, source: Source, now: float) -> bool:
+        """Answers, without state, what is refused before it is read: copies of what was refused, strangers."""
+        end, name = self._end, stateless_tag(request)
+        begins = request.method == "INVITE" and not inside
+        why = end.admission.refused_before(name, now) if begins else None
+        if not why and len(end.layer) >= end.config.max_transactions * (2 if inside else 1):
+            why = "limit.transactions"  # running calls keep a reserve
+            if begins:
+                end.admission.remember(name, why, now)
+        if why:
+            end.overloaded(request, source, why)
+            return True
+        asked = end.authenticator and end.authenticator.refusal(request, source, now, inside=inside is not None)
+        if asked:
+            status, why, headers = asked
+            end.refuse(request, source, status, why, *headers)
+        return bool(asked)
 
     def _serve(
         self, request: Request, refusal: Refusal | None, inside: Dialog | None, source: Source, now: float
@@ -141,10 +162,6 @@ class Callee:
             end.events.append(OptionsReceived(None, source))
         elif request.method != "INVITE":
             self._turn_down(transaction, source, now, 481, "dialog.unknown")
-        elif len(end.dialogs) >= end.config.max_dialogs:
-            self._turn_down(transaction, source, now, 503, "limit.dialogs", (end.config.retry_after,))
-        elif end.by_source[source.host] >= end.config.max_dialogs_per_source:
-            self._turn_down(transaction, source, now, 503, "limit.dialogs_per_source", (end.config.retry_after,))
         else:
             fallback = f"sip:{write_host(source.host)}:{source.port}"
             dialog = answered_dialog(request, end.token(), source, fallback)

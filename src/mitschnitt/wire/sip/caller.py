@@ -5,6 +5,7 @@ Sends through `endpoint`; tells sessions by events.
 
 from __future__ import annotations
 
+from mitschnitt.wire.sip.accounts import ASKING, MAX_ATTEMPTS, proof_of
 from mitschnitt.wire.sip.dialog import Dialog, routes_of
 from mitschnitt.wire.sip.endpoint import NOTHING, Endpoint
 from mitschnitt.wire.sip.events import ByeRefused, ResponseReceived, TransactionTimedOut
@@ -53,11 +54,14 @@ class Caller:
         method, dialog = transaction.request.method, self._end.dialogs.get(transaction.dialog or "")
         if method == "CANCEL":
             return
+        if response.status in ASKING and self._answer_challenge(dialog, transaction, response, now):
+            return  # the same request is on its way with credentials; its answer will be told
         told = ResponseReceived(transaction.dialog, transaction.id, method, response)
         success = 200 <= response.status < 300
         if dialog and method == "INVITE" and success:
             if source and source.reliable:
                 dialog.hop = source
+            dialog.proof = proof_of(transaction.request)
             self._take_success(dialog, transaction.request.cseq.number, told, now)
             return
         self._end.events.append(told)
@@ -96,11 +100,33 @@ class Caller:
         end = self._end
         local, remote = dialog.local, response.recipient
         fork = Dialog("", dialog.call_id, local, remote, dialog.target, dialog.hop, caller=True)
+        fork.proof = dialog.proof
         fork.local_seq, fork.routes = dialog.local_seq, tuple(reversed(routes_of(response)))
         fork.refresh(response.contact)
         hop = fork.next_hop()
         end.layer.send(hop, fork.request("ACK", end.via(hop), seq=response.cseq.number))
         end.layer.ask(fork.request("BYE", end.via(hop)), end.token(), hop, now, None)
+
+    def _answer_challenge(
+        self, dialog: Dialog | None, transaction: Transaction, response: Response, now: float
+    ) -> bool:
+        """Sends a request again with the credentials that its 401 or 407 asks for, if we have them."""
+        end, request = self._end, transaction.request
+        hop = end.layer.hop(transaction)
+        gone = dialog.cancelled if dialog else transaction.dialog is not None
+        if gone or not hop or transaction.attempts >= MAX_ATTEMPTS:
+            return False
+        again = end.accounts.answered(request, response, end.token())
+        if not again:
+            return False
+        number = request.cseq.number + 1
+        if dialog:
+            dialog.local_seq = number = max(dialog.local_seq + 1, number)
+        # Another number and branch: it is another transaction (RFC 3261, 22.2).
+        head = Headers.of([("Via", str(end.via(hop))), ("CSeq", f"{number} {request.method}")])
+        again = again.with_headers(head.plus(*again.headers.without("Via", "CSeq")))
+        end.layer.ask_again(transaction, again, end.token(), now)
+        return True
 
     def _take_failure(self, dialog: Dialog, transaction: Transaction, status: int, now: float) -> None:
         """A final answer to INVITE, UPDATE or OPTIONS; 2xx only of the latter two."""

@@ -38,8 +38,13 @@ class AgentConfig:
     durations: Durations = field(default_factory=Durations)
     max_dialogs: int = 10_000  # about 6 kB each; one recorder core carries 4,000 calls
     max_dialogs_per_source: int = 5_000  # from one address: one SBC may fill a core, not two
+    max_half_open: int = 2_000  # sessions whose 200 waits for its ACK: each holds ports; 10 s of 200 calls/s
+    max_half_open_per_source: int = 1_000  # so that one source cannot take the places of all others
+    calls_per_second: int = 400  # new sessions, in the long run and at once: a core sets up about that many
+    calls_per_second_per_source: int = 300  # so that one source in a loop leaves a quarter to the others
     max_transactions: int = 40_000  # 5 kB each; 200 calls/s leave 12,800, for each waits 32 s for copies
     retry_after_s: int = 10  # told when full: SBCs fail over at once and come back after it
+    retry_spread_s: int = 5  # up to so much more, so that those who were refused together do not come back together
 
     @property
     def accept(self) -> str:
@@ -61,10 +66,9 @@ class AgentConfig:
         """What the 200 to OPTIONS says."""
         return self.capability_headers.plus(("Accept", self.accept))
 
-    @property
-    def retry_after(self) -> tuple[str, str]:
-        """The header of a 503."""
-        return "Retry-After", str(self.retry_after_s)
+    def retry_after(self, dice: float) -> tuple[str, str]:
+        """The header of a 503; `dice` in [0, 1) spreads it."""
+        return "Retry-After", str(self.retry_after_s + int(dice * (self.retry_spread_s + 1)))
 
     def takes(self, content_type: str) -> bool:
         """Whether a body of this type is read; no type at all is taken for SDP, as old clients mean it."""

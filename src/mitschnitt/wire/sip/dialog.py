@@ -51,6 +51,7 @@ class Dialog:
     backing_off: bool = False
     unacknowledged: dict[int, Unacknowledged] = field(default_factory=dict)
     acks: dict[int, tuple[Destination, bytes]] = field(default_factory=dict)
+    proof: tuple[tuple[str, str], ...] = ()  # credentials of our last INVITE, for its ACK
 
     @property
     def may_offer(self) -> bool:
@@ -101,6 +102,7 @@ class Dialog:
             ("CSeq", f"{seq} {method}"),
             ("Max-Forwards", str(MAX_FORWARDS)),
         ]
+        items += self.proof if method == "ACK" else ()
         return Request(Headers.of(items), b"", method, uri)
 
 

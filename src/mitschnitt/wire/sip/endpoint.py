@@ -6,12 +6,15 @@ yet. Reads nothing from the wire: `callee` and `caller` do.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from zlib import crc32
 
 from mitschnitt.errors import PeerError
+from mitschnitt.wire.sip.accounts import Accounts
+from mitschnitt.wire.sip.admission import Admission
+from mitschnitt.wire.sip.authentication import Authenticator
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.dialog import Dialog, Unacknowledged, answer_to
 from mitschnitt.wire.sip.events import DialogEnded, DialogTimedOut, MessageRefused, RetryDue, SipEvent
@@ -44,13 +47,21 @@ NOTHING = Content()
 class Endpoint:
     """State and sending of one user agent."""
 
-    def __init__(self, config: AgentConfig, token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        token: Callable[[], str],
+        authenticator: Authenticator | None = None,
+        accounts: Accounts | None = None,
+    ) -> None:
         self.config = config
         self.token = token
         self.timers = Timers()
         self.layer = TransactionLayer(config.durations, self.timers)
         self.dialogs: dict[str, Dialog] = {}
-        self.by_source: Counter[str] = Counter()  # dialogs that each host has opened
+        self.admission = Admission(config)
+        self.authenticator = authenticator
+        self.accounts = accounts or Accounts()
         self.events: list[SipEvent] = []
         self.host, self.port = config.host, config.port
         self.tls_port = 0  # where we listen with TLS; 0: not at all
@@ -135,11 +146,16 @@ class Endpoint:
         return True
 
     def refuse(self, request: Request, source: Source, status: int, why: str, *headers: tuple[str, str]) -> None:
-        """An answer that costs no state; an ACK gets none."""
+        """An answer that costs no state, the same for every copy (RFC 3261, 8.2.7); an ACK gets none."""
         if request.method != "ACK":
-            response = answer_to(request, status, self.token(), headers=headers)
+            response = answer_to(request, status, stateless_tag(request), headers=headers)
             self.layer.send(response_hop(request.via, source), response)
         self.events.append(MessageRefused(source, why, status))
+
+    def overloaded(self, request: Request, source: Source, why: str) -> None:
+        """503 at once and without state; `why` names the limit (RFC 3261, 21.5.4)."""
+        dice = crc32(stateless_tag(request).encode()) / 2**32
+        self.refuse(request, source, 503, why, self.config.retry_after(dice))
 
     def refuse_unreadable(self, data: bytes, source: Source, error: PeerError) -> None:
         """An answer to what cannot be read, if there is anybody to answer; costs no state."""
@@ -161,6 +177,7 @@ class Endpoint:
         if dialog.unacknowledged.pop(number, None) is None:
             return False
         self._stop_resending(dialog, number)
+        self.admission.acknowledged(dialog)
         return True
 
     # --- waiting --------------------------------------------------------------------------------------
@@ -212,7 +229,7 @@ class Endpoint:
     def add(self, dialog: Dialog) -> None:
         """A dialog begins."""
         self.dialogs[dialog.id] = dialog
-        self.by_source[dialog.source] += 1
+        self.admission.opened(dialog)
 
     def end(self, dialog: Dialog, status: int) -> None:
         """The dialog is gone, and its session must hear of it."""
@@ -223,9 +240,7 @@ class Endpoint:
         """Forgets a dialog and all it waits for."""
         dialog = self.dialogs.pop(tag, None)
         if dialog:
-            self.by_source[dialog.source] -= 1
-            if not self.by_source[dialog.source]:
-                del self.by_source[dialog.source]  # hosts that are gone must not fill the memory
+            self.admission.closed(dialog)
             self.timers.stop((tag, BACK_OFF))
             for number in dialog.unacknowledged:
                 self._stop_resending(dialog, number)
@@ -233,3 +248,9 @@ class Endpoint:
     def _stop_resending(self, dialog: Dialog, number: int) -> None:
         self.timers.stop((f"{dialog.id}/{number}", RESEND))
         self.timers.stop((f"{dialog.id}/{number}", GIVE_UP))
+
+
+def stateless_tag(request: Request) -> str:
+    """A To tag that copies of a request share without anything being remembered (RFC 3261, 8.2.7)."""
+    named = "\0".join(request.headers.get(name) or "" for name in ("Via", "From", "Call-ID", "CSeq"))
+    return sha256(named.encode("utf-8", "surrogateescape")).hexdigest()[:24]

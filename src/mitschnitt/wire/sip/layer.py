@@ -112,6 +112,17 @@ class TransactionLayer:
         self._carry_out(entry, transaction.start(now), request)
         return transaction
 
+    def ask_again(self, transaction: Transaction, request: Request, spare: str, now: float) -> None:
+        """Sends another form of a refused request under the same id; the refused one, as `spare`, awaits copies."""
+        name, entry = transaction.id, self._entries.pop(transaction.id)
+        for timer in entry.scheduled:
+            self._timers.stop((name, timer))
+        entry.scheduled.clear()
+        transaction.id, self._entries[spare] = spare, entry
+        self._schedule(entry)
+        self.ask(request, name, entry.hop, now, transaction.dialog).attempts = transaction.attempts + 1
+        transaction.dialog = None  # what still becomes of it is nobody's business
+
     def receive_response(self, response: Response, now: float) -> bool:
         """Whether the response belongs to a request of ours, which has dealt with it."""
         entry = self._clients.get((response.via.branch, response.cseq.method))

@@ -196,6 +196,7 @@ class Transaction:
     state: State = State.TERMINATED
     deadlines: dict[Timer, float] = field(default_factory=dict)
     interval: float = 0.0  # seconds between the last two resends
+    attempts: int = 1  # requests of ours sent under this id: a challenged one is sent again
 
     def start(self, now: float) -> tuple[Action, ...]:
         """Enters the first state; returns what to do."""
