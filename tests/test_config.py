@@ -19,6 +19,7 @@ def test_an_empty_file_is_a_closed_house_on_loopback() -> None:
     config = parse_config("", HOME)
     assert {config.sip.host, config.rtp.host, config.control.host} == {"127.0.0.1"}
     assert not config.gate.allow_unsigned_policy
+    assert (config.sip.digest_realm, config.sip.digest_md5) == ("", False)
     assert (config.sip.port, config.control.port) == (5060, 8471)
     assert (config.rtp.first_port, config.rtp.last_port) == (10_000, 32_767)
 
@@ -30,6 +31,8 @@ def test_places_follow_from_the_directory() -> None:
     assert config.audio == HOME / "audio" / "training"
     assert config.database == HOME / "db" / "domain.sqlite"
     assert config.run == HOME / "run"
+    assert config.sip_users == HOME / "secrets" / "sip-users"
+    assert config.sip_accounts == HOME / "secrets" / "sip-accounts"
     assert config.journal(3) == HOME / "recorder" / "3" / "journal"
 
 
@@ -68,7 +71,7 @@ WRONG = {
     "nested beyond reason": ("a = " + "[" * 40_000, "not TOML"),
     "an unknown section": ("[sipp]", r"unknown section \[sipp\]; known are control, gate, keys"),
     "a section that is a value": ("sip = 5060", r"\[sip\] must be a section"),
-    "an unknown key": ("[sip]\nprot = 1", r"unknown key `prot` in \[sip\]; known are call_header, host"),
+    "an unknown key": ("[sip]\nprot = 1", r"unknown key `prot` in \[sip\]; known are call_header, calls_per_second"),
     "a text for a number": ('[sip]\nport = "5060"', "`port` must be int, found '5060'"),
     "a switch for a number": ("[sip]\nport = true", "`port` must be int, found True"),
     "a number for a switch": ("[gate]\nallow_unsigned_policy = 1", "must be bool, found 1"),
@@ -85,6 +88,10 @@ WRONG = {
     "no recorder": ("[limits]\nrecorders = 0", "`recorders` must be 1 to 64"),
     "too many recorders": ("[limits]\nrecorders = 65", "`recorders` must be 1 to 64"),
     "no call at all": ("[sip]\nmax_calls = 0", "`max_calls` must be 1 to"),
+    "no call a second": ("[sip]\ncalls_per_second = 0", "`calls_per_second` must be 1 to"),
+    "no call a second from anybody": ("[sip]\ncalls_per_second_per_source = 0", "_per_source` must be 1 to"),
+    "a realm that no line can hold": ('[sip]\ndigest_realm = "a:b"', "`digest_realm` has no colon"),
+    "a realm that no header can hold": ("[sip]\ndigest_realm = 'a\"b'", "`digest_realm` has no colon"),
     "an empty lease": ("[keys]\nlease_block = 0", "`lease_block` must be 1 to"),
     "a receive buffer of nothing": ("[rtp]\nreceive_buffer_bytes = -1", "`receive_buffer_bytes` must be 1 to"),
     "no announced call": ("[limits]\nannounced_calls = 0", "`announced_calls` must be 1 to"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import typer.main
 from mitschnitt import cli, exit_codes
 from mitschnitt.commands import doctor
 from mitschnitt.commands.init import provision
+from mitschnitt.recorder.sip_accounts import read_secrets
+from mitschnitt.wire.sip.accounts import Secret
+from mitschnitt.wire.sip.digest import Algorithm
 from source import ROOT
 
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -53,3 +58,14 @@ def test_everything_that_doctor_looks_at_has_its_row(tmp_path: Path) -> None:
     provision(tmp_path / "site", allow_unsigned_policy=True)
     looked_at = {finding.subject for finding in doctor.examine(tmp_path / "site")}
     assert [subject for subject in looked_at if subject not in PAGE] == []
+
+
+def test_the_line_that_adds_a_sip_user_makes_one_that_is_read(tmp_path: Path) -> None:
+    (line,) = [row for row in PAGE.splitlines() if row.startswith("umask 077; read")]
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    script = line.replace("/srv/site", str(tmp_path))
+    subprocess.run(["bash", "-c", script], input=b"pass word\n", check=True, capture_output=True)
+    (found,) = read_secrets(secrets / "sip-users")
+    assert found == Secret("sbc-1", "mitschnitt", Algorithm.SHA256, found.ha1)
+    assert found.ha1 == hashlib.sha256(b"sbc-1:mitschnitt:pass word").hexdigest()

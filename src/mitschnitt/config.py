@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,10 @@ class Sip:
     tls_key: str = "tls/key.pem"  # of mode 0600, without password
     tls_client_ca: str = "tls/client-ca.pem"  # who may sign certificates of clients
     tls_clients: str = "tls/clients"  # the allow-list, a line each: sha256:FINGERPRINT, or a DNS name or URI
+    calls_per_second: int = 400  # new sessions per recorder and second, as many at once; above it 503 with Retry-After
+    calls_per_second_per_source: int = 300  # the same from one IPv4 address or one IPv6 network of 64 bits
+    digest_realm: str = ""  # clients over UDP and TCP must know a secret of this realm (secrets/sip-users); empty: none
+    digest_md5: bool = False  # also MD5, for clients that know nothing better; SHA-256 is offered first
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,16 @@ class Config:
     def state_copies(self) -> tuple[Path, ...]:
         """Where the sealed tree state is kept current; all are written before an erasure counts."""
         return (self.directory / "secrets" / "tree", *(Path(path) for path in self.keys.state_copies))
+
+    @property
+    def sip_users(self) -> Path:
+        """Who may speak to us: the secrets of SIP clients, when `sip.digest_realm` is set."""
+        return self.directory / "secrets" / "sip-users"
+
+    @property
+    def sip_accounts(self) -> Path:
+        """As whom we answer clients that challenge us; there need not be one."""
+        return self.directory / "secrets" / "sip-accounts"
 
     @property
     def audio(self) -> Path:
@@ -189,10 +204,14 @@ def _check(config: Config) -> None:
         if not 1 <= port <= 65_535:
             raise ConfigError(f"config: [{name}] `port` must be 1 to 65535, found {port}")
     _check_tls(config)
+    if not re.fullmatch(r"[^:\"\\\x00-\x1f\x7f]*", config.sip.digest_realm):
+        raise ConfigError("config: [sip] `digest_realm` has no colon, quote or control character")
     if not 1_024 <= config.rtp.first_port < config.rtp.last_port <= 65_535:
         raise ConfigError("config: [rtp] first_port and last_port must rise and lie between 1024 and 65535")
     for section, key, value, most in (
         ("sip", "max_calls", config.sip.max_calls, 100_000),
+        ("sip", "calls_per_second", config.sip.calls_per_second, 100_000),
+        ("sip", "calls_per_second_per_source", config.sip.calls_per_second_per_source, 100_000),
         ("rtp", "receive_buffer_bytes", config.rtp.receive_buffer_bytes, 1 << 30),
         ("keys", "lease_block", config.keys.lease_block, 4_096),
         ("limits", "recorders", config.limits.recorders, 64),

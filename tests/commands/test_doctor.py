@@ -420,6 +420,38 @@ def test_a_keeper_that_could_be_dumped_is_a_warning(patient: Patient) -> None:
     assert (WARN, "not_dumpable is off") in levels
 
 
+USERS = {
+    "strong": f"sbc:r:SHA-256:{'a' * 64}\n",
+    "weak": f"old:r:MD5:{'a' * 32}\n",
+    "elsewhere": f"sbc:s:MD5:{'a' * 32}\n",
+}
+
+
+@pytest.mark.parametrize(
+    "keys, users, level, found",
+    [
+        ("", "strong", GOOD, "1 in realm r, all by SHA-256"),
+        ("", None, BAD, "cannot read"),
+        ("", "elsewhere", BAD, "expected realm r, found s"),
+        ("", "", WARN, "none in"),
+        ("", "weak", WARN, "1 of 1 have MD5, which is not taken"),
+        ("digest_md5 = true\n", "weak", WARN, "MD5 is taken; 1 of 1 have nothing better"),
+        ("digest_md5 = true\n", "strong", WARN, "MD5 is taken; 0 of 1 have nothing better"),
+    ],
+)
+def test_sip_users_are_looked_at(keys: str, users: str | None, level: str, found: str, patient: Patient) -> None:
+    assert patient.examine("SIP users") == []  # nobody is asked for credentials
+    patient.configure("[sip]\n", f'[sip]\ndigest_realm = "r"\n{keys}')
+    if users is not None:
+        path = patient.directory / "secrets" / "sip-users"
+        path.touch(mode=0o600)
+        path.write_text(USERS.get(users, ""))
+    told = patient.one("SIP users")
+    assert told.level == level
+    assert found in told.found
+    assert bool(told.todo) is (level != GOOD)
+
+
 def test_doctor_asks_the_keeper_for_its_counts_and_for_no_call(patient: Patient) -> None:
     patient.serves()
     assert doctor.examine(patient.directory)

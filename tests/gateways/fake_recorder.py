@@ -20,6 +20,7 @@ from mitschnitt.gateways import speech
 from mitschnitt.gateways.sip_client import sdp_of
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sip.agent import UserAgent
+from mitschnitt.wire.sip.authentication import Authenticator
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.events import (
     AckReceived,
@@ -62,12 +63,12 @@ class Session:
 class FakeRecorder:
     """SIP over UDP or TCP on a free port; `at_start` is the form of its first answer."""
 
-    def __init__(self, *, at_start: str = "closed") -> None:
+    def __init__(self, *, at_start: str = "closed", authenticator: Authenticator | None = None) -> None:
         self.at_start = at_start
         self.sessions: dict[str, Session] = {}
         self.on_session: Callable[[Session], None] = lambda session: None
         words = (f"w{number}" for number in itertools.count(int(time.time_ns())))
-        self.agent = UserAgent(AgentConfig(user="rec"), lambda: next(words))
+        self.agent = UserAgent(AgentConfig(user="rec"), lambda: next(words), authenticator=authenticator)
         self.shell = SipServer(self.agent, self._take)
 
     @property

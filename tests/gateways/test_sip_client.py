@@ -13,6 +13,9 @@ from gateways.fake_recorder import FakeRecorder, Session
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.gateways import sip_client
 from mitschnitt.gateways.sip_client import Recorder, SipClient
+from mitschnitt.wire.sip.accounts import Accounts, Secret
+from mitschnitt.wire.sip.authentication import KEY_BYTES, Authenticator
+from mitschnitt.wire.sip.digest import Algorithm, secret_of
 
 SDP = b"v=0\r\nm=audio 5 RTP/AVP 8\r\n"
 METADATA = b"<recording/>"
@@ -92,6 +95,31 @@ def test_a_session_starts_changes_and_ends(transport: str) -> None:
     assert listener.happened == ["answered", "recvonly", "inactive"]
     assert only(recorder).ended
     assert only(recorder).answers == [SDP, SDP]
+
+
+@pytest.mark.parametrize("password, status", [("opensesame", 200), ("guessed", 401)])
+def test_a_recorder_that_knows_its_clients_is_answered_once(password: str, status: int) -> None:
+    def account(word: str) -> Secret:
+        return Secret("centre", "r", Algorithm.SHA256, secret_of(Algorithm.SHA256, "centre", "r", word))
+
+    async def run() -> tuple[int, int, bool]:
+        asks = Authenticator("r", [account("opensesame")], key=bytes(KEY_BYTES), salt=lambda: "s")
+        recorder, listener = FakeRecorder(authenticator=asks), Listener()
+        await recorder.open()
+        client = SipClient(
+            Recorder("127.0.0.1", recorder.port, "UDP"), host="127.0.0.1", accounts=Accounts([account(password)])
+        )
+        await client.open()
+        try:
+            pinged = await client.ping()
+            dialog, invited = await client.invite(SDP, METADATA, listener)
+            ended = await client.bye(dialog) if invited == 200 else invited
+        finally:
+            await client.close()
+            await recorder.close()
+        return invited, ended, pinged
+
+    assert asyncio.run(run()) == (status, status, status == 200)
 
 
 def test_the_invite_carries_description_and_metadata() -> None:

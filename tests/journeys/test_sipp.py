@@ -6,9 +6,10 @@ The scenarios compare every description of the recorder whole; what became of th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from journeys.ivr import NO, YES, Ivr, Ringing
 from journeys.running import Site, bound_udp_ports, running_site
 from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, Told, sipp_path, start_sipp
+from mitschnitt.commands.demo_site import DemoSite
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
@@ -25,6 +27,7 @@ NEVER_OPENED = {"mixed_line": "binding.mixed", "missing_metadata": "binding.miss
 UNTOUCHED = ["ordinary", "options", "no_offer", "unknown_require", "unknown_dialog"]  # nothing is written down
 OTHERS = [
     "update_partial", "two_lines", "pause_closed", "bye_refused", "cancel", "unacknowledged", "at_capacity", "held",
+    "digest",
 ]  # fmt: skip
 ENDED_BY_US_SECONDS = 60  # of an unacknowledged 200: 64 * T1 = 32 s, and its BYE
 
@@ -69,9 +72,17 @@ def unannounced() -> Ringing:
 
 
 @contextlib.contextmanager
-def running_centre(root: Path, *, max_calls: int | None = None) -> Iterator[Centre]:
-    """A site of its own, with its callers."""
-    with running_site(root, max_calls=max_calls) as site:
+def running_centre(
+    root: Path, *, max_calls: int | None = None, sip: Sequence[str] = (), users: str = ""
+) -> Iterator[Centre]:
+    """A site of its own, with its callers; `users` are the lines of its SIP users."""
+
+    def before(demo: DemoSite) -> None:
+        path = demo.directory / "secrets" / "sip-users"
+        path.touch(mode=0o600)
+        path.write_text(users, encoding="utf-8")
+
+    with running_site(root, max_calls=max_calls, sip=sip, before=before) as site:
         centre = Centre(site)
         try:
             yield centre
@@ -232,6 +243,23 @@ def test_a_full_recorder_names_the_time_to_come_again_and_ends_its_calls_when_it
         assert full.wait_new(set(), 1) == {ringing.call}
         assert full.site.stop() == 0
         held.finish()
+
+
+def test_an_old_client_that_knows_md5_only_is_let_in_where_that_is_allowed_and_no_other(tmp_path: Path) -> None:
+    ha1 = hashlib.md5(b"old-sbc:mitschnitt:opensesame", usedforsecurity=False).hexdigest()
+    keys, users = ('digest_realm = "mitschnitt"', "digest_md5 = true"), f"old-sbc:mitschnitt:MD5:{ha1}\n"
+    with running_centre(tmp_path, sip=keys, users=users) as guarded:
+        for transport in TRANSPORTS:
+            ringing = guarded.ivr.announce()
+            guarded.ivr.press(ringing, NO)
+            guarded.dial("digest", transport, tmp_path, ringing).finish()
+            assert guarded.site.wait_outcome(ringing.call) == "not_kept"
+        before = guarded.calls()
+        stranger = guarded.dial("two_lines", "UDP", tmp_path, guarded.ivr.announce())
+        assert stranger.wait_for_end() != 0
+        assert "SIP/2.0 401 Unauthorized" in stranger.messages
+        assert guarded.calls() == before
+        assert "Traceback" not in guarded.site.log.read_text(encoding="utf-8")
 
 
 def test_a_200_that_is_never_acknowledged_ends_with_our_bye(

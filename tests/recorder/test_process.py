@@ -30,8 +30,10 @@ from mitschnitt.vault.journal_files import JournalReader
 from mitschnitt.wire.frames import FrameDecoder, pack_frame
 from mitschnitt.wire.sdp import parse_sdp
 from mitschnitt.wire.sip import events as sip
+from mitschnitt.wire.sip.accounts import Accounts, Secret
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
+from mitschnitt.wire.sip.digest import Algorithm, secret_of
 from mitschnitt.wire.sip.hop import Hop
 from recorder_stage import CALL, Voice, is_open, joined, offer, view
 from recorder_wire import body
@@ -112,11 +114,12 @@ class Site:
 class Client:
     """A recording client on a UDP socket of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, accounts: Accounts | None = None) -> None:
         self.descriptions: list[Any] = []
+        self.statuses: list[int] = []
         self.byes = 0
         words = AgentConfig(feature=SRC_FEATURE)
-        self.agent = UserAgent(words, lambda: secrets.token_hex(8))
+        self.agent = UserAgent(words, lambda: secrets.token_hex(8), accounts=accounts)
         self.shell = SipServer(self.agent, self._take)
 
     def invite(self, port: int) -> None:
@@ -133,6 +136,8 @@ class Client:
         self.shell.flush()
 
     def _take(self, event: sip.SipEvent) -> None:
+        if isinstance(event, sip.ResponseReceived):
+            self.statuses.append(event.response.status)
         if isinstance(event, sip.ResponseReceived) and event.response.status == 200 and event.response.body:
             self.descriptions.append(parse_sdp(event.response.body))
         elif isinstance(event, sip.ByeReceived):
@@ -156,14 +161,26 @@ async def start(directory: Path, number: int = 1) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(*command, env=paths, stderr=asyncio.subprocess.PIPE)
 
 
-def on_site(scene: Callable[[Site], Awaitable[None]]) -> None:
+def account(user: str) -> Secret:
+    return Secret(user, "r", Algorithm.SHA256, secret_of(Algorithm.SHA256, user, "r", "opensesame"))
+
+
+def write_users(directory: Path, *users: str) -> None:
+    path = directory / "secrets/sip-users"
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{user}:r:SHA-256:{account(user).ha1}\n" for user in users))
+
+
+def on_site(scene: Callable[[Site], Awaitable[None]], *, sip_keys: str = "") -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory() as place:  # short enough for a Unix socket's name
             directory, port = Path(place), free_port()
             (directory / "run").mkdir()
             (directory / "audio/training").mkdir(parents=True)
             rtp = "[rtp]\nfirst_port = 28000\nlast_port = 28099\n"
-            (directory / "config.toml").write_text(f"[sip]\nport = {port}\n{rtp}", encoding="utf-8")
+            (directory / "config.toml").write_text(f"[sip]\nport = {port}\n{sip_keys}\n{rtp}", encoding="utf-8")
+            write_users(directory, "before")
             keeper = PlayedKeeper(directory / "run/keeper.sock")
             server = await asyncio.start_unix_server(keeper.serve, str(keeper.path))
             site = Site(directory, keeper, port, await start(directory))
@@ -207,6 +224,43 @@ def test_it_waits_for_the_keeper_serves_a_call_and_ends_sealed_on_request() -> N
         await client.shell.stop()
 
     on_site(scene)
+
+
+def test_whoever_is_no_user_is_turned_away_and_a_new_user_needs_no_restart() -> None:
+    async def scene(site: Site) -> None:
+        await site.until(lambda: "hello" in site.keeper.heard)
+        site.keeper.ready()
+        await site.until(lambda: takes_tcp(site.sip_port))
+        stranger, later = Client(), Client(Accounts([account("later")]))
+        for client in (stranger, later):
+            await client.shell.start("127.0.0.1", 0)
+            client.invite(site.sip_port)
+        await site.until(lambda: stranger.statuses == later.statuses == [401])
+        write_users(site.directory, "before", "later")
+        while not later.descriptions:
+            later.invite(site.sip_port)
+            await site.until(lambda: later.statuses[-1] in (401, 200))
+            await asyncio.sleep(0.2)
+        assert stranger.statuses == [401]
+        site.process.send_signal(signal.SIGTERM)
+        assert await site.ended() == 0
+        assert site.process.stderr is not None
+        log = (await site.process.stderr.read()).decode()
+        assert "read anew" in log
+        assert not any(word in log for word in ("later", account("later").ha1, "error"))
+        for client in (stranger, later):
+            await client.shell.stop()
+
+    on_site(scene, sip_keys='digest_realm = "r"')
+
+
+def test_without_its_file_of_users_a_recorder_that_asks_for_them_does_not_start() -> None:
+    async def scene(site: Site) -> None:
+        assert await site.ended() == REFUSED_TO_START
+        assert site.process.stderr is not None
+        assert b"expected realm elsewhere" in await site.process.stderr.read()
+
+    on_site(scene, sip_keys='digest_realm = "elsewhere"')
 
 
 def test_before_the_keeper_is_ready_it_ends_at_once() -> None:

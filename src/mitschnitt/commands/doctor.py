@@ -29,7 +29,10 @@ from mitschnitt.hardening import swap_is_off
 from mitschnitt.keeper.site import load_agents, load_policy, load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.sip_accounts import read_secrets
 from mitschnitt.recorder.tls import TlsFiles, load_credentials
+from mitschnitt.wire.sip.authentication import users_by_name
+from mitschnitt.wire.sip.digest import Algorithm
 
 FREE_BYTES = 2 * 1024**3  # below it a busy hour no longer fits: 100 calls of G.711 for an hour are 6 GB
 SPARE_FILES = 256  # descriptors besides RTP sockets: journals, blobs, SIP connections
@@ -121,6 +124,30 @@ def _site_files(config: Config) -> Iterator[Finding]:
     else:
         todo = "write them into agents.toml: a call whose agent is not known is never kept"
         yield Finding(WARN, "agents", "none in agents.toml", todo)
+
+
+def _sip_users(config: Config) -> Iterator[Finding]:
+    realm = config.sip.digest_realm
+    if not realm:
+        return
+    try:
+        users = read_secrets(config.sip_users)
+        users_by_name(realm, users)
+    except ConfigError as error:
+        todo = "`mitschnitt serve` takes no call until this is mended; see docs/operating.md"
+        yield Finding(BAD, "SIP users", str(error), todo)
+        return
+    weak = sum(user.algorithm is Algorithm.MD5 for user in users)
+    if not users:
+        yield Finding(WARN, "SIP users", f"none in {config.sip_users}", "no client is let in over UDP and TCP")
+    elif weak and not config.sip.digest_md5:
+        todo = "give them SHA-256, or set digest_md5 in [sip] for clients that know nothing better"
+        yield Finding(WARN, "SIP users", f"{weak} of {len(users)} have MD5, which is not taken", todo)
+    elif weak or config.sip.digest_md5:
+        todo = "give clients SHA-256 as soon as they can do it, then take digest_md5 out of [sip]"
+        yield Finding(WARN, "SIP users", f"MD5 is taken; {weak} of {len(users)} have nothing better", todo)
+    else:
+        yield Finding(GOOD, "SIP users", f"{len(users)} in realm {realm}, all by SHA-256")
 
 
 def _keys_apart(config: Config) -> Iterator[Finding]:
@@ -324,6 +351,7 @@ def _alive(pid: int) -> bool:
 CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _modes,
     _site_files,
+    _sip_users,
     _keys_apart,
     _disk,
     _ports,

@@ -15,6 +15,7 @@ from mitschnitt.errors import PeerError
 from mitschnitt.gateways.recording_session import SessionListener
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.recorder.tls import Tls
+from mitschnitt.wire.sip.accounts import Accounts
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.events import (
@@ -63,12 +64,19 @@ class SipClient:
     """All recording sessions of one centre towards one recorder; `open` first."""
 
     def __init__(
-        self, recorder: Recorder, *, host: str, token: Callable[[], str] | None = None, tls: Tls | None = None
+        self,
+        recorder: Recorder,
+        *,
+        host: str,
+        token: Callable[[], str] | None = None,
+        tls: Tls | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
+        """`accounts`: as whom we answer a recorder that challenges us."""
         self.recorder = recorder
         self._host = host
         config = AgentConfig(host=host, user="centre", feature=SRC_FEATURE, product="mitschnitt-centre")
-        self._agent = UserAgent(config, token or (lambda: secrets.token_hex(8)))
+        self._agent = UserAgent(config, token or (lambda: secrets.token_hex(8)), accounts=accounts)
         self._hop = Hop(recorder.transport, recorder.host, recorder.port)
         self._shell = SipServer(self._agent, self._take, tls=tls)
         self._listeners: dict[str, SessionListener] = {}

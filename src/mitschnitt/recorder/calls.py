@@ -142,6 +142,7 @@ class Calls:
     def start(self, services: Services, server: SipServer) -> None:
         """What could not be there yet when this was made: they call back into it."""
         self._services, self._server = services, server
+        server.agent.admit_while(self._has_room)
 
     @property
     def services(self) -> Services:
@@ -204,10 +205,10 @@ class Calls:
         elif isinstance(event, sip.RetryDue) and event.dialog in self._dialogs:
             self._dialogs[event.dialog].go_on()
 
+    def _has_room(self) -> bool:
+        return not self._stopping and len(self._dialogs) < self._max_calls
+
     def _invite(self, event: sip.InviteReceived) -> None:
-        if self._stopping or len(self._dialogs) >= self._max_calls:
-            self._respond(event.transaction, 503, headers=(RETRY_AFTER,))
-            return
         try:
             body = _body(event.request)
             offer = parse_sdp(body.sdp) if body.sdp is not None else None

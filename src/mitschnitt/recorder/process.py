@@ -29,13 +29,17 @@ from mitschnitt.recorder.media import Media
 from mitschnitt.recorder.outlook import Outlook
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import Services
+from mitschnitt.recorder.sip_accounts import UsersFile, read_secrets
 from mitschnitt.recorder.sip_server import Ports, SipServer
 from mitschnitt.recorder.tls import Tls, TlsFiles
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.slice_files import SliceWriter
+from mitschnitt.wire.sip.accounts import Accounts
 from mitschnitt.wire.sip.agent import UserAgent
+from mitschnitt.wire.sip.authentication import KEY_BYTES, Authenticator
 from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.digest import Algorithm
 
 WATCH_SECONDS = 1.0  # between two looks at clock and age of the view; a stale view shuts at most this much later
 TOKEN_BYTES = 12  # of tags and branches (RFC 3261, 19.3 asks for 32 bits at least)
@@ -56,6 +60,10 @@ def run_recorder(config: Config, number: int) -> int:
         return runner.run(Recorder(config, number).run())
 
 
+def _token() -> str:
+    return secrets.token_hex(TOKEN_BYTES)
+
+
 class Recorder:
     """Builds the parts and keeps their common view of the world."""
 
@@ -65,6 +73,8 @@ class Recorder:
         self._clock = SteadyClock()
         self._outlook = Outlook(self._clock, time.monotonic)
         self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
+        self._users = UsersFile(config.sip_users)
+        self._authenticator = self._doorkeeper()
 
     # -- what the link brings --------------------------------------------------------------------
 
@@ -128,10 +138,7 @@ class Recorder:
         )
         slices = SliceWriter(directory)
         media = self._media(slices)
-        agent = UserAgent(
-            AgentConfig(host=config.sip.host, port=self._sip_port, max_dialogs=config.sip.max_calls * 2),
-            lambda: secrets.token_hex(TOKEN_BYTES),
-        )
+        agent = self._agent()
         # Read before anything is bound: who cannot prove who they are must not start.
         tls = Tls(TlsFiles(*config.tls_files)) if config.sip.tls_port else None
         server = SipServer(agent, self._calls.on_event, tls=tls)
@@ -154,6 +161,32 @@ class Recorder:
             slices.close()  # what is left there is for recovery
         for task in done:
             task.result()  # a loop that died takes the process with it; the supervisor starts a new one
+
+    def _agent(self) -> UserAgent:
+        sip = self._config.sip
+        accounts = read_secrets(self._config.sip_accounts) if self._config.sip_accounts.exists() else ()
+        agent_config = AgentConfig(
+            host=sip.host,
+            port=self._sip_port,
+            max_dialogs=sip.max_calls * 2,
+            calls_per_second=sip.calls_per_second,
+            calls_per_second_per_source=sip.calls_per_second_per_source,
+        )
+        return UserAgent(agent_config, _token, authenticator=self._authenticator, accounts=Accounts(accounts))
+
+    def _doorkeeper(self) -> Authenticator | None:
+        """Who may speak to us over UDP and TCP; None for everybody."""
+        sip = self._config.sip
+        if not sip.digest_realm:
+            return None
+        return Authenticator(
+            sip.digest_realm,
+            read_secrets(self._config.sip_users),
+            key=secrets.token_bytes(KEY_BYTES),
+            salt=_token,
+            algorithms=Algorithm if sip.digest_md5 else (Algorithm.SHA256,),
+            exempt=frozenset({"TLS"}),  # such a connection has shown a certificate of the allow-list
+        )
 
     @property
     def _sip_port(self) -> int:
@@ -192,5 +225,7 @@ class Recorder:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self._calls.ask_silent()
+            if self._authenticator:
+                self._users.refresh(self._authenticator)
             if self._outlook.changed():
                 self._calls.look_at_all()
