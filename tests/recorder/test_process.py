@@ -114,6 +114,7 @@ class Client:
 
     def __init__(self) -> None:
         self.descriptions: list[Any] = []
+        self.intervals: list[str | None] = []  # session timers, as the recorder answered
         self.byes = 0
         words = AgentConfig(feature=SRC_FEATURE)
         self.agent = UserAgent(words, lambda: secrets.token_hex(8))
@@ -135,6 +136,7 @@ class Client:
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.ResponseReceived) and event.response.status == 200 and event.response.body:
             self.descriptions.append(parse_sdp(event.response.body))
+            self.intervals.append(event.response.headers.get("Session-Expires"))
         elif isinstance(event, sip.ByeReceived):
             self.byes += 1
 
@@ -163,7 +165,8 @@ def on_site(scene: Callable[[Site], Awaitable[None]]) -> None:
             (directory / "run").mkdir()
             (directory / "audio/training").mkdir(parents=True)
             rtp = "[rtp]\nfirst_port = 28000\nlast_port = 28099\n"
-            (directory / "config.toml").write_text(f"[sip]\nport = {port}\n{rtp}", encoding="utf-8")
+            sip_keys = f"[sip]\nport = {port}\nsession_expires_s = 400\n"
+            (directory / "config.toml").write_text(sip_keys + rtp, encoding="utf-8")
             keeper = PlayedKeeper(directory / "run/keeper.sock")
             server = await asyncio.start_unix_server(keeper.serve, str(keeper.path))
             site = Site(directory, keeper, port, await start(directory))
@@ -189,6 +192,7 @@ def test_it_waits_for_the_keeper_serves_a_call_and_ends_sealed_on_request() -> N
         client.invite(site.sip_port)
         await site.until(lambda: bool(client.descriptions))
         assert is_open(client.descriptions[0])  # asked and agreed before it came
+        assert client.intervals[0] == "400;refresher=uac"
         voice = Voice("clara")
         voice.says(client.descriptions[0].lines[0].port, 5)
         site.process.send_signal(signal.SIGTERM)

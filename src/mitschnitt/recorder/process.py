@@ -129,7 +129,13 @@ class Recorder:
         slices = SliceWriter(directory)
         media = self._media(slices)
         agent = UserAgent(
-            AgentConfig(host=config.sip.host, port=self._sip_port, max_dialogs=config.sip.max_calls * 2),
+            AgentConfig(
+                host=config.sip.host,
+                port=self._sip_port,
+                max_dialogs=config.sip.max_calls * 2,
+                session_expires_s=config.sip.session_expires_s,
+                min_se_s=config.sip.min_se_s,
+            ),
             lambda: secrets.token_hex(TOKEN_BYTES),
         )
         # Read before anything is bound: who cannot prove who they are must not start.
