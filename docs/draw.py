@@ -1,4 +1,4 @@
-"""Draws docs/gate.md from the gate's table and the keys in docs/operating.md from the configuration's classes.
+"""Draws docs/gate.md and docs/sip.md from their tables, the keys in docs/operating.md from the configuration's classes.
 
 With `--check` it only says whether both are current.
 """
@@ -10,15 +10,22 @@ import dataclasses
 import inspect
 import json
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from mitschnitt import config
 from mitschnitt.core.gate import TRANSITIONS, Command, Happening, State
 from mitschnitt.core.policy import MAX_WINDOW
+from mitschnitt.wire.sip import session_timer, transaction
+from mitschnitt.wire.sip.transaction import Machine
 
 TARGET = Path(__file__).parent / "gate.md"
+SIP = Path(__file__).parent / "sip.md"
 OPERATING = Path(__file__).parent / "operating.md"
+PAGE_COLUMNS = 118
 BEGIN = "<!-- drawn from src/mitschnitt/config.py by `make docs`; do not edit: a test compares -->"
 END = "<!-- end of what is drawn -->"
 
@@ -62,7 +69,12 @@ def table() -> str:
     for (before, trigger), (after, commands) in TRANSITIONS.items():
         shown = f"({trigger})" if isinstance(trigger, Happening) else trigger.value
         rows.append((before.value, shown, after.value, ", ".join(commands) or "-"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return columns(rows)
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as text in columns, the first row as heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     rule = "  ".join("-" * width for width in widths)
     return "\n".join(["```text", padded[0], rule, *padded[1:], "```"])
@@ -72,6 +84,121 @@ def page() -> str:
     """The whole of docs/gate.md."""
     meanings = "\n".join(f"- `{command}`: {meaning}" for command, meaning in MEANINGS.items())
     return f"{INTRO}\n{picture()}\n\n## The table\n\n{table()}\n\n## What the commands mean\n\n{meanings}\n"
+
+
+SIP_INTRO = """\
+# The machines of SIP
+
+Drawn from `TABLES` in `src/mitschnitt/wire/sip/transaction.py` and `TABLE` in `session_timer.py` beside it by
+`make docs`. Do not edit: a test compares.
+
+A pair of state and event without a row changes nothing and does nothing: it is late, doubled or impossible. A timer
+that the new state has no row for is stopped. An event in brackets is a timer that fired; an action in brackets starts
+one. For a server, responses are those that we send. Rows with a number depart from the standard; the number says why.
+
+What is answered to whom, and what our own messages say, stands at the end. Why there is a core of our own:
+[decision 0006](decisions/0006-own-sip-core.md).
+"""
+
+SIP_TITLES = {
+    Machine.INVITE_CLIENT: "An INVITE of ours (RFC 3261, 17.1.1; RFC 6026)",
+    Machine.INVITE_SERVER: "An INVITE of theirs (RFC 3261, 17.2.1; RFC 6026)",
+    Machine.CLIENT: "Any other request of ours (RFC 3261, 17.1.2)",
+    Machine.SERVER: "Any other request of theirs (RFC 3261, 17.2.2)",
+}
+SESSION_TITLE = "The session timer of a dialog (RFC 4028)"
+
+SIP_TIMERS = {
+    "A": "INVITE resent: 0.5 s, doubling; not over TCP and TLS",
+    "B": "INVITE given up after 32 s",
+    "C": "an INVITE that only ever got provisional answers is given up after 180 s, 32 s after its CANCEL",
+    "D": "copies of a failure are waited for, 32 s",
+    "E": "request resent: 0.5 s, doubling to 4 s; not over TCP and TLS",
+    "F": "request given up after 32 s",
+    "G": "failure resent until its ACK: 0.5 s, doubling to 4 s; not over TCP and TLS",
+    "H": "the ACK is given up after 32 s",
+    "I": "copies of the ACK are waited for, 5 s",
+    "J": "copies of a request are waited for, 32 s",
+    "K": "copies of a response are waited for, 5 s",
+    "L": "copies of an accepted INVITE are waited for, 32 s",
+    "M": "copies of a 2xx are waited for, also from other forks, 32 s",
+}
+
+SIP_NOTES = """\
+## What is answered, and what we say
+
+- **INFO** within a dialog is answered 200 and goes no further: its body is neither read nor kept. It may hold a key
+  that somebody pressed, and it does not say who. A key counts only in the pressing party's own stream, or posted by
+  whoever speaks to that party. An Info-Package is refused with 469 and an empty `Recv-Info`; outside a dialog it is
+  481.
+- **Merged requests**: a request that came another way already, and still runs, is answered 482 (RFC 3261, 8.2.2.2).
+- **Offers**: one at a time, by INVITE or UPDATE. Two at once are refused with 491 and come again after 2.1 to 4 s for
+  the owner of the Call-ID, after up to 2 s for the other; a second one before the first is answered gets 500 with
+  `Retry-After`. A peer that refuses ours with 480, 486, 500, 503, 504, 600 or 603 and `Retry-After` is asked again
+  then, but after at most 10 s: ours may be the offer that closes the session's form. `100rel` is refused with 420.
+- **Session timer**: a client that supports `timer` refreshes, and when it is late, we do; for one that does not support
+  it, we refresh if a proxy on the way asked for it. UPDATE without a body first; where it is refused with 405 or 501, a
+  re-INVITE in the form of that moment. Where no timer was agreed, a client that was silent for 300 s is asked by UPDATE
+  whether it is still there.
+- **Reason**: every BYE and CANCEL of ours that somebody decided says `Q.850;cause=16;text="Normal call clearing"`,
+  after a withdrawal as at the end of the recorder. Only ends that signalling itself brought about, and that the client
+  can see on the wire, are named: no ACK, no refresh, no answer, a second answerer, an offer that nobody answered.
+- **A recorder begins a session without an offer** (RFC 7866, 7.2): the client's 200 brings it, our ACK answers it
+  within 5 s; otherwise a bare ACK and a BYE.
+"""
+
+
+def machine_picture(start: StrEnum, rows: Mapping[Any, Any]) -> str:
+    """A machine as a Mermaid state diagram; an arrow carries all events that lead the same way."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (before, event), (after, _) in rows.items():
+        arrows.setdefault((before.value, after.value), []).append(_shown(event))
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {start.value}"]
+    lines += [f"    {before} --> {after}: {', '.join(events)}" for (before, after), events in arrows.items()]
+    ends = {after for _, after in arrows} - {before for before, _ in arrows}
+    return "\n".join([*lines, *(f"    {end} --> [*]" for end in sorted(ends)), "```"])
+
+
+def machine_table(rows: Mapping[Any, Any], why: Mapping[Any, str]) -> str:
+    """The same as text, and the reasons of its deviations as a numbered list below."""
+    shown: list[tuple[str, ...]] = [("state", "event", "next state", "actions", "")]
+    reasons: list[str] = []
+    for (before, event), (after, doing) in rows.items():
+        mark = ""
+        if (before, event) in why:
+            reason = f"{len(reasons) + 1}. {why[before, event]}."
+            reasons.append(textwrap.fill(reason, PAGE_COLUMNS, subsequent_indent="   "))
+            mark = f"[{len(reasons)}]"
+        actions = ", ".join(_shown(item) for item in doing) or "-"
+        shown.append((before.value, _shown(event), after.value, actions, mark))
+    return "\n\n".join([columns(shown), *(["\n".join(reasons)] if reasons else [])])
+
+
+def _shown(item: StrEnum) -> str:
+    timer = isinstance(item, transaction.Timer | session_timer.SessionClock)
+    return f"({item.value})" if timer else item.value
+
+
+def sip_page() -> str:
+    """The whole of docs/sip.md."""
+    parts = [SIP_INTRO]
+    for machine, rows in transaction.TABLES.items():
+        begun = transaction.STARTS[machine]
+        why = {(state, event): text for (of, state, event), text in transaction.DEVIATIONS.items() if of is machine}
+        said = f"Begins in `{begun[0]}` with: {', '.join(_shown(item) for item in begun[1])}."
+        picture_ = machine_picture(begun[0], rows)
+        parts.append("\n\n".join([f"## {SIP_TITLES[machine]}", said, picture_, machine_table(rows, why)]) + "\n")
+    timers = "\n".join(f"- `{name}`: {meaning}" for name, meaning in SIP_TIMERS.items())
+    parts.append(f"## The timers of a transaction\n\n{timers}\n")
+    session = machine_picture(session_timer.SessionState.OFF, session_timer.TABLE)
+    rows_ = machine_table(session_timer.TABLE, session_timer.DEVIATIONS)
+    said = (
+        "Begins in `off`. `half time` is half of the interval; `last moment` is 32 s or a third of the interval\n"
+        "before its end, whichever is less; `overdue` lies midway between them. `we refresh` and `they refresh`:\n"
+        "so says the 2xx to an INVITE or UPDATE."
+    )
+    parts.append(f"## {SESSION_TITLE}\n\n{said}\n\n{session}\n\n{rows_}\n")
+    return "\n".join([*parts, SIP_NOTES])
 
 
 def meanings_of(section: type) -> dict[str, str]:
@@ -116,7 +243,7 @@ def operating(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check say whether the committed ones are current."""
-    pages = {TARGET: page(), OPERATING: operating(OPERATING.read_text(encoding="utf-8"))}
+    pages = {TARGET: page(), SIP: sip_page(), OPERATING: operating(OPERATING.read_text(encoding="utf-8"))}
     code = 0
     for target, drawn in pages.items():
         name = f"docs/{target.name}"

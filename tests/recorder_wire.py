@@ -14,19 +14,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from mitschnitt.core.gate import State
 from mitschnitt.recorder import calls as calls_module
 from mitschnitt.recorder.calls import Calls
 from mitschnitt.recorder.session import Session
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sdp import Description, parse_sdp
 from mitschnitt.wire.sip import events as sip
+from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.recording import SDP_TYPE, build_body, read_body
 from mitschnitt.wire.siprec import Metadata
 from mitschnitt.wire.siprec_xml import build_metadata
-from recorder_stage import PATIENCE_SECONDS, TWO, Stage, offer, stage_on
-from sip_pair import SERVER_URI, Pair
+from recorder_stage import CALL, PATIENCE_SECONDS, TWO, Stage, act, asked, joined, offer, stage_on, state_of
+from sip_pair import CLIENT_PORT, SERVER_URI, Pair
 
+UNTIMED = AgentConfig(port=CLIENT_PORT, feature=SRC_FEATURE, understood=frozenset({"siprec"}))  # as OpenSIPS is
+KEPT = ("arrived", "track", "track", "sealed", "sealed", "closed")
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
 
@@ -202,3 +206,15 @@ def snapshot_asked(request: Request) -> bool:
     """Whether this UPDATE asks for all metadata."""
     found = read_body(request)
     return found.metadata is not None and b"requestsnapshot" in found.metadata and found.sdp is None
+
+
+async def keeping(wire: Wire, *, answer_by: str = "post") -> str:
+    """A call in which everybody agreed; the client's dialog."""
+    wire.stage.link.answers = lambda: joined(answer_by=answer_by, asked=[asked()])
+    dialog = wire.invite()
+    await wire.answered()
+    wire.stage.seconds = 6.0
+    wire.calls.fact_posted("act", {"call": CALL, **act("1", 5.5)})
+    wire.flush()
+    assert state_of(wire.session) is State.KEEPING
+    return dialog

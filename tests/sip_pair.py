@@ -159,3 +159,17 @@ def raw_request(method: str, *headers: tuple[str, str]) -> bytes:
     ]
     kept = [pair for pair in usual if pair[0] not in given]
     return bytes(Request(Headers.of([*kept, *headers]), SDP, method, "sip:b@127.0.0.1"))
+
+
+def inside(pair: Pair, method: str, seq: int, *headers: tuple[str, str], body: bytes = b"", branch: str = "") -> None:
+    """A request of the client within its only dialog, written by hand: what a well-behaved agent would not send."""
+    known = next(m for m in pair.sent if isinstance(m, Request) and m.method == "ACK")
+    items = [
+        ("Via", f"SIP/2.0/{pair.transport} 127.0.0.1:{CLIENT_PORT};branch=z9hG4bK{branch or f'inside{method}{seq}'}"),
+        *((name, value) for name, value in known.headers if name in ("From", "To", "Call-ID")),
+        ("CSeq", f"{seq} {method}"),
+        *([("Content-Type", "application/sdp")] if body else ()),
+        *headers,
+    ]
+    hop = Hop(pair.transport, "127.0.0.1", CLIENT_PORT, 1 if pair.transport == "TCP" else 0)
+    pair.server.receive(bytes(Request(Headers.of(items), body, method, known.uri)), hop, pair.now)

@@ -1,4 +1,4 @@
-"""docs/gate.md is drawn from the gate's table, the keys in docs/operating.md from the configuration."""
+"""docs/gate.md and docs/sip.md are drawn from their tables, the keys in docs/operating.md from the configuration."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from mitschnitt import config
 from mitschnitt.core.gate import TRANSITIONS, Command, State
+from mitschnitt.wire.sip import session_timer, transaction
 from source import ROOT
 
 
@@ -40,6 +41,44 @@ def test_every_row_is_drawn_in_both_pictures(draw: ModuleType) -> None:
 def test_every_command_is_explained_and_every_state_is_drawn(draw: ModuleType) -> None:
     assert set(draw.MEANINGS) == set(Command)
     assert [state for state in State if state.value not in draw.picture()] == []
+
+
+def test_the_committed_machines_of_sip_are_those_of_the_tables(draw: ModuleType) -> None:
+    assert (ROOT / "docs" / "sip.md").read_text(encoding="utf-8") == draw.sip_page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("machine", list(transaction.Machine))
+def test_every_row_of_a_transaction_is_drawn_and_every_deviation_says_why(
+    draw: ModuleType, machine: transaction.Machine
+) -> None:
+    rows = transaction.TABLES[machine]
+    why = {(state, event): text for (of, state, event), text in transaction.DEVIATIONS.items() if of is machine}
+    assert set(why) <= set(rows)
+    lines, reasons = drawn_table(draw.machine_table(rows, why))
+    assert (len(lines), len(reasons)) == (len(rows) + 4, len(why))
+    assert [line for line in lines if line.endswith("]")] == [line for line in lines if "[" in line]
+    for (before, event), (after, _) in rows.items():
+        arrow = f" {before} --> {after}:"
+        drawn = next(line for line in draw.machine_picture(before, rows).splitlines() if arrow in line)
+        assert event.value in drawn
+
+
+def test_every_row_of_the_session_timer_is_drawn(draw: ModuleType) -> None:
+    lines, reasons = drawn_table(draw.machine_table(session_timer.TABLE, session_timer.DEVIATIONS))
+    assert (len(lines), len(reasons)) == (len(session_timer.TABLE) + 4, len(session_timer.DEVIATIONS))
+    picture = draw.machine_picture(session_timer.SessionState.OFF, session_timer.TABLE)
+    assert [state for state in session_timer.SessionState if state.value not in picture] == []
+
+
+def test_every_timer_of_a_transaction_is_explained_and_every_machine_has_a_title(draw: ModuleType) -> None:
+    assert list(draw.SIP_TIMERS) == [timer.value for timer in transaction.Timer]
+    assert set(draw.SIP_TITLES) == set(transaction.Machine)
+
+
+def drawn_table(text: str) -> tuple[list[str], list[str]]:
+    """(Lines of the fenced table, numbered reasons below it)."""
+    table, _, below = text.partition("\n\n")
+    return table.splitlines(), [line for line in below.splitlines() if line[:1].isdigit()]
 
 
 def test_the_committed_keys_are_those_of_the_configuration(draw: ModuleType) -> None:

@@ -15,6 +15,9 @@ from typing import Any, get_type_hints
 
 from mitschnitt.errors import ConfigError
 
+LEAST_SESSION_S = 90  # RFC 4028, 5
+LONGEST_SESSION_S = 86_400  # a day: longer than any call, and a session that nobody ends must end
+
 
 @dataclass(frozen=True, slots=True)
 class Sip:
@@ -23,6 +26,8 @@ class Sip:
     host: str = "127.0.0.1"  # loopback or a named private address until TLS is on
     port: int = 5060  # UDP and TCP; a second recorder takes the next port, and so on
     max_calls: int = 4_000  # calls per recorder; above it 503 with Retry-After
+    session_expires_s: int = 600  # s, session timer (RFC 4028): a client that died is noticed within it; 90 to 86,400
+    min_se_s: int = 90  # s, shorter session intervals are refused with 422, for each refresh costs messages; 90 or more
     call_header: str = "X-Mitschnitt-Call"  # third way to join an INVITE to an announced call
     plain: bool = True  # UDP and TCP are taken; false leaves TLS alone
     tls_port: int = 0  # TCP port for TLS, 5061 by custom; 0 = off; a second recorder takes the next port, and so on
@@ -219,6 +224,12 @@ def _check(config: Config) -> None:
     ):
         if not 1 <= value <= most:
             raise ConfigError(f"config: [{section}] `{key}` must be 1 to {most}, found {value}")
+    low, high = config.sip.min_se_s, config.sip.session_expires_s
+    if not LEAST_SESSION_S <= low <= high <= LONGEST_SESSION_S:
+        raise ConfigError(
+            f"config: [sip] min_se_s and session_expires_s must lie between {LEAST_SESSION_S} and "
+            f"{LONGEST_SESSION_S} and not fall, found {low} and {high}"
+        )
     if not config.audio.resolve().is_relative_to(config.directory):
         raise ConfigError(f"config: [vault] `audio` must lie inside {config.directory}, found {config.vault.audio!r}")
     if config.kek_dir.resolve().is_relative_to(config.directory):

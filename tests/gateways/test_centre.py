@@ -14,7 +14,7 @@ import pytest
 
 from gateways.fake_recorder import FakeControl, FakeRecorder, Session
 from mitschnitt.errors import ConfigError, PeerError
-from mitschnitt.gateways import centre, scenarios, speech, stamp
+from mitschnitt.gateways import cast, centre, scenarios, speech, stamp
 from mitschnitt.gateways.centre import Options, Summary
 from mitschnitt.gateways.recording_session import Obedience
 from mitschnitt.gateways.sip_client import Recorder
@@ -254,7 +254,7 @@ def test_progress_tells_every_state_and_no_name_or_number(tmp_path: Path) -> Non
     assert states == ["announced", "asking", "answering", "connecting", "talking", "ended"]
     assert run.lines[-1]["done"]
     text = json.dumps(run.lines)
-    assert "555" not in text
+    assert str(cast.FIRST_NUMBER) not in text
     assert "Sommer" not in text
 
 

@@ -35,23 +35,8 @@ from recorder_stage import (
     ports_of,
     state_of,
 )
-from recorder_wire import Wire, body, snapshot_asked, wired
+from recorder_wire import KEPT, UNTIMED, Wire, body, keeping, snapshot_asked, wired
 from sip_pair import CLIENT_PORT, Pair
-
-KEPT = ("arrived", "track", "track", "sealed", "sealed", "closed")
-
-
-async def keeping(wire: Wire, *, answer_by: str = "post") -> str:
-    """A call in which everybody agreed; the client's dialog."""
-    wire.stage.link.answers = lambda: joined(answer_by=answer_by, asked=[asked()])
-    dialog = wire.invite()
-    await wire.answered()
-    wire.stage.seconds = 6.0
-    wire.calls.fact_posted("act", {"call": CALL, **act("1", 5.5)})
-    wire.flush()
-    assert state_of(wire.session) is State.KEEPING
-    return dialog
-
 
 # -- the gate on the wire ------------------------------------------------------------------------------
 
@@ -311,6 +296,7 @@ def test_a_client_that_never_acknowledges_is_given_up(tmp_path: Path) -> None:
 
 def test_a_client_that_answers_nothing_any_more_is_over_and_sealed(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
+        wire.pair = Pair(client=UNTIMED)
         await keeping(wire)
         wire.calls.ask_silent()
         assert wire.requests("UPDATE") == []
@@ -336,7 +322,7 @@ def test_a_client_that_answers_no_offer_any_more_is_over(tmp_path: Path) -> None
         wire.calls.fact_posted("act", {"call": CALL, **act("", 6.2, kind="pause")})
         wire.wait(80.0)
         await wire.until(lambda: wire.clean)
-        await wire.stage.journalled(*KEPT)
+        assert await wire.stage.journalled(*KEPT)
 
     wired(tmp_path, scene)
 
@@ -385,7 +371,9 @@ def test_a_partial_update_before_any_snapshot_asks_for_one(tmp_path: Path) -> No
 def test_a_telephone_call_gets_the_closed_answer_until_its_end_and_is_told_to_nobody(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         sdp = b"".join(line for line in offer("1").splitlines(keepends=True) if b"label" not in line)
-        wire.pair = Pair(client=AgentConfig(port=CLIENT_PORT))  # no recording client's feature in its Contact
+        wire.pair = Pair(
+            client=AgentConfig(port=CLIENT_PORT, feature="")
+        )  # no recording client's feature in its Contact
         dialog = wire.invite(body(sdp, None), plain=True)
         await wire.answered()
         assert is_closed(wire.told[-1])
@@ -510,7 +498,7 @@ def test_a_withdrawal_reaches_a_call_whose_files_are_being_written(
         wire.bye(await keeping(wire))
         wire.calls.fact_posted("withdraw", {"call": CALL, **act("", 7, kind="withdraw")})
         await wire.until(lambda: wire.clean)
-        await wire.stage.journalled("arrived", "track", "track", "shred", "closed")
+        assert await wire.stage.journalled("arrived", "track", "track", "shred", "closed")
 
     wired(tmp_path, scene)
 

@@ -117,6 +117,7 @@ class Client:
     def __init__(self, accounts: Accounts | None = None) -> None:
         self.descriptions: list[Any] = []
         self.statuses: list[int] = []
+        self.intervals: list[str | None] = []  # session timers, as the recorder answered
         self.byes = 0
         words = AgentConfig(feature=SRC_FEATURE)
         self.agent = UserAgent(words, lambda: secrets.token_hex(8), accounts=accounts)
@@ -140,6 +141,7 @@ class Client:
             self.statuses.append(event.response.status)
         if isinstance(event, sip.ResponseReceived) and event.response.status == 200 and event.response.body:
             self.descriptions.append(parse_sdp(event.response.body))
+            self.intervals.append(event.response.headers.get("Session-Expires"))
         elif isinstance(event, sip.ByeReceived):
             self.byes += 1
 
@@ -179,7 +181,9 @@ def on_site(scene: Callable[[Site], Awaitable[None]], *, sip_keys: str = "") -> 
             (directory / "run").mkdir()
             (directory / "audio/training").mkdir(parents=True)
             rtp = "[rtp]\nfirst_port = 28000\nlast_port = 28099\n"
-            (directory / "config.toml").write_text(f"[sip]\nport = {port}\n{sip_keys}\n{rtp}", encoding="utf-8")
+            (directory / "config.toml").write_text(
+                f"[sip]\nport = {port}\nsession_expires_s = 400\n{sip_keys}\n{rtp}", encoding="utf-8"
+            )
             write_users(directory, "before")
             keeper = PlayedKeeper(directory / "run/keeper.sock")
             server = await asyncio.start_unix_server(keeper.serve, str(keeper.path))
@@ -206,6 +210,7 @@ def test_it_waits_for_the_keeper_serves_a_call_and_ends_sealed_on_request() -> N
         client.invite(site.sip_port)
         await site.until(lambda: bool(client.descriptions))
         assert is_open(client.descriptions[0])  # asked and agreed before it came
+        assert client.intervals[0] == "400;refresher=uac"
         voice = Voice("clara")
         voice.says(client.descriptions[0].lines[0].port, 5)
         site.process.send_signal(signal.SIGTERM)

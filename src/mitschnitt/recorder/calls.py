@@ -29,6 +29,9 @@ MAX_SNAPSHOT_REQUESTS = 3  # in one session: a client that cannot tell the whole
 SILENT_SECONDS = 300.0  # without any message of a dialog: its client is asked whether it is still there
 MAX_REFS = 16  # references of one INVITE that are looked up; a call has two or three
 MAX_REF_CHARS = 512  # of one reference: a session id has 73 at most, a Call-ID rarely 100
+MAX_PUT_OFF = 3  # refusals for now of the last offer: then the BYE goes without it, for it must go
+
+ENDS = (sip.ByeReceived, sip.DialogTimedOut, sip.DialogEnded, sip.SessionExpired)
 
 log = logging.getLogger("mitschnitt.recorder")
 
@@ -44,6 +47,7 @@ class Dialog:
         self._wanted: Callable[[], bytes] | None = None
         self._sent: Callable[[], bytes] | None = None
         self._running = ""
+        self._put_off = 0  # how often in a row the client said: later
         self._bye_wanted = False
         self._snapshots = 0
         self.heard_at = server.now
@@ -62,9 +66,12 @@ class Dialog:
             self._server.flush()
 
     def ask_alive(self) -> None:
-        """UPDATE without a body when nothing was heard for long; any answer will do."""
+        """UPDATE without a body when nothing was heard for long; any answer will do.
+
+        Not where a session timer runs: it ends the session by itself when the client is gone (RFC 4028).
+        """
         now = self._server.now
-        if now - self.heard_at > SILENT_SECONDS:
+        if now - self.heard_at > SILENT_SECONDS and not self._server.agent.timed(self._dialog):
             self.heard_at = now
             self._server.agent.update(self._dialog, now=now)
             self._server.flush()
@@ -84,12 +91,13 @@ class Dialog:
         wanted, self._wanted = self._wanted, None
         return wanted
 
-    def finished(self, transaction: str, status: int) -> bool:
-        """Whether this was our running offer. After 491 the same wish waits for RetryDue (RFC 3261, 14.1)."""
+    def finished(self, transaction: str, *, retry_due: bool) -> bool:
+        """Whether this was our running offer. If a RetryDue follows, the same wish waits for it (RFC 3261, 14.1)."""
         if transaction != self._running:
             return False
         self._running = ""
-        if status == 491:
+        self._put_off = self._put_off + 1 if retry_due else 0
+        if retry_due and not (self._bye_wanted and self._put_off >= MAX_PUT_OFF):
             self._wanted = self._wanted or self._sent
         else:
             self.go_on()
@@ -194,16 +202,19 @@ class Calls:
             self._change(event)
         elif isinstance(event, sip.AckReceived):
             self._acknowledged(event.dialog)
-        elif isinstance(event, sip.ByeReceived | sip.CancelReceived | sip.DialogTimedOut | sip.DialogEnded):
+        elif isinstance(event, ENDS) or (isinstance(event, sip.CancelReceived) and event.ends):
             self._over(event.dialog)
         elif isinstance(event, sip.ByeRefused):
             self._bye_refused(event.dialog)
         elif isinstance(event, sip.ResponseReceived):
-            self._answered(event.dialog, event.transaction, event.response.status)
+            self._answered(event)
         elif isinstance(event, sip.TransactionTimedOut):
             self._unanswered(event.dialog or "", event.method)
         elif isinstance(event, sip.RetryDue) and event.dialog in self._dialogs:
             self._dialogs[event.dialog].go_on()
+        elif isinstance(event, sip.RefreshDue) and event.dialog in self._dialogs:
+            dialog = self._dialogs[event.dialog]
+            dialog.session.refresh(dialog.branch)
 
     def _has_room(self) -> bool:
         return not self._stopping and len(self._dialogs) < self._max_calls
@@ -295,9 +306,11 @@ class Calls:
         if dialog.session.needs_snapshot(dialog.branch):
             dialog.ask_snapshot()
 
-    def _answered(self, dialog: str | None, transaction: str, status: int) -> None:
-        known = self._dialogs.get(dialog or "")
-        if known is not None and status >= 200 and known.finished(transaction, status) and status != 491:
+    def _answered(self, event: sip.ResponseReceived) -> None:
+        known = self._dialogs.get(event.dialog or "")
+        if known is None or event.response.status < 200:
+            return
+        if known.finished(event.transaction, retry_due=event.retry_due) and not event.retry_due:
             known.branch.moved()
 
     def _unanswered(self, dialog: str, method: str) -> None:

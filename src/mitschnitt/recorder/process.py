@@ -171,6 +171,8 @@ class Recorder:
             max_dialogs=sip.max_calls * 2,
             calls_per_second=sip.calls_per_second,
             calls_per_second_per_source=sip.calls_per_second_per_source,
+            session_expires_s=sip.session_expires_s,
+            min_se_s=sip.min_se_s,
         )
         return UserAgent(agent_config, _token, authenticator=self._authenticator, accounts=Accounts(accounts))
 

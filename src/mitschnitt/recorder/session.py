@@ -132,6 +132,11 @@ class Session:
     def _offer_body(self, branch: Branch) -> bytes:
         return branch.offer_body(self.form())
 
+    def refresh(self, branch: Branch) -> None:
+        """Offer anew what holds now; an unchanged description keeps its version (RFC 4028, 7.4)."""
+        if branch.answered:
+            branch.signalling.offer(partial(self._offer_body, branch))
+
     def form(self) -> Form:
         """Closed, listening behind the filter, or open: a function of the state alone."""
         if self.state is State.KEEPING:
@@ -459,8 +464,7 @@ class Session:
 
     def _send_form(self, _since: datetime) -> None:
         for branch in self._branches:
-            if branch.answered:
-                branch.signalling.offer(partial(self._offer_body, branch))
+            self.refresh(branch)
 
     def _hang_up(self, _since: datetime) -> None:
         for branch in self._branches:

@@ -11,13 +11,15 @@ from mitschnitt.wire.sip.events import (
     AckReceived,
     CancelReceived,
     DialogEnded,
+    InfoReceived,
     InviteReceived,
     MessageRefused,
     ReinviteReceived,
 )
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Headers, Request
-from sip_pair import SDP, Pair, established, raw_request
+from mitschnitt.wire.sip.reasons import NORMAL
+from sip_pair import SDP, Pair, established, inside, raw_request
 
 
 def test_100_is_sent_before_anybody_decides() -> None:
@@ -44,7 +46,7 @@ def test_cancel_before_the_answer_ends_the_invite_with_487() -> None:
     pair.client.cancel(mine, now=pair.now)
     pair.run()
     assert pair.log[2:] == ["> CANCEL", "< 200 CANCEL", "< 487 INVITE", "> ACK"]
-    assert pair.server_events() == [CancelReceived(event.dialog, event.transaction)]
+    assert pair.server_events() == [CancelReceived(event.dialog, event.transaction, ends=True, reason=NORMAL)]
     assert not pair.server.respond(event.transaction, 200, now=pair.now, body=SDP)
     pair.wait(40)
     assert pair.server.load == pair.client.load == (0, 0)
@@ -71,7 +73,7 @@ def test_a_second_offer_before_the_first_is_answered_gets_500_with_retry_after()
     mine, _ = established(pair)
     pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
     pair.run()
-    pair.client.update(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    inside(pair, "UPDATE", 3, body=SDP)
     pair.run()
     refused = pair.last_response(500)
     assert refused.headers.get("Retry-After")
@@ -121,7 +123,9 @@ def test_an_invite_that_breaks_a_rule_is_refused_by_it(
     assert [type(event) for event in pair.server_events()] == [MessageRefused]
 
 
-@pytest.mark.parametrize("method, status", [("INFO", 405), ("REFER", 405), ("DANCE", 501), ("BYE", 481)])
+@pytest.mark.parametrize(
+    "method, status", [("INFO", 481), ("PRACK", 405), ("REFER", 405), ("DANCE", 501), ("BYE", 481)]
+)
 def test_methods_we_do_not_serve_are_refused(method: str, status: int) -> None:
     pair = Pair()
     pair.server.receive(raw_request(method), Hop("UDP", "127.0.0.1", 5070), pair.now)
@@ -281,3 +285,86 @@ def test_an_invite_whose_contacts_are_too_many_leaves_no_transaction_behind() ->
     pair.server.respond(event.transaction, 486, now=pair.now)
     pair.wait(100.0)
     assert pair.server.load == (0, 0)
+
+
+# --- Require, INFO, merged requests ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "required, unsupported",
+    [
+        ("siprec, foo", "foo"),
+        ("100rel", "100rel"),  # PRACK is not for us: a recorder has nothing to say before its 200
+        ("SIPREC,Timer,, foo ,bar", "bar, foo"),
+        ("replaces", "replaces"),
+    ],
+)
+def test_row_03_an_unknown_required_extension_is_refused_by_its_name(required: str, unsupported: str) -> None:
+    pair = Pair()
+    pair.server.receive(raw_request("INVITE", ("Require", required)), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    pair.run()
+    assert pair.last_response(420).headers.get("Unsupported") == unsupported
+    assert [type(event) for event in pair.server_events()] == [MessageRefused]
+    assert pair.server.load[0] == 0
+
+
+@pytest.mark.parametrize("required", ["siprec", "SipRec", "siprec , timer", "timer", ""])
+def test_row_03_a_known_required_extension_is_taken_in_any_spelling(required: str) -> None:
+    pair = Pair()
+    pair.server.receive(raw_request("INVITE", ("Require", required)), Hop("UDP", "127.0.0.1", 5070), pair.now)
+    assert pair.run().log == ["< 100 INVITE"]
+
+
+@pytest.mark.parametrize("content_type", ["application/dtmf-relay", "application/dtmf", "text/plain", ""])
+def test_an_info_is_answered_and_what_it_says_is_neither_told_nor_kept(content_type: str) -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    named = (("Content-Type", content_type),) if content_type else ()
+    inside(pair, "INFO", 2, *named, body=b"")
+    assert pair.run().log[-1] == "< 200 INFO"
+    secret = b"Signal=7\r\nDuration=160\r\n"
+    inside(pair, "INFO", 3, ("Content-Type", content_type), body=secret)
+    assert pair.run().log[-1] == "< 200 INFO"
+    assert pair.server_events() == [InfoReceived(theirs), InfoReceived(theirs)]
+    assert b"Signal" not in repr(vars(pair.server._end.layer)).encode()
+
+
+def test_an_info_package_is_refused_and_told_that_we_take_none() -> None:
+    pair = Pair()
+    established(pair)
+    inside(pair, "INFO", 2, ("Info-Package", "infoDtmf"))
+    pair.run()
+    assert pair.last_response(469).headers.get("Recv-Info") == ""
+    assert pair.server.load[0] == 1
+
+
+def test_an_info_for_no_dialog_is_answered_481() -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    pair.server.forget(theirs)
+    inside(pair, "INFO", 2)
+    assert pair.run().log[-1] == "< 481 INFO"
+
+
+def test_a_request_that_came_another_way_already_is_answered_482_and_the_first_goes_on() -> None:
+    pair = Pair()
+    first, second = raw_request("INVITE"), raw_request("INVITE").replace(b"z9hG4bKraw", b"z9hG4bKraw2")
+    for data in (first, second, second):
+        pair.server.receive(data, Hop("UDP", "127.0.0.1", 5070), pair.now)
+    pair.run()
+    assert pair.log == ["< 100 INVITE", "< 482 INVITE", "< 482 INVITE"]
+    event, refused = pair.server_events()
+    assert isinstance(event, InviteReceived)
+    assert isinstance(refused, MessageRefused)
+    assert refused.why == "request.merged"
+    assert pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+
+
+def test_what_is_over_can_come_another_way_and_nothing_of_it_stays_in_memory() -> None:
+    pair = Pair()
+    hop = Hop("UDP", "127.0.0.1", 5070)
+    for branch in (b"z9hG4bKraw", b"z9hG4bKraw2"):
+        pair.server.receive(raw_request("OPTIONS").replace(b"z9hG4bKraw", branch), hop, pair.now)
+        pair.run().wait(33)
+    assert pair.log == ["< 200 OPTIONS"] * 2
+    assert pair.server._end.layer._first == {}

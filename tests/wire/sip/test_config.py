@@ -28,8 +28,8 @@ def test_bodies_are_taken_by_type(content_type: str, taken: bool) -> None:
 
 def test_headers_say_what_we_are() -> None:
     config = AgentConfig()
-    assert config.allow_headers.get("Allow") == "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE"
-    assert config.options_headers.get("Supported") == "siprec"
+    assert config.allow_headers.get("Allow") == "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
+    assert config.options_headers.get("Supported") == "siprec, timer"
     assert config.options_headers.get("Accept") == config.accept
 
 

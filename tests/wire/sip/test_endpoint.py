@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mitschnitt.wire.sip.events import (
     AckReceived,
     DialogEnded,
@@ -9,18 +11,35 @@ from mitschnitt.wire.sip.events import (
     InviteReceived,
     ReinviteReceived,
     RetryDue,
+    UpdateReceived,
 )
-from sip_pair import SDP, Pair, established
+from mitschnitt.wire.sip.hop import Hop
+from mitschnitt.wire.sip.message import Request, Response
+from sip_pair import CLIENT_PORT, SDP, SERVER_URI, Pair, established, inside
 
 
-def test_every_200_and_request_of_the_recorder_carries_its_feature() -> None:
-    pair = Pair()
-    _, theirs = established(pair)
-    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+@pytest.mark.parametrize("transport, uri", [("UDP", "sip:127.0.0.1:5060"), ("TCP", "sip:127.0.0.1:5060;transport=tcp")])
+def test_row_02_every_2xx_and_request_of_the_recorder_carries_its_feature(transport: str, uri: str) -> None:
+    pair = Pair(transport=transport)
+    mine, theirs = established(pair)
+    pair.client.update(mine, now=pair.now)
+    pair.client.options(SERVER_URI, pair.server_hop, now=pair.now, sender="sip:probe@127.0.0.1")
     pair.run()
-    ours = [message for message in pair.sent if message.headers.get("Server") or message.headers.get("User-Agent")]
-    contacts = {m.headers.get("Contact") for m in ours if "5060" in (m.headers.get("Contact") or "")}
-    assert contacts == {"<sip:127.0.0.1:5060>;+sip.srs"}
+    (event,) = pair.server_events(UpdateReceived)
+    assert isinstance(event, UpdateReceived)
+    pair.server.respond(event.transaction, 200, now=pair.now)
+    inside(pair, "OPTIONS", 8)
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.server.update(theirs, now=pair.now)
+    client = Hop(transport, "127.0.0.1", CLIENT_PORT, 1 if transport == "TCP" else 0)
+    pair.server.invite("sip:client@127.0.0.1:5070", client, now=pair.now, sender="sip:recorder@127.0.0.1")
+    pair.run()
+    answers = [m for m in pair.sent if isinstance(m, Response) and m.status == 200 and m.headers.get("Server")]
+    requests = [m for m in pair.sent if isinstance(m, Request) and m.headers.get("User-Agent")]
+    ours = [m for m in requests if "recorder" in (m.headers.get("From") or "")]
+    assert sorted(str(m.cseq).split()[1] for m in answers) == ["INVITE", "OPTIONS", "OPTIONS", "UPDATE"]
+    assert sorted(m.method for m in ours) == ["INVITE", "INVITE", "UPDATE"]
+    assert {m.headers.get("Contact") for m in [*answers, *ours]} == {f"<{uri}>;+sip.srs"}
 
 
 def test_a_lost_200_is_sent_again_until_the_ack_comes() -> None:
@@ -76,3 +95,28 @@ def test_a_bye_before_the_ack_waits_for_it() -> None:
     assert pair.server.bye(event.dialog, now=pair.now) is None
     pair.run()
     assert pair.log[2:] == ["< 200 INVITE", "> ACK", "< BYE", "> 200 BYE"]
+
+
+def test_a_bye_of_ours_gives_the_same_reason_whatever_it_was_for() -> None:
+    reasons = set()
+    for early in (True, False):
+        pair = Pair()
+        pair.invite()
+        pair.run()
+        (event,) = pair.server_events(InviteReceived)
+        assert isinstance(event, InviteReceived)
+        pair.server.respond(event.transaction, 200, now=pair.now, body=SDP, content_type="application/sdp")
+        if early:  # it waits for the ACK
+            pair.server.bye(event.dialog, now=pair.now)
+        pair.run()
+        pair.server.bye(event.dialog, now=pair.now)
+        reasons.add(pair.run().last_request("BYE").headers.get("Reason"))
+        assert pair.log.count("< BYE") == 1
+    assert reasons == {'Q.850;cause=16;text="Normal call clearing"'}
+
+
+def test_whoever_drives_us_may_give_a_reason_of_its_own() -> None:
+    pair = Pair()
+    _, theirs = established(pair)
+    pair.server.bye(theirs, now=pair.now, headers=(("Reason", "SIP;cause=503"),))
+    assert pair.run().last_request("BYE").headers.all("Reason") == ("SIP;cause=503",)

@@ -21,7 +21,7 @@ def test_every_event_is_in_the_union() -> None:
 def test_an_event_is_a_frozen_fact_with_a_sentence(cls: type) -> None:
     assert dataclasses.is_dataclass(cls)
     assert cls.__doc__
-    assert cls.__name__.endswith(("Received", "Out", "Refused", "Ended", "Due"))
+    assert cls.__name__.endswith(("Received", "Out", "Refused", "Ended", "Expired", "Due"))
 
 
 def test_an_event_cannot_be_changed() -> None:

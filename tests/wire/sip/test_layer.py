@@ -92,3 +92,28 @@ def test_a_cancel_finds_its_invite_only(layer: TransactionLayer) -> None:
     invite = layer.serve(request("INVITE"), "t", HOP, 0.0)
     assert layer.cancelled_invite(request("CANCEL")) is invite
     assert layer.cancelled_invite(request("CANCEL", "z9hG4bKother")) is None
+
+
+def test_a_request_that_came_another_way_is_known_while_the_first_runs(layer: TransactionLayer) -> None:
+    first, second = request("OPTIONS", "z9hG4bKone"), request("OPTIONS", "z9hG4bKtwo")
+    within = second.with_headers(second.headers.without("To").plus(("To", "<sip:b@y>;tag=2")))
+    assert not layer.merges(second)
+    transaction = layer.serve(first, "t", HOP, 0.0)
+    assert layer.merges(second)
+    assert not layer.merges(within)
+    assert not layer.merges(request("INVITE", "z9hG4bKtwo"))
+    layer.serve(second, "u", HOP, 0.0)
+    layer.answer(transaction, answer_to(first, 200, "x"), 0.1)
+    layer.fire("t", Timer.J, 33.0)
+    assert not layer.merges(second)  # the end of the first is the end of the rule
+
+
+def test_a_cancelled_invite_waits_no_longer_than_it_is_told(layer: TransactionLayer) -> None:
+    transaction = layer.ask(request("INVITE"), "t", HOP, 0.0, None)
+    layer.hasten(transaction, 32.0)  # nothing came back yet: timer B ends it at the same time
+    assert Timer.C not in transaction.deadlines
+    layer.receive_response(answer_to(request("INVITE"), 180, "x"), 1.0)
+    layer.hasten(transaction, 33.0)
+    assert transaction.deadlines == {Timer.C: 33.0}
+    layer.hasten(transaction, 50.0)
+    assert transaction.deadlines == {Timer.C: 33.0}

@@ -14,13 +14,14 @@ from mitschnitt.wire.sip.accounts import Accounts
 from mitschnitt.wire.sip.authentication import Authenticator
 from mitschnitt.wire.sip.callee import Callee
 from mitschnitt.wire.sip.caller import Caller
-from mitschnitt.wire.sip.config import AgentConfig
-from mitschnitt.wire.sip.dialog import Dialog
-from mitschnitt.wire.sip.endpoint import DIALOG_TIMERS, Content, Endpoint
+from mitschnitt.wire.sip.config import SRS_FEATURE, AgentConfig
+from mitschnitt.wire.sip.dialog import Content, Dialog
+from mitschnitt.wire.sip.endpoint import DIALOG_TIMERS, Endpoint
 from mitschnitt.wire.sip.events import SipEvent
 from mitschnitt.wire.sip.headers import Address, write_host
 from mitschnitt.wire.sip.hop import Destination, Hop, Source, stamp_via
 from mitschnitt.wire.sip.message import Request, Response, parse_message
+from mitschnitt.wire.sip.offers import carries_sdp
 from mitschnitt.wire.sip.transaction import Action, Machine, Timer
 
 HeaderItems = Sequence[tuple[str, str]]
@@ -133,15 +134,32 @@ class UserAgent:
         *,
         now: float,
         sender: str,
-        body: bytes,
-        content_type: str,
+        body: bytes = b"",
+        content_type: str = "",
         headers: HeaderItems = (),
     ) -> str:
-        """Starts a session; returns the dialog. Answers come as ResponseReceived, ACKs go by themselves."""
+        """Starts a session; returns the dialog. Answers come as ResponseReceived, ACKs go by themselves.
+
+        Without an offer in the body the 2xx brings one: OfferReceived, and the ACK is yours (`acknowledge`). A
+        recorder must begin so (RFC 7866, 7.2): with a body this raises RuntimeError.
+        """
+        if self._end.config.feature == SRS_FEATURE:
+            if body:
+                raise RuntimeError("a recorder starts a session without an offer (RFC 7866, 7.2), got a body")
+            headers = (("Require", "siprec"), *headers)
         dialog = self._outside(self._end.token(), uri, hop, sender)
         self._end.add(dialog)
         self._end.ask(dialog, "INVITE", Content(body, content_type, headers), now)
         return dialog.id
+
+    def acknowledge(self, dialog: str, *, now: float, body: bytes, content_type: str) -> bool:
+        """Answers the offer of an OfferReceived; False when it is too late or nothing waits for it."""
+        found = self._end.dialogs.get(dialog)
+        if not found or found.ack_due is None:
+            return False
+        self._end.ack(found, found.ack_due, Content(body, content_type))
+        self._end.go_on(found, now)
+        return True
 
     def cancel(self, dialog: str, *, now: float) -> None:
         """Gives up an INVITE of ours; when its 200 is faster, a BYE follows by itself."""
@@ -174,11 +192,22 @@ class UserAgent:
         content_type: str = "",
         headers: HeaderItems = (),
     ) -> str | None:
-        """Sends UPDATE (RFC 3311): an offer, a snapshot request, or nothing but a sign of life."""
-        found = self._end.dialogs.get(dialog)
+        """Sends UPDATE (RFC 3311): an offer, a snapshot request, or nothing but a sign of life.
+
+        With an offer it waits like `reinvite`.
+        """
+        found, content = self._end.dialogs.get(dialog), Content(body, content_type, headers)
         if not found or not found.confirmed:
             return None
-        return self._end.ask(found, "UPDATE", Content(body, content_type, headers), now)
+        if carries_sdp(content) and not found.may_offer:
+            found.retry_wanted = True
+            return None
+        return self._end.ask(found, "UPDATE", content, now)
+
+    def timed(self, dialog: str) -> bool:
+        """Whether a session timer watches over this dialog (RFC 4028): it ends by itself when the peer is gone."""
+        found = self._end.dialogs.get(dialog)
+        return found is not None and found.timer.runs
 
     def bye(self, dialog: str, *, now: float, headers: HeaderItems = ()) -> str | None:
         """Ends a confirmed dialog; returns the transaction.

@@ -16,6 +16,7 @@ from mitschnitt.wire.sip.events import (
     AckReceived,
     ByeReceived,
     CancelReceived,
+    InfoReceived,
     InviteReceived,
     MessageRefused,
     OptionsReceived,
@@ -25,9 +26,9 @@ from mitschnitt.wire.sip.events import (
 from mitschnitt.wire.sip.headers import write_host
 from mitschnitt.wire.sip.hop import Source, response_hop
 from mitschnitt.wire.sip.message import Request
+from mitschnitt.wire.sip.offers import Refusal, carries_sdp, collision
+from mitschnitt.wire.sip.reasons import end_reason
 from mitschnitt.wire.sip.transaction import State, Transaction
-
-Refusal = tuple[int, str, tuple[tuple[str, str], ...]]  # status, cause, headers
 
 
 class Callee:
@@ -134,13 +135,26 @@ class Callee:
             return status, "request.method", config.allow_headers.items
         if request.method == "CANCEL":
             return None  # carries no Require (RFC 3261, 9.1) and belongs to its INVITE, not to a dialog
+        if self._end.layer.merges(request):
+            return 482, "request.merged", ()
         unknown = request.headers.tokens("Require") - config.understood
         if unknown:
             return 420, "request.require", (("Unsupported", ", ".join(sorted(unknown))),)
+        if request.method == "INFO":
+            return self._info_refusal(request, inside)
         if request.body and not config.takes(request.content_type):
             return 415, "request.content_type", (("Accept", config.accept),)
         if request.recipient.tag and not inside:
             return 481, "dialog.unknown", ()
+        too_small = self._end.refreshes.refusal_headers(request)
+        return None if too_small is None else (422, "request.session_expires", too_small)
+
+    def _info_refusal(self, request: Request, inside: Dialog | None) -> Refusal | None:
+        """INFO of the old kind is taken, whatever its body; packages were never offered by us (RFC 6086, 4.2.2)."""
+        if not inside:
+            return 481, "dialog.unknown", ()
+        if request.headers.get("Info-Package") is not None:
+            return 469, "request.info_package", (("Recv-Info", ""),)
         return None
 
     def _turn_down(
@@ -185,23 +199,22 @@ class Callee:
             if pending:
                 end.answer(pending, 487, now)  # RFC 3261, 15.1.2
             end.drop(dialog.id)
-            end.events.append(ByeReceived(dialog.id, request))
+            end.events.append(ByeReceived(dialog.id, request, end_reason(request.headers)))
         elif request.method == "OPTIONS":
             end.answer(transaction, 200, now, *end.config.options_headers)
             end.events.append(OptionsReceived(dialog.id, source))
+        elif request.method == "INFO":
+            end.answer(transaction, 200, now)
+            end.events.append(InfoReceived(dialog.id))
         else:
             self._receive_change(dialog, transaction, source, now)
 
     def _receive_change(self, dialog: Dialog, transaction: Transaction, source: Source, now: float) -> None:
         """A re-INVITE or UPDATE: one offer at a time (RFC 3261, 14.2; RFC 3311, 5.2)."""
         end, request = self._end, transaction.request
-        offers = request.method == "INVITE" or carries_sdp(request)
-        if offers and dialog.invite_out:
-            self._turn_down(transaction, source, now, 491, "offer.glare")
-            return
-        if offers and dialog.invite_in:
-            wait = ("Retry-After", str(1 + int(9 * end.fraction())))
-            self._turn_down(transaction, source, now, 500, "offer.pending", (wait,))
+        refusal = collision(dialog, request, dice=end.fraction())
+        if refusal:
+            self._turn_down(transaction, source, now, *refusal)
             return
         dialog.refresh(request.contact)
         if request.method == "INVITE":
@@ -209,6 +222,7 @@ class Callee:
             end.answer(transaction, 100, now)
             end.events.append(ReinviteReceived(dialog.id, transaction.id, request))
         else:
+            dialog.update_in = transaction.id if carries_sdp(request) else dialog.update_in
             end.events.append(UpdateReceived(dialog.id, transaction.id, request))
 
     def _receive_cancel(self, transaction: Transaction, invite: Transaction | None, source: Source, now: float) -> None:
@@ -217,18 +231,11 @@ class Callee:
             self._turn_down(transaction, source, now, 481, "cancel.unknown")
             return
         transaction.dialog = invite.dialog
+        dialog = end.dialogs.get(invite.dialog or "")
+        opening = dialog is None or not dialog.confirmed
         end.answer(transaction, 200, now)
         # Once a final answer is out, a CANCEL has no effect (RFC 3261, 9.2).
         if invite.state is State.PROCEEDING and invite.dialog:
             end.answer(invite, 487, now)
-            end.events.append(CancelReceived(invite.dialog, invite.id))
-
-
-def carries_sdp(request: Request) -> bool:
-    """Whether the body is, or holds a part of, application/sdp."""
-    if not request.body:
-        return False
-    main = request.content_type.partition(";")[0].strip().lower()
-    if main.startswith("multipart/"):
-        return b"application/sdp" in request.body.lower()
-    return main in ("", "application/sdp")
+            reason = end_reason(transaction.request.headers)
+            end.events.append(CancelReceived(invite.dialog, invite.id, ends=opening, reason=reason))

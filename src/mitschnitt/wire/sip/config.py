@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mitschnitt.wire.sip.message import Headers
+from mitschnitt.wire.sip.session_timer import LEAST_SECONDS, TIMER_TAG
 from mitschnitt.wire.sip.transaction import Durations
 
 # Known but perhaps not allowed: 405; anything else: 501 (RFC 3261, 8.2.1 and 21.5.2).
@@ -32,8 +33,8 @@ class AgentConfig:
     user: str = ""  # user part of our Contact
     feature: str = SRS_FEATURE
     product: str = "mitschnitt"
-    allow: tuple[str, ...] = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE")
-    understood: frozenset[str] = frozenset({"siprec"})  # option tags we take in Require
+    allow: tuple[str, ...] = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO")
+    understood: frozenset[str] = frozenset({"siprec", TIMER_TAG})  # option tags we take in Require
     body_types: tuple[str, ...] = BODY_TYPES
     durations: Durations = field(default_factory=Durations)
     max_dialogs: int = 10_000  # about 6 kB each; one recorder core carries 4,000 calls
@@ -43,6 +44,8 @@ class AgentConfig:
     calls_per_second: int = 400  # new sessions, in the long run and at once: a core sets up about that many
     calls_per_second_per_source: int = 300  # so that one source in a loop leaves a quarter to the others
     max_transactions: int = 40_000  # 5 kB each; 200 calls/s leave 12,800, for each waits 32 s for copies
+    session_expires_s: int = 600  # our session interval; a peer that died without a word is noticed a little earlier
+    min_se_s: int = LEAST_SECONDS  # shorter intervals are refused with 422: each refresh costs two messages
     retry_after_s: int = 10  # told when full: SBCs fail over at once and come back after it
     retry_spread_s: int = 5  # up to so much more, so that those who were refused together do not come back together
 

@@ -5,16 +5,29 @@ Holds state, decides nothing: what may be sent when is the user agent's business
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.wire.sip.headers import Address, SipUri, Via, parameter
 from mitschnitt.wire.sip.hop import Destination, Hop, uri_hop
 from mitschnitt.wire.sip.message import Headers, Request, Response
+from mitschnitt.wire.sip.session_timer import SessionTimer
 
 MAX_FORWARDS = 70  # RFC 3261, 8.1.1.6
 MAX_ROUTES = 16  # recorded proxies; real paths have one to four
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message carries besides what the dialog gives it."""
+
+    body: bytes = b""
+    content_type: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+
+
+NOTHING = Content()
 
 
 @dataclass(slots=True)
@@ -44,19 +57,30 @@ class Dialog:
     confirmed: bool = False
     invite_out: str | None = None  # our INVITE without final answer: its transaction
     invite_in: str | None = None  # theirs
+    update_out: str | None = None  # our UPDATE with an offer, without final answer: its transaction
+    update_in: str | None = None  # theirs
+    ack_due: int | None = None  # number of an INVITE of ours whose 2xx brought an offer that waits for our answer
     cancelled: bool = False  # we gave up our INVITE
     cancel_sent: bool = False
-    bye_wanted: bool = False  # to be sent once our 2xx is acknowledged or given up
+    bye_wanted: Content | None = None  # to be sent once our 2xx is acknowledged or given up
+    bye_out: str | None = None  # our BYE without final answer: its transaction
     retry_wanted: bool = False
     backing_off: bool = False
     unacknowledged: dict[int, Unacknowledged] = field(default_factory=dict)
     acks: dict[int, tuple[Destination, bytes]] = field(default_factory=dict)
     proof: tuple[tuple[str, str], ...] = ()  # credentials of our last INVITE, for its ACK
+    timer: SessionTimer = field(default_factory=SessionTimer)
+
+    @property
+    def offers_out(self) -> bool:
+        """Whether an offer of ours, or one that we asked for, is not answered yet."""
+        return bool(self.invite_out or self.update_out or self.ack_due is not None)
 
     @property
     def may_offer(self) -> bool:
-        """Whether an INVITE of ours may be sent now (RFC 3261, 14.1)."""
-        return not (self.invite_out or self.invite_in or self.unacknowledged or self.backing_off)
+        """Whether an offer of ours may be sent now, by INVITE or UPDATE (RFC 3261, 14.1; RFC 3311, 5.1)."""
+        theirs = self.invite_in or self.update_in
+        return not (self.offers_out or theirs or self.unacknowledged or self.backing_off)
 
     def knows(self, message: Request) -> bool:
         """Whether the request's Call-ID and From tag are this dialog's (the To tag found it)."""

@@ -6,8 +6,8 @@ yet. Reads nothing from the wire: `callee` and `caller` do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from zlib import crc32
 
@@ -16,12 +16,16 @@ from mitschnitt.wire.sip.accounts import Accounts
 from mitschnitt.wire.sip.admission import Admission
 from mitschnitt.wire.sip.authentication import Authenticator
 from mitschnitt.wire.sip.config import AgentConfig
-from mitschnitt.wire.sip.dialog import Dialog, Unacknowledged, answer_to
+from mitschnitt.wire.sip.dialog import NOTHING, Content, Dialog, Unacknowledged, answer_to
 from mitschnitt.wire.sip.events import DialogEnded, DialogTimedOut, MessageRefused, RetryDue, SipEvent
 from mitschnitt.wire.sip.headers import Via, write_host
 from mitschnitt.wire.sip.hop import Destination, Source, response_hop
 from mitschnitt.wire.sip.layer import MAGIC, TransactionLayer
-from mitschnitt.wire.sip.message import Request
+from mitschnitt.wire.sip.message import Request, Response
+from mitschnitt.wire.sip.offers import carries_sdp
+from mitschnitt.wire.sip.reasons import NORMAL, NOT_ACKNOWLEDGED, UNANSWERED, UNDECIDED, EndReason, reason_header
+from mitschnitt.wire.sip.refreshes import REFRESHING, Refreshes
+from mitschnitt.wire.sip.session_timer import SessionClock, SessionInput
 from mitschnitt.wire.sip.timers import Timers
 from mitschnitt.wire.sip.transaction import Transaction
 from mitschnitt.wire.sip.unreadable import answer_unreadable
@@ -29,19 +33,11 @@ from mitschnitt.wire.sip.unreadable import answer_unreadable
 RESEND = "2xx again"
 GIVE_UP = "2xx given up"
 BACK_OFF = "back-off"
-DIALOG_TIMERS = frozenset({RESEND, GIVE_UP, BACK_OFF})
+ANSWER = "answer to the 2xx given up"
+DIALOG_TIMERS = frozenset({RESEND, GIVE_UP, BACK_OFF, ANSWER, *SessionClock})
 
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a message carries besides what the dialog gives it."""
-
-    body: bytes = b""
-    content_type: str = ""
-    headers: Sequence[tuple[str, str]] = ()
-
-
-NOTHING = Content()
+# For the answer to an offer that a 2xx brought; the peer sends its 2xx again meanwhile, and hangs up after 32 s.
+ANSWER_SECONDS = 5.0
 
 
 class Endpoint:
@@ -63,6 +59,7 @@ class Endpoint:
         self.authenticator = authenticator
         self.accounts = accounts or Accounts()
         self.events: list[SipEvent] = []
+        self.refreshes = Refreshes(self)
         self.host, self.port = config.host, config.port
         self.tls_port = 0  # where we listen with TLS; 0: not at all
 
@@ -76,23 +73,51 @@ class Endpoint:
         if method != "BYE":
             items.append(("Contact", self.contact(hop.transport)))
             items += self.config.capability_headers.items
+            named = any(name == "Session-Expires" for name, _ in content.headers)  # by whoever drives us
+            items += () if named else self.refreshes.headers_of(dialog, method)
         if content.body:
             items.append(("Content-Type", content.content_type))
         request = Request(request.headers.plus(*items, *content.headers), content.body, method, request.uri)
         name = self.token()
         if method == "INVITE":
-            dialog.invite_out = name
+            dialog.invite_out, dialog.cancelled, dialog.cancel_sent = name, False, False
+        elif method == "UPDATE" and carries_sdp(request):
+            dialog.update_out = name
         self.layer.ask(request, name, hop, now, dialog.id or None)
         return name
 
     def bye(self, dialog: Dialog, content: Content, now: float) -> str | None:
-        """Sends BYE, or remembers to do so once our 2xx is acknowledged or given up (RFC 3261, 15)."""
-        if not dialog.confirmed:
-            return None
+        """Sends BYE, or remembers to do so once our 2xx is acknowledged or given up (RFC 3261, 15).
+
+        One at a time: a BYE that is under way is not sent twice. Without a Reason it is `reasons.NORMAL`.
+        """
+        if not dialog.confirmed or dialog.bye_out:
+            return dialog.bye_out
+        if "Reason" not in dict(content.headers):
+            content = because(NORMAL, content)
         if dialog.unacknowledged:
-            dialog.bye_wanted = True
+            dialog.bye_wanted = dialog.bye_wanted or content
             return None
-        return self.ask(dialog, "BYE", content, now)
+        if dialog.ack_due is not None:
+            self.ack(dialog, dialog.ack_due, NOTHING)
+        self.refreshes.feed(dialog, SessionInput.CLOSED, now)
+        dialog.bye_out = self.ask(dialog, "BYE", content, now)
+        return dialog.bye_out
+
+    def ack(self, dialog: Dialog, number: int, content: Content) -> None:
+        """Acknowledges the 2xx to an INVITE of ours; copies of the 2xx get the same ACK (RFC 3261, 13.2.2.4)."""
+        dialog.ack_due = None
+        self.timers.stop((dialog.id, ANSWER))
+        hop = dialog.next_hop()
+        request = dialog.request("ACK", self.via(hop), seq=number)
+        items = [("Content-Type", content.content_type)] if content.body else []
+        request = Request(request.headers.plus(*items, *content.headers), content.body, "ACK", request.uri)
+        dialog.acks = {number: (hop, self.layer.send(hop, request))}
+
+    def await_answer(self, dialog: Dialog, number: int, now: float) -> None:
+        """The 2xx to our INVITE brought an offer: its ACK waits for the answer, but not for long."""
+        dialog.ack_due = number
+        self.timers.set((dialog.id, ANSWER), now + ANSWER_SECONDS)
 
     def via(self, hop: Destination) -> Via:
         """A Via of ours with a fresh branch."""
@@ -123,10 +148,12 @@ class Endpoint:
         request, dialog = transaction.request, self.dialogs.get(transaction.dialog or "")
         tag = None if status == 100 else (dialog.id if dialog else self.token())
         items = list(headers)
-        if 100 < status < 300 and request.method in ("INVITE", "UPDATE"):
-            items += [("Record-Route", value) for value in request.headers.all("Record-Route")]
+        if 100 < status < 300 and request.method in (*REFRESHING, "OPTIONS"):
             items.append(("Contact", self.contact(request.via.transport)))
+        if 100 < status < 300 and request.method in REFRESHING:
+            items += [("Record-Route", value) for value in request.headers.all("Record-Route")]
             items += self.config.capability_headers.items
+            items += self.refreshes.answer_headers(request) if status >= 200 else ()
         if status > 100:
             items.append(("Server", self.config.product))
         if content.body:
@@ -136,14 +163,26 @@ class Endpoint:
         hop = self.layer.hop(transaction)
         if not hop or not self.layer.answer(transaction, response, now):
             return False
-        if dialog and transaction.id == dialog.invite_in and status >= 200:
+        if dialog and status >= 200:
+            self._answered(dialog, transaction, response, hop, now)
+        return True
+
+    def _answered(
+        self, dialog: Dialog, transaction: Transaction, response: Response, hop: Destination, now: float
+    ) -> None:
+        """What our final answer to a request within a dialog changes."""
+        if response.status < 300 and transaction.request.method in REFRESHING:
+            self.refreshes.answered(dialog, transaction.request, now)
+        if transaction.id == dialog.update_in:
+            dialog.update_in = None
+            self.go_on(dialog, now)
+        elif transaction.id == dialog.invite_in:
             dialog.invite_in = None
-            if status < 300:
-                self._await_ack(dialog, request.cseq.number, hop, bytes(response), now)
+            if response.status < 300:
+                self._await_ack(dialog, response.cseq.number, hop, bytes(response), now)
             elif not dialog.confirmed:
                 self.drop(dialog.id)
             self.go_on(dialog, now)
-        return True
 
     def refuse(self, request: Request, source: Source, status: int, why: str, *headers: tuple[str, str]) -> None:
         """An answer that costs no state, the same for every copy (RFC 3261, 8.2.7); an ACK gets none."""
@@ -188,8 +227,12 @@ class Endpoint:
         dialog = self.dialogs.get(tag)
         if not dialog:
             return
-        if name == BACK_OFF:
+        if name in set(SessionClock):
+            self.refreshes.feed(dialog, SessionClock(name), now)
+        elif name == BACK_OFF:
             dialog.backing_off = False
+        elif name == ANSWER:
+            self.bye(dialog, because(UNDECIDED), now)
         elif name == RESEND:
             waiting = dialog.unacknowledged[int(number)]
             self.layer.outbox.append((waiting.hop, waiting.data))
@@ -197,21 +240,20 @@ class Endpoint:
             self.timers.set((owner, RESEND), now + waiting.interval)
         elif self.acknowledge(dialog, int(number)):
             self.events.append(DialogTimedOut(dialog.id))
-            dialog.bye_wanted = True
+            dialog.bye_wanted = dialog.bye_wanted or because(NOT_ACKNOWLEDGED)
         self.go_on(dialog, now)
 
     def go_on(self, dialog: Dialog, now: float) -> None:
         """Sends what had to wait: a BYE for the last ACK; tells when a held offer may go."""
         if dialog.bye_wanted and not dialog.unacknowledged:
-            dialog.bye_wanted = False
-            self.bye(dialog, NOTHING, now)
+            content, dialog.bye_wanted = dialog.bye_wanted, None
+            self.bye(dialog, content, now)
         elif dialog.retry_wanted and dialog.may_offer and dialog.id in self.dialogs:
             dialog.retry_wanted = False
             self.events.append(RetryDue(dialog.id))
 
-    def back_off(self, dialog: Dialog, now: float) -> None:
-        """Waits before the next offer: 2.1-4 s for the owner of the Call-ID, else 0-2 s (RFC 3261, 14.1)."""
-        wait = 2.1 + 1.9 * self.fraction() if dialog.caller else 2.0 * self.fraction()
+    def back_off(self, dialog: Dialog, wait: float, now: float) -> None:
+        """The next offer waits so many seconds; RetryDue tells when they are over."""
         dialog.backing_off = dialog.retry_wanted = True
         self.timers.set((dialog.id, BACK_OFF), now + wait)
 
@@ -236,12 +278,25 @@ class Endpoint:
         self.drop(dialog.id)
         self.events.append(DialogEnded(dialog.id, status))
 
+    def part(self, dialog: Dialog, status: int, now: float) -> None:
+        """The peer does not know the dialog, or is gone: it ends, with a last BYE in case that it will know it.
+
+        Nobody waits for its answer (RFC 3261, 12.2.1.2).
+        """
+        hop = dialog.next_hop()
+        request = dialog.request("BYE", self.via(hop))
+        named = request.headers.plus(("User-Agent", self.config.product), reason_header(UNANSWERED))
+        self.layer.ask(request.with_headers(named), self.token(), hop, now, None)
+        self.end(dialog, status)
+
     def drop(self, tag: str) -> None:
         """Forgets a dialog and all it waits for."""
         dialog = self.dialogs.pop(tag, None)
         if dialog:
             self.admission.closed(dialog)
             self.timers.stop((tag, BACK_OFF))
+            self.timers.stop((tag, ANSWER))
+            self.refreshes.stop(dialog)
             for number in dialog.unacknowledged:
                 self._stop_resending(dialog, number)
 
@@ -254,3 +309,8 @@ def stateless_tag(request: Request) -> str:
     """A To tag that copies of a request share without anything being remembered (RFC 3261, 8.2.7)."""
     named = "\0".join(request.headers.get(name) or "" for name in ("Via", "From", "Call-ID", "CSeq"))
     return sha256(named.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def because(reason: EndReason, content: Content = NOTHING) -> Content:
+    """The content with this reason among its headers."""
+    return replace(content, headers=(*content.headers, reason_header(reason)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mitschnitt.wire.sip.hop import Source
 from mitschnitt.wire.sip.message import Request, Response
+from mitschnitt.wire.sip.reasons import EndReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,27 @@ class ByeReceived:
 
     dialog: str
     request: Request
+    reason: EndReason | None = None  # as the peer states it
 
 
 @dataclass(frozen=True, slots=True)
 class CancelReceived:
-    """The peer gave up before our final answer; 200 and 487 are sent, a new dialog is gone."""
+    """The peer gave up before our final answer; 200 and 487 are sent.
+
+    A new dialog is gone; where a re-INVITE was given up (`ends` is False) the session stays as it was before it.
+    """
 
     dialog: str
     transaction: str
+    ends: bool = True
+    reason: EndReason | None = None  # as the peer states it
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO came in a dialog; 200 is sent. What it said is not read: it may be a key that a caller pressed."""
+
+    dialog: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,19 @@ class ResponseReceived:
     dialog: str | None
     transaction: str
     method: str
+    response: Response
+    retry_due: bool = False  # an offer that must wait: RetryDue follows
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived:
+    """The 2xx to an INVITE of ours without an offer brings the peer's: answer it with `acknowledge`, within seconds.
+
+    Later than `endpoint.ANSWER_SECONDS` a bare ACK and a BYE are sent instead.
+    """
+
+    dialog: str
+    transaction: str
     response: Response
 
 
@@ -122,6 +149,20 @@ class RetryDue:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshDue:
+    """The session must be refreshed and the peer takes no UPDATE: offer anew, in the form of this moment (RFC 4028)."""
+
+    dialog: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpired:
+    """Nobody refreshed the session in time (RFC 4028, 10); a BYE is on its way."""
+
+    dialog: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessageRefused:
     """A message was answered with an error or dropped without reaching a session; `why` names the cause."""
 
@@ -137,12 +178,16 @@ SipEvent = (
     | AckReceived
     | ByeReceived
     | CancelReceived
+    | InfoReceived
     | OptionsReceived
     | ResponseReceived
+    | OfferReceived
     | TransactionTimedOut
     | DialogTimedOut
     | ByeRefused
     | DialogEnded
     | RetryDue
+    | RefreshDue
+    | SessionExpired
     | MessageRefused
 )

@@ -42,6 +42,7 @@ class _Entry:
     key: Key
     hop: Destination
     last: bytes = b""
+    merge: Key = ()
     scheduled: dict[Timer, float] = field(default_factory=dict)
 
 
@@ -56,6 +57,7 @@ class TransactionLayer:
         self._entries: dict[str, _Entry] = {}
         self._servers: dict[Key, _Entry] = {}
         self._clients: dict[Key, _Entry] = {}
+        self._first: dict[Key, _Entry] = {}  # of requests outside dialogs: whichever way a copy comes, it is one
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -78,6 +80,10 @@ class TransactionLayer:
         self._feed(entry, Input.ACK if request.method == "ACK" else Input.REQUEST, request, now)
         return True
 
+    def merges(self, request: Request) -> bool:
+        """Whether this request came another way already and runs (RFC 3261, 8.2.2.2); `absorb` knows its copies."""
+        return not request.recipient.tag and merge_key(request) in self._first
+
     def cancelled_invite(self, cancel: Request) -> Transaction | None:
         """The INVITE transaction that this CANCEL is about (RFC 3261, 9.2)."""
         entry = self._servers.get(server_key(cancel, method="INVITE"))
@@ -89,6 +95,9 @@ class TransactionLayer:
         transaction = Transaction(name, machine, request, hop.reliable, self._durations)
         entry = _Entry(transaction, server_key(request), hop)
         self._servers[entry.key] = self._entries[name] = entry
+        if not request.recipient.tag:
+            entry.merge = merge_key(request)
+            self._first.setdefault(entry.merge, entry)
         transaction.start(now)
         self._schedule(entry)
         return transaction
@@ -138,6 +147,13 @@ class TransactionLayer:
             entry.scheduled.pop(timer, None)
             self._feed(entry, timer, None, now)
 
+    def hasten(self, transaction: Transaction, at: float) -> None:
+        """A cancelled INVITE is given up by then, whatever else it was granted (RFC 3261, 9.1)."""
+        entry = self._entries.get(transaction.id)
+        if entry and Timer.C in transaction.deadlines:
+            transaction.deadlines[Timer.C] = min(at, transaction.deadlines[Timer.C])
+            self._schedule(entry)
+
     def lost(self, hop: Hop, now: float) -> None:
         """Nothing can be delivered to this hop now (RFC 3261, 17.1.4)."""
         for entry in [entry for entry in self._entries.values() if entry.hop == hop]:
@@ -177,6 +193,8 @@ class TransactionLayer:
             self._entries.pop(transaction.id, None)
             owner = self._servers if self._servers.get(entry.key) is entry else self._clients
             owner.pop(entry.key, None)
+            if self._first.get(entry.merge) is entry:
+                del self._first[entry.merge]
 
 
 def server_key(request: Request, method: str | None = None) -> Key:
@@ -188,6 +206,11 @@ def server_key(request: Request, method: str | None = None) -> Key:
     # Clients from before RFC 3261: no unique branch. The To tag stays out, so that an ACK matches too.
     sender = request.sender.tag or ""
     return request.call_id, sender, str(request.cseq.number), via.host, str(via.port), name
+
+
+def merge_key(request: Request) -> Key:
+    """What requests have in common that a proxy on the way has doubled (RFC 3261, 8.2.2.2)."""
+    return request.call_id, request.sender.tag or "", str(request.cseq)
 
 
 def failure_ack(invite: Request, response: Response) -> Request:

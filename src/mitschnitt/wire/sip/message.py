@@ -28,6 +28,7 @@ _ODD_CASE = {
     "call-id": "Call-ID",
     "cseq": "CSeq",
     "mime-version": "MIME-Version",
+    "min-se": "Min-SE",
     "www-authenticate": "WWW-Authenticate",
 }
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -36,8 +37,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 REASONS = {
     100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 400: "Bad Request", 401: "Unauthorized",
     403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 407: "Proxy Authentication Required",
-    408: "Request Timeout", 413: "Request Entity Too Large",
-    415: "Unsupported Media Type", 420: "Bad Extension", 481: "Call/Transaction Does Not Exist",
+    408: "Request Timeout", 413: "Request Entity Too Large", 415: "Unsupported Media Type", 420: "Bad Extension",
+    422: "Session Interval Too Small", 469: "Bad Info Package", 481: "Call/Transaction Does Not Exist",
     482: "Loop Detected", 483: "Too Many Hops", 486: "Busy Here", 487: "Request Terminated",
     488: "Not Acceptable Here", 491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented",
     503: "Service Unavailable", 505: "Version Not Supported", 603: "Decline",

@@ -2,7 +2,7 @@
 
 TABLES holds every legal move: (state, what happened) -> (next state, what to do). The picture in docs is
 drawn from it. `Transaction` only looks up, keeps its timers and counts intervals; it sends nothing itself.
-Deviations from the standards stand beside their row.
+Deviations from the standards stand in DEVIATIONS beside their row.
 """
 
 from __future__ import annotations
@@ -91,8 +91,6 @@ INVITE_CLIENT: Table = {
     (_ST.PROCEEDING, _IN.PROVISIONAL): (_ST.PROCEEDING, (_DO.TELL, Timer.C)),
     (_ST.PROCEEDING, _IN.SUCCESS): (_ST.ACCEPTED, (_DO.TELL, Timer.M)),
     (_ST.PROCEEDING, _IN.FAILURE): (_ST.COMPLETED, (_DO.SEND_ACK, _DO.TELL, Timer.D)),
-    # RFC 3261 gives timer C to proxies only; without it a peer that says 100 and falls silent blocks
-    # every later re-INVITE of its dialog for good.
     (_ST.PROCEEDING, Timer.C): (_ST.TERMINATED, (_DO.TIME_OUT,)),
     (_ST.ACCEPTED, _IN.SUCCESS): (_ST.ACCEPTED, (_DO.TELL,)),
     (_ST.ACCEPTED, Timer.M): (_ST.TERMINATED, ()),
@@ -108,8 +106,6 @@ INVITE_SERVER: Table = {
     (_ST.PROCEEDING, _IN.FAILURE): (_ST.COMPLETED, (_DO.SEND, Timer.G, Timer.H)),
     # RFC 6026: a transport error ends nothing here, or a copy of the INVITE would begin a second call.
     (_ST.PROCEEDING, _IN.LOST): (_ST.PROCEEDING, (_DO.FAIL,)),
-    # RFC 6026 absorbs the copy in silence; answering again costs nothing and saves a client that lost our
-    # 100 and our 200 the wait for our own resend.
     (_ST.ACCEPTED, _IN.REQUEST): (_ST.ACCEPTED, (_DO.RESEND,)),
     (_ST.ACCEPTED, _IN.ACK): (_ST.ACCEPTED, (_DO.TELL,)),
     (_ST.ACCEPTED, _IN.LOST): (_ST.ACCEPTED, (_DO.FAIL,)),
@@ -160,6 +156,21 @@ TABLES: Mapping[Machine, Table] = {
     Machine.SERVER: SERVER,
 }
 
+# Where a row is not the standard's, and why; drawn beside the tables.
+DEVIATIONS: Mapping[tuple[Machine, State, Event], str] = {
+    (Machine.INVITE_CLIENT, _ST.PROCEEDING, Timer.C): (
+        "RFC 3261 has timer C for proxies only; without it a peer that says 100 and falls silent blocks every later "
+        "re-INVITE of its dialog for good. After a CANCEL it is cut to 64 * T1 (RFC 3261, 9.1)"
+    ),
+    (Machine.INVITE_SERVER, _ST.ACCEPTED, _IN.REQUEST): (
+        "RFC 6026 absorbs the copy in silence; answering again costs nothing and saves a client that lost our 100 and "
+        "our 200 the wait for our own resend"
+    ),
+    (Machine.INVITE_SERVER, _ST.COMPLETED, Timer.H): (
+        "the failure stands although nobody acknowledged it: its dialog is gone already, and nothing is told"
+    ),
+}
+
 STARTS: Mapping[Machine, Move] = {
     Machine.INVITE_CLIENT: (_ST.CALLING, (_DO.SEND, Timer.A, Timer.B)),
     Machine.INVITE_SERVER: (_ST.PROCEEDING, (_DO.TELL,)),
@@ -193,6 +204,7 @@ class Transaction:
     reliable: bool  # TCP, TLS: nothing is resent and there are no late copies
     durations: Durations
     dialog: str | None = None
+    told: bool = False  # a 2xx to this INVITE of ours was told; what else comes is a copy, or from another fork
     state: State = State.TERMINATED
     deadlines: dict[Timer, float] = field(default_factory=dict)
     interval: float = 0.0  # seconds between the last two resends
