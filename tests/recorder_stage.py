@@ -102,9 +102,17 @@ def party(name: str, kind: str = "joined", *, at: float, value: str = "") -> dic
     return {"party": name, "kind": kind, "value": value, "at": (START + timedelta(seconds=at)).isoformat()}
 
 
-def joined(*, answer_by: str = "post", **facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined(*, answer_by: str = "post", again: bool = False, **facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The keeper's answer for the announced call; facts are asked, acts, parties."""
-    told = {"type": "joined", "call": CALL, "rule": "", "agent": JENS.id, "answer_by": answer_by}
+    told = {
+        "type": "joined",
+        "call": CALL,
+        "rule": "",
+        "agent": JENS.id,
+        "answer_by": answer_by,
+        "again": again,
+        "matched": [],
+    }
     return {**told, "asked": [], "acts": [], "parties": [], **facts}
 
 

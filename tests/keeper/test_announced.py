@@ -14,6 +14,7 @@ from mitschnitt.keeper.announced import (
     MAX_QUESTIONS,
     Announced,
     AnnouncedCall,
+    Joined,
     PartyPost,
     Ref,
     refs_from_json,
@@ -34,7 +35,7 @@ def announce(calls: Announced, call_id: str, *refs: Ref, at: float = 0) -> Annou
 
 def joined(calls: Announced, *refs: Ref, at: float = 1) -> str:
     found = calls.join(refs, 1, t(at))
-    return found if isinstance(found, str) else found.call_id
+    return found if isinstance(found, str) else found.call.call_id
 
 
 def asked(at: float = 1) -> Asked:
@@ -91,11 +92,26 @@ def test_references_that_contradict_each_other_are_none() -> None:
     assert joined(calls, Ref("sip_session_id", LOCAL), Ref("sip_call_id", "x@y")) == "call.ambiguous"
 
 
-def test_a_second_invite_of_the_same_name_is_not_the_call() -> None:
+def test_a_second_invite_of_the_same_name_is_the_same_call_while_it_runs_on_the_same_recorder() -> None:
     calls = Announced(limit=9)
     announce(calls, ONE, Ref("sip_call_id", "x@y"))
-    assert joined(calls, Ref("sip_call_id", "x@y")) == ONE
+    first, second = (calls.join([Ref("sip_call_id", "x@y"), Ref("header", "z")], 1, t(at)) for at in (1, 2_000))
+    assert isinstance(first, Joined)
+    assert isinstance(second, Joined)
+    assert (first.call.call_id, first.again, first.matched) == (ONE, False, (Ref("sip_call_id", "x@y"),))
+    assert (second.call.call_id, second.again) == (ONE, True)
+    assert calls.join([Ref("sip_call_id", "x@y")], 2, t(3)) == "call.elsewhere"
+    calls.end(ONE)
     assert joined(calls, Ref("sip_call_id", "x@y")) == "call.unmatched"
+
+
+def test_a_call_that_waits_goes_before_one_that_runs_under_the_same_name() -> None:
+    calls = Announced(limit=9)
+    announce(calls, ONE, Ref("header", "leg"))
+    joined(calls, Ref("header", "leg"))
+    announce(calls, TWO, Ref("header", "leg"))
+    assert joined(calls, Ref("header", "leg")) == TWO
+    assert joined(calls, Ref("header", "leg")) == "call.ambiguous"
 
 
 def test_a_call_waits_two_minutes_for_its_invite_counted_from_the_first_act() -> None:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mitschnitt.core.gate import State
 from mitschnitt.errors import PeerError
 from mitschnitt.recorder.branch import LEAK_ALARM_PACKETS, Branch
+from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.session import MAX_BRANCHES, Session
+from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
+from mitschnitt.vault.journal import Entry
+from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.wire.sdp import Form, parse_sdp
-from mitschnitt.wire.siprec import MetadataBroken
+from mitschnitt.wire.siprec import Metadata, MetadataBroken
 from recorder_stage import (
+    CALL,
     CLARA,
     JENS_AOR,
+    TAREK,
     TWO,
     PlayedSignalling,
     Stage,
@@ -41,7 +54,7 @@ def test_the_version_of_our_description_rises_exactly_when_something_changes(tmp
     async def scene(stage: Stage) -> None:
         branch = branch_on(stage)
         assert branch.take_offer(parse_sdp(offer("1", "2")), at=stage.now)
-        told = [parse_sdp(branch.body(form)) for form in (Form.CLOSED, Form.CLOSED, Form.OPEN)]
+        told = [parse_sdp(branch.body(form)) for form in (Form.CLOSED, Form.CLOSED, Form.LISTEN)]
         told.append(parse_sdp(branch.offer_body(Form.CLOSED)))
         assert [description.origin.version for description in told] == [1, 1, 2, 3]
         assert [is_closed(told[0]), is_open(told[2]), is_closed(told[3])] == [True, True, True]
@@ -114,3 +127,213 @@ def test_a_doubt_before_the_act_keeps_the_call_shut(tmp_path: Path) -> None:
         assert told["rule"] == "binding.mixed"
 
     play(tmp_path, scene)
+
+
+# -- two recording sessions of one call ----------------------------------------------------------------
+
+
+def second(stage: Stage, *labels: str, told: Metadata | None, answered: bool = True) -> Session:
+    """A further recording session that found the announced call; the session that its INVITE made."""
+    session = stage.session(*labels, told=told, answered=answered)
+    stage.link.answer(joined(again=True))
+    return session
+
+
+def leg_of(*voices: tuple[str, str], listeners: Sequence[str] = ()) -> Metadata:
+    """What a client that sends one leg per dialog tells: label 1 is the voice of this leg."""
+    return metadata(*voices, listeners=listeners)
+
+
+def test_row_16_two_dialogs_with_label_1_are_two_voices_of_one_call(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        first = stage.session("1", told=leg_of(("1", CLARA)))
+        stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
+        stage.seconds = 6.0
+        first.look()
+        assert state_of(first) is State.ARRIVED  # one party alone: more may be told
+        other = second(stage, "1", told=leg_of(("1", JENS_AOR)))
+        assert other.heir is first
+        assert state_of(first) is State.KEEPING
+        one, two = first.branches
+        assert [leg.party for branch in (one, two) for leg in branch.legs] == ["caller", "agent"]
+        said = [
+            stage.voices[who].says(leg.line.port, 3)
+            for who, branch in (("clara", one), ("jens", two))
+            for leg in branch.legs
+            if leg.line is not None
+        ]
+        stage.tick()
+        for branch in (one, two):
+            signalling = branch.signalling
+            assert isinstance(signalling, PlayedSignalling)
+            assert is_open(signalling.offers[-1])
+        await over(stage, first, "arrived", "track", "track", "sealed", "sealed", "closed")
+        assert [stage.kept(0), stage.kept(1)] == said
+
+    play(tmp_path, scene)
+
+
+def test_row_24_one_uuid_from_two_sources_may_be_two_people(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        told = metadata(("1", TAREK))
+        (theirs,), (ours, _) = told.participants, TWO.participants
+        renamed = {ours: replace(told.participants[theirs], id=ours)}
+        second(stage, "1", told=replace(told, participants=renamed, roles={ours: told.roles[theirs]}))
+        assert [party.name for party in session.facts.parties if party.present] == ["caller", "agent", "third-1"]
+        assert state_of(session) is State.PAUSED
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "address, is_the_caller",
+    [
+        (CLARA, True),
+        ("tel:+49305550100", True),
+        ("sip:+49305550100@pbx.example.net;user=phone", True),
+        ("sip:30555010@pbx.example.net", False),
+        ("sip:anonymous@anonymous.invalid", False),
+        ("", False),
+    ],
+)
+def test_two_sources_mean_one_caller_only_where_the_address_says_so_for_certain(
+    tmp_path: Path, address: str, *, is_the_caller: bool
+) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        second(stage, "1", told=metadata(("1", address)))
+        assert (len(session.facts.parties) == 2) is is_the_caller
+        assert state_of(session) is (State.KEEPING if is_the_caller else State.PAUSED)
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_the_same_voice_from_two_sources_is_kept_once_and_the_second_stays_closed(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        second(stage, told=TWO, answered=False)
+        one, two = session.branches
+        assert is_closed(parse_sdp(session.body(two)))
+        assert is_open(parse_sdp(session.body(one)))
+        two.answered = True
+        ports = [leg.line for leg in two.legs if leg.line is not None]
+        assert session.leak(ports[0], LEAK_ALARM_PACKETS)
+        stage.voices["clara"].says(ports[0].port, 4)
+        stage.tick()
+        assert not stage.holds(b"clara:")
+        assert not session.leave(one)
+        assert [leg.kept for leg in two.legs] == [True, True]
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_whoever_a_second_session_brings_is_asked_before_anything_goes_on_in_either(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        second(stage, "1", told=metadata(("1", TAREK)))
+        one, two = session.branches
+        assert [leg.kept for branch in (one, two) for leg in branch.legs] == [False] * 3
+        assert isinstance(one.signalling, PlayedSignalling)
+        assert is_closed(one.signalling.offers[-1])
+        session.post("asked", asked("third-1", start=7))
+        stage.seconds = 13.0
+        session.post("act", act("1", 12, party="third-1"))
+        assert [leg.kept for branch in (one, two) for leg in branch.legs] == [True] * 3
+        said = [leg.line for leg in two.legs if leg.line is not None]
+        kept = stage.voices["tarek"].says(said[0].port, 2)
+        stage.tick()
+        assert not session.leave(two)
+        assert state_of(session) is State.KEEPING  # he left with the only session that had him on the line
+        await over(stage, session, "arrived", *["track"] * 3, *["sealed"] * 3, "closed")
+        assert stage.kept(2) == kept
+
+    play(tmp_path, scene)
+
+
+def test_when_a_party_leaves_with_its_session_the_call_is_judged_again(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.session("1", told=metadata(("1", CLARA)))
+        stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
+        stage.seconds = 6.0
+        second(stage, "1", told=metadata(("1", JENS_AOR)))
+        assert state_of(session) is State.KEEPING
+        assert not session.leave(session.branches[1])
+        assert state_of(session) is State.PAUSED
+        assert session.decision.rule == "parties.alone"
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_a_second_session_that_cannot_be_read_shuts_both(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        second(stage, told=None)
+        assert state_of(session) is State.PAUSED
+        assert session.facts.unbound == "binding.missing"
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_a_key_pressed_just_before_its_session_ended_still_withdraws(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping(answer_by="digit")
+        second(stage, told=TWO)
+        one, _ = session.branches
+        line = next(leg.line for leg in one.legs if leg.line is not None)
+        session.leave(one)
+        for key in "*9":
+            session.digit(line, key, stage.now_ns())
+        assert state_of(session) is State.WITHDRAWN
+        await over(stage, session, "arrived", "track", "track", "shred", "closed")
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("crowded", [0, 1])
+def test_a_session_that_comes_too_late_or_one_too_many_stays_closed_by_name(tmp_path: Path, crowded: int) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        if crowded:
+            for _ in range(MAX_BRANCHES - 1):
+                second(stage, "1", told=metadata(("1", CLARA)))
+        else:
+            await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        late = second(stage, told=TWO)
+        assert late.heir is late
+        assert late.call != CALL
+        assert late.facts.excluded == ("call.crowded" if crowded else "call.over")
+        assert late.form() is Form.CLOSED
+        late.ended()
+        if crowded:
+            session.ended()
+            await session.sealed()
+
+    play(tmp_path, scene, ports=PortPool(33_000, 33_999))
+
+
+def test_of_the_references_only_what_found_the_call_is_journalled(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        named = [{"kind": "sip_call_id", "value": "a@b"}, {"kind": "header", "value": "z"}]
+        session = Session(stage.services, named)
+        branch = session.add(PlayedSignalling())
+        session.take_offer(branch, parse_sdp(offer("1", "2")), at=stage.now)
+        session.join()
+        stage.link.answer({**joined(), "matched": [named[1], {"kind": "header", "value": "of nobody"}]})
+        (entry,) = await stage.journalled("arrived")
+        assert opened_fields(stage, entry) == {"refs": [named[1]]}
+        await over(stage, session, "arrived", "closed")
+
+    play(tmp_path, scene)
+
+
+def opened_fields(stage: Stage, entry: Entry) -> Any:
+    """The sealed fields of an `arrived` entry."""
+    key = artefact_key(leaf_key(stage.link.given[0].node, FACTS_LEAF), Kind.FACTS, 0)
+    nonce = (1).to_bytes(4, "big") + entry.seq.to_bytes(8, "big")
+    return json.loads(AESGCM(key).decrypt(nonce, base64.b64decode(entry.data["sealed"]), b"arrived"))

@@ -121,3 +121,20 @@ def test_a_posted_party_beyond_the_leaves_is_a_problem() -> None:
     crowd = [Participant(f"p{n}", f"sip:{n}@net.example") for n in range(MAX_PARTIES)]
     roll, name = posted_joined(signalled(Roll(), crowd, VIEW), "third-99", "", VIEW)
     assert (name, roll.problem) == ("", "parties.too_many")
+
+
+def test_two_sessions_name_one_party_where_the_address_is_the_same_number() -> None:
+    roll = signalled(Roll(), [CALLER, ONE, Participant("q1", "tel:+49301", 1), Participant("q2", ONE.aor, 1)], VIEW)
+    assert len(roll.parties) == 2
+    assert roll.by_participant[Participant("q1", "tel:+49301", 1)] == "caller"
+
+
+def test_what_is_no_global_number_is_one_party_only_in_the_same_spelling() -> None:
+    local = Participant("p1", "sip:301@net.example")
+    roll = signalled(Roll(), [local, ONE, Participant("q1", "sip:301@other.example", 1)], VIEW)
+    assert len(roll.parties) == 3
+
+
+def test_two_of_one_number_in_one_session_are_two_whatever_another_session_says() -> None:
+    twice = [Participant("q1", CALLER.aor, 1), Participant("q2", CALLER.aor, 1)]
+    assert len(signalled(Roll(), [CALLER, ONE, *twice], VIEW).parties) == 3

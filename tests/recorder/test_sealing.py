@@ -39,7 +39,7 @@ def test_a_journal_that_cannot_be_written_ends_running_calls_and_begins_none(
 
         monkeypatch.setattr(os, "fdatasync", refusing)
         late = stage.session()
-        stage.link.answer(joined())
+        stage.link.answer({**joined(), "call": "0" * 26})
         async with asyncio.timeout(5):
             while not stage.ledger.refuses:
                 await asyncio.sleep(0.005)

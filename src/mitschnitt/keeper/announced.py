@@ -55,7 +55,7 @@ class AnnouncedCall:
     agent: str | None
     answer_by: str  # post | digit: whether the gateway posts the answer or the recorder hears it
     heard_at: datetime  # the announcement, or the first act if there is one
-    recorder: int | None = None  # who joined it
+    recorder: int | None = None  # who joined it; from then on its references find it for further recording sessions
     asked: list[Asked] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     parties: list[PartyPost] = field(default_factory=list)
@@ -83,6 +83,15 @@ class AnnouncedCall:
     def party_message(self, post: PartyPost) -> dict[str, Any]:
         """The `party` frame."""
         return {"type": "party", "call": self.call_id, **party_to_json(post)}
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a recording session belongs to, and by which of its references that was found."""
+
+    call: AnnouncedCall
+    matched: tuple[Ref, ...]
+    again: bool  # the call runs on this recorder already: this is a further recording session of it
 
 
 def party_to_json(post: PartyPost) -> dict[str, Any]:
@@ -175,27 +184,31 @@ class Announced:
             call.parties.append(post)
         return call
 
-    def join(self, refs: Iterable[Ref], recorder: int, now: datetime) -> AnnouncedCall | str:
+    def join(self, refs: Iterable[Ref], recorder: int, now: datetime) -> Joined | str:
         """The one call that these references mean, now the recorder's; else the rule that says why there is none.
 
-        Session id, Call-ID and header must not contradict each other: two different calls are none.
+        Session id, Call-ID and header must not contradict each other: two different calls are none. A call that
+        waits for its INVITE goes before one that runs, for which this is a further recording session; one that runs
+        elsewhere is none (`call.elsewhere`), for only its own recorder can ask and shut all of it.
         """
         self.expire(now)
-        found: set[str] = set()
-        for kind in REF_KINDS:
-            for ref in refs:
-                if ref.kind == kind:
-                    for key in _index_keys(ref):
-                        found |= self._by_ref.get(key, set())
-        if not found:
+        named = {ref: self._named_by(ref) for ref in refs}
+        found: set[str] = set().union(*named.values())
+        waiting = {name for name in found if self._calls[name].recorder is None}
+        meant = waiting or found
+        if not meant:
             return "call.unmatched"
-        if len(found) > 1:
+        if len(meant) > 1:
             return "call.ambiguous"
-        call = self._calls[found.pop()]
+        call = self._calls[meant.pop()]
+        again = call.recorder is not None
+        if again and call.recorder != recorder:
+            return "call.elsewhere"
         call.recorder = recorder
-        # A second INVITE of the same name is not this call.
-        self._forget_refs(call)
-        return call
+        return Joined(call, tuple(ref for ref, names in named.items() if call.call_id in names), again)
+
+    def _named_by(self, ref: Ref) -> set[str]:
+        return set().union(*(self._by_ref.get(key, set()) for key in _index_keys(ref)))
 
     def adopt(self, call_id: str, recorder: int, now: datetime) -> AnnouncedCall:
         """A recorder says, after a restart of ours, that this call is running: posts reach it again."""

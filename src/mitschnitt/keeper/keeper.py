@@ -227,13 +227,16 @@ class Keeper:
 
     def join(self, number: int, refs: Sequence[Ref]) -> dict[str, Any]:
         """The `joined` message, without its token."""
-        found = self._announced.join(refs, number, self._now())
-        if isinstance(found, str):
-            return {"type": "joined", "call": None, "rule": found}
+        joined = self._announced.join(refs, number, self._now())
+        if isinstance(joined, str):
+            return {"type": "joined", "call": None, "rule": joined}
+        found = joined.call
         return {
             "type": "joined",
             "call": found.call_id,
             "rule": "",
+            "again": joined.again,
+            "matched": [{"kind": ref.kind, "value": ref.value} for ref in joined.matched],
             "queue": found.queue,
             "direction": found.direction,
             "agent": found.agent,

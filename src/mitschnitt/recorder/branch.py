@@ -37,6 +37,7 @@ class Branch:
     def __init__(
         self, media: Media, owners: dict[Line, Any], owner: object, signalling: Signalling, *, address: str
     ) -> None:
+        self.number = 0  # which recording session of its call, by order of appearance
         self.legs = Legs(media, owners, owner)
         self.signalling = signalling
         self.metadata: Update | None = None
@@ -83,7 +84,7 @@ class Branch:
             raise PeerError("there is no offer to answer")
         self._told = answer(
             self._offer,
-            self.legs.local_lines(len(self._offer.lines)),
+            self.legs.local_lines(len(self._offer.lines), form=form),
             form,
             address=self._address,
             session=self._sdp_session,
@@ -95,7 +96,7 @@ class Branch:
         """Our own offer in this form. PeerError before the first answer."""
         if self._told is None:
             raise PeerError("nothing was answered yet, so nothing can be offered anew")
-        lines = self.legs.local_lines(len(self._told.lines))
+        lines = self.legs.local_lines(len(self._told.lines), form=form)
         self._told = reoffer(self._told, lines, form, address=self._address)
         return bytes(self._told)
 

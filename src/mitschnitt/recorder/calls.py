@@ -42,7 +42,7 @@ class Dialog:
     def __init__(self, server: SipServer, dialog: str, session: Session) -> None:
         self._server = server
         self._dialog = dialog
-        self.session = session  # the call that this is a recording session of
+        self._session = session
         self.branch = session.add(self)
         self._wanted: Callable[[], bytes] | None = None
         self._sent: Callable[[], bytes] | None = None
@@ -51,6 +51,11 @@ class Dialog:
         self._bye_wanted = False
         self._snapshots = 0
         self.heard_at = server.now
+
+    @property
+    def session(self) -> Session:
+        """The call that this is a recording session of; it may join a running one after its INVITE."""
+        return self._session.heir
 
     def ask_snapshot(self) -> None:
         """UPDATE that asks the client for all of its metadata (RFC 7866, 9.2)."""
@@ -336,7 +341,8 @@ class Calls:
         dialog = self._dialogs.pop(name, None)
         if dialog is not None:
             session = dialog.session
-            session.ended()
+            if not session.leave(dialog.branch):
+                return
             task = asyncio.get_running_loop().create_task(session.sealed())
             self._sealing[task] = session
             task.add_done_callback(self._sealed)
@@ -405,6 +411,8 @@ class Calls:
     async def stop(self) -> None:
         """End every call sealed, tell the clients, and wait until the files are written."""
         self._stopping = True
+        for session in self:
+            session.ended()
         for dialog in list(self._dialogs):
             self.server.agent.bye(dialog, now=self.server.now)
             self._over(dialog)

@@ -14,7 +14,7 @@ from typing import Any
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
-from mitschnitt.wire.sdp import REFUSED, Description, LocalLine, MediaLine, refusal
+from mitschnitt.wire.sdp import REFUSED, Description, Form, LocalLine, MediaLine, refusal
 
 log = logging.getLogger("mitschnitt.recorder")
 
@@ -46,6 +46,14 @@ class Legs:
 
     def __iter__(self) -> Iterator[Leg]:
         return iter(self._legs)
+
+    def belong_to(self, owner: object) -> None:
+        """Whoever hears from these lines finds another owner from now on: the call that they turned out to be of."""
+        mine = [line for line, known in self._owners.items() if known is self._owner]
+        self._owner = owner
+        for line in mine:
+            if self.leg_of(line) is not None:
+                self._owners[line] = owner
 
     @property
     def labels(self) -> list[str | None]:
@@ -89,11 +97,16 @@ class Legs:
                 leg.line = None
         return complete
 
-    def local_lines(self, count: int) -> list[LocalLine]:
-        """Our side of the first `count` m-lines. To write it is to tell the client which ports to leave."""
+    def local_lines(self, count: int, *, form: Form) -> list[LocalLine]:
+        """Our side of the first `count` m-lines. To write it is to tell the client which ports to leave.
+
+        In the open form an m-line that is not kept stays closed: another recording session carries its party.
+        """
         self._leaving = {line for leg in self._legs for line in leg.former}
-        ours = [LocalLine(leg.line.port) if leg.line is not None else REFUSED for leg in self._legs]
-        return ours[:count]
+        return [
+            REFUSED if leg.line is None else LocalLine(leg.line.port, is_shut=form is Form.OPEN and not leg.kept)
+            for leg in self._legs[:count]
+        ]
 
     def moved(self) -> None:
         """The client has answered the newest description: the lines that it left are released."""

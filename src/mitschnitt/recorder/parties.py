@@ -6,6 +6,7 @@ unclear is a rule by which the gate stays shut, never a guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,14 +15,16 @@ from mitschnitt.core.gate import Party
 from mitschnitt.core.view import View
 
 MAX_PARTIES = 12  # leaves of a call's node in the key tree
+GLOBAL_NUMBER = re.compile(r"\+[0-9]{5,15}")  # the same subscriber wherever it is written (E.164; RFC 3966, 5.1.4)
 
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """Somebody whom the recording session's metadata names."""
+    """Somebody whom a recording session's metadata names; two sessions may use one id for two people."""
 
     id: str
     aor: str
+    branch: int = 0  # which recording session of the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,16 @@ def is_somebody(aor: str) -> bool:
     )
 
 
+def _known_as(roll: Roll, aor: str) -> str:
+    """The name that this address goes by, "" when it is new or tells nobody apart."""
+    if not is_somebody(aor):
+        return ""
+    number = user_of(aor)
+    if aor in roll.by_aor or not GLOBAL_NUMBER.fullmatch(number):
+        return roll.by_aor.get(aor, "")
+    return next((name for known, name in roll.by_aor.items() if user_of(known) == number), "")
+
+
 def _present(roll: Roll, names: set[str], posted: frozenset[str]) -> Roll:
     parties = tuple(replace(party, present=party.name in names or party.name in posted) for party in roll.parties)
     return replace(roll, parties=parties)
@@ -89,21 +102,20 @@ def signalled(
     """The roll after metadata that names exactly these participants. Who is missing has left, unless `posted` says so.
 
     The first who is no agent is the caller; later ones are third parties. An address that the gateway posted
-    before, or that came back under another id, is the same party; two who share one address at a time are two, and
-    who goes by another address than before is somebody else.
+    before, that came back under another id, or that another recording session names too, is the same party; two who
+    share one address in one session at a time are two, and who goes by another address than before is somebody else.
     """
-    names: set[str] = set()
+    names: dict[int, set[str]] = {}  # by recording session
     # Those who are known already first: a newcomer must not take the name of one of them by the address.
     for participant in sorted(participants, key=lambda one: one not in roll.by_participant):
-        name = roll.by_participant.get(participant, "")
-        if not name:
-            name = roll.by_aor.get(participant.aor, "") if is_somebody(participant.aor) else ""
-        if not name or (name in names and participant not in roll.by_participant):
+        taken = names.setdefault(participant.branch, set())
+        name = roll.by_participant.get(participant, "") or _known_as(roll, participant.aor)
+        if not name or (name in taken and participant not in roll.by_participant):
             roll, name = _add(roll, view, participant.aor)
         if name:
-            names.add(name)
+            taken.add(name)
             roll = replace(roll, by_participant={**roll.by_participant, participant: name})
-    return _present(roll, names, posted)
+    return _present(roll, set().union(*names.values()), posted)
 
 
 def posted_joined(roll: Roll, name: str, aor: str, view: View) -> tuple[Roll, str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
-from mitschnitt.core.consent import Act, ActKind, Asked, act_from_json, asked_from_json
+from mitschnitt.core.consent import ActKind
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.digits import NOTHING_PRESSED, Pressed, press
 from mitschnitt.core.gate import (
@@ -41,12 +41,16 @@ from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, signalled
 from mitschnitt.recorder.ports import NoPortLeft
+from mitschnitt.recorder.posted import asserted, said_at, with_posted
 from mitschnitt.recorder.recording import Recording
 from mitschnitt.wire.sdp import Description, Form
 from mitschnitt.wire.siprec import Binding, Unbound, Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
 MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
+MAX_BRANCHES = 12  # recording sessions of one call: one for each party that it can have
+# What a later snapshot or a further recording session may still tell: until then the call has just arrived.
+NOT_TOLD_YET = ("binding.missing", "parties.none", "parties.alone")
 LATE_SECONDS = 1.0  # how long after the end a line still has its session: keys come with the next drains
 LIVE_STATES = (State.ARRIVED, State.ASKING, State.KEEPING, State.PAUSED)  # in which who is on the line matters
 
@@ -64,6 +68,7 @@ class Services:
     surroundings: Callable[[], Surroundings]
     address: str  # where media is received, as the client must see it
     owners: dict[Line, Session] = field(default_factory=dict)  # whose line it is
+    running: dict[str, Session] = field(default_factory=dict)  # announced calls that run, by their id
 
 
 class Session:
@@ -78,6 +83,9 @@ class Session:
         self._pressed: dict[str, Pressed] = {}
         self._announced_agent: str | None = None
         self._branches: list[Branch] = []
+        self._left: list[Branch] = []  # over; keys pressed just before are still on their way
+        self._heir: Session | None = None
+        self._branches_seen = 0
         self._in_band = False
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
@@ -95,8 +103,29 @@ class Session:
         """A recording session of this call, over this dialog."""
         services = self._services
         branch = Branch(services.media, services.owners, self, signalling, address=services.address)
-        self._branches.append(branch)
+        self._attach(branch)
         return branch
+
+    @property
+    def heir(self) -> Session:
+        """The session that this one's dialog belongs to: itself, or the running call that it turned out to be of."""
+        return self._heir or self
+
+    def _attach(self, branch: Branch) -> None:
+        branch.number, self._branches_seen = self._branches_seen, self._branches_seen + 1
+        self._branches.append(branch)
+
+    def _inherit(self, other: Session) -> None:
+        """A further recording session of this call came: all that holds for the call holds for its lines."""
+        (branch,), other._branches, other._heir = other._branches, [], self
+        branch.legs.belong_to(self)
+        self._attach(branch)
+        if self.form() is Form.LISTEN:
+            branch.legs.listen()
+        self._bind()
+        if branch.answered and self.form() is not Form.CLOSED:
+            branch.signalling.offer(partial(self._offer_body, branch))
+        self.look()
 
     def _legs(self) -> Iterator[Leg]:
         return (leg for branch in self._branches for leg in branch.legs)
@@ -153,24 +182,36 @@ class Session:
     def _joined(self, joined: Mapping[str, Any] | None) -> None:
         """The keeper's answer, or None when none came in time."""
         told = joined or {}
+        call, again = str(told.get("call") or ""), bool(told.get("again"))
         if self.state is not State.ARRIVED or self.call:
-            if told.get("call"):
-                self._services.link.send({"type": "ended", "call": told["call"]})
+            if call and not again:
+                self._services.link.send({"type": "ended", "call": call})
             return
+        running = self._services.running.get(call)
+        if running is not None and len(running.branches) < MAX_BRANCHES:
+            running._inherit(self)
+            return
+        if running is not None or again:
+            # Never a second call of that name: its journal knows one key.
+            told = {"rule": "call.crowded" if running is not None else "call.over"}
+        self._begin(told, rule="keeper.gone" if joined is None else str(told.get("rule") or "call.unmatched"))
+
+    def _begin(self, told: Mapping[str, Any], *, rule: str) -> None:
         view = self._services.surroundings().view
         matched = bool(told.get("call"))
-        rule = "keeper.gone" if joined is None else str(told.get("rule") or "call.unmatched")
         # Several announced calls fit: that is a contradiction, not a call that nobody announced.
-        asserted = rule == "call.unmatched" and view is not None and view.policy.asking is Asking.ASSERTED
+        is_asserted = rule == "call.unmatched" and view is not None and view.policy.asking is Asking.ASSERTED
         self.call = str(told["call"]) if matched else encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
-        self._in_band = asserted if not matched else told.get("answer_by") == "digit"
+        self._in_band = is_asserted if not matched else told.get("answer_by") == "digit"
         self._announced_agent = told.get("agent")
-        if not matched and not asserted:
+        if matched:
+            self._services.running[self.call] = self
+        elif not is_asserted:
             self._exclude(rule)
-        self._take_key()
+        self._take_key(told.get("matched"))
         self._bind()
-        if asserted and not matched:
-            self._assert_asked()
+        if is_asserted and not matched and view is not None:
+            self.facts = self.facts.with_asked(asserted(view.policy, self._services.clock.now()))
         for kind, plural in (("asked", "asked"), ("act", "acts"), ("party", "parties")):
             for data in told.get(plural) or ():
                 try:
@@ -185,32 +226,24 @@ class Session:
     def _fail(self, rule: str) -> None:
         self.facts = replace(self.facts, failed=self.facts.failed or rule)
 
-    def _assert_asked(self) -> None:
-        """The policy says that whoever reaches us has heard the whole prompt; the decision names its rule."""
-        view = self._services.surroundings().view
-        if view is None:
-            return
-        prompt, now = view.policy.prompt_for(view.policy.language), self._services.clock.now()
-        length = timedelta(milliseconds=prompt.length_ms)
-        asked = Asked(
-            "caller", prompt.name, prompt.sha256, prompt.language, now - length, now, prompt.length_ms, prompt.length_ms
-        )
-        self.facts = self.facts.with_asked(asked)
-
-    def _take_key(self) -> None:
+    def _take_key(self, matched: object) -> None:
+        # What found the call is kept as evidence of it; of other references nothing is (RFC 7865, 10).
+        refs = [ref for ref in self._refs if isinstance(matched, list) and ref in matched]
+        self._refs.clear()
         try:
             key = self._services.link.take_key()
         except KeyGone:
             self._exclude("keys.none")
         else:
-            self._recording.begin(self.call, key, self._refs)
+            self._recording.begin(self.call, key, refs)
 
     def _bind(self) -> None:
         view = self._services.surroundings().view
         if view is None:
             return
         bindings = {branch: branch.binding() for branch in self._branches}
-        participants = [Participant(who.id, who.aor) for told in bindings.values() for who in told.participants]
+        everybody = ((branch.number, who) for branch, told in bindings.items() for who in told.participants)
+        participants = [Participant(who.id, who.aor, number) for number, who in everybody]
         self._roll = signalled(self._roll, participants, view, posted=frozenset(self._posted.values()))
         for branch, told in bindings.items():
             branch.legs.bind(self._parties(branch, told), at_ns=self._services.clock.now_ns())
@@ -223,7 +256,7 @@ class Session:
     def _parties(self, branch: Branch, told: Binding) -> list[str]:
         """Whose voice each m-line of the branch carries, "" for nobody's."""
         names = {
-            label: self._roll.by_participant.get(Participant(who.id, who.aor), "")
+            label: self._roll.by_participant.get(Participant(who.id, who.aor, branch.number), "")
             for label, who in told.labels.items()
             if not isinstance(who, Unbound)
         }
@@ -243,27 +276,13 @@ class Session:
     def post(self, kind: str, data: Mapping[str, Any]) -> None:
         """A fact that the gateway posted; a broken one changes nothing (PeerError)."""
         self._take_fact(kind, data)
-        self.look(since=_said_at(data, self._services.clock.now()))
+        self.look(since=said_at(data, self._services.clock.now()))
 
     def _take_fact(self, kind: str, data: Mapping[str, Any]) -> None:
-        name = str(data.get("party", ""))
-        if ActKind.WITHDRAW in (kind, data.get("kind")):
-            self.facts = self.facts.with_act(self._withdrawal(data))
-        elif kind == "asked":
-            asked = asked_from_json(data)
-            self.facts = self.facts.with_asked(replace(asked, party=self._posted.get(name, name)))
-        elif kind == "act":
-            act = act_from_json(data)
-            self.facts = self.facts.with_act(replace(act, party=self._posted.get(name, name)))
-        elif kind == "party":
-            self._take_party(name, data)
-
-    def _withdrawal(self, data: Mapping[str, Any]) -> Act:
-        """However badly it is told, a withdrawal is one."""
-        try:
-            return act_from_json({**data, "kind": ActKind.WITHDRAW.value})
-        except MitschnittError:
-            return Act("", ActKind.WITHDRAW, "", self._services.clock.now())
+        if kind == "party" and data.get("kind") != ActKind.WITHDRAW:
+            self._take_party(str(data.get("party", "")), data)
+        else:
+            self.facts = with_posted(self.facts, kind, data, self._posted, now=self._services.clock.now())
 
     def _take_party(self, name: str, data: Mapping[str, Any]) -> None:
         view = self._services.surroundings().view
@@ -293,8 +312,10 @@ class Session:
 
     def leak(self, line: Line, packets: int) -> bool:
         """Packets came that the gate had cut; whether that is now an alarm: more than a slow client's last second."""
-        branch = self._branch_of(line)
-        if branch is None or not branch.answered or self.form() is not Form.CLOSED:
+        branch, leg = self._branch_of(line), self._leg_of(line)
+        if branch is None or leg is None or not branch.answered:
+            return False
+        if self.form() is Form.LISTEN or leg.kept:
             return False  # we asked for them, for the digits among them
         return branch.leak(packets)
 
@@ -307,7 +328,8 @@ class Session:
             self.look()
 
     def _branch_of(self, line: Line) -> Branch | None:
-        return next((branch for branch in self._branches if branch.legs.leg_of(line) is not None), None)
+        known = [*self._branches, *self._left]
+        return next((branch for branch in known if branch.legs.leg_of(line) is not None), None)
 
     def _leg_of(self, line: Line) -> Leg | None:
         branch = self._branch_of(line)
@@ -360,10 +382,15 @@ class Session:
     def _look(self, since: datetime, now: datetime) -> None:
         if self._services.ledger.refuses:
             self._fail("vault.no_space")
-        self._do(step(self.state, self.facts, self._services.surroundings(), now), since)
-        if self.state is State.KEEPING and self._ready_legs():
+        moved = step(self.state, self.facts, self._services.surroundings(), now)
+        if self.state is State.ARRIVED and moved.decision.rule in NOT_TOLD_YET:
+            self.decision = moved.decision
+            return
+        self._do(moved, since)
+        ready = self._ready_legs() if self.state is State.KEEPING else []
+        if ready:
             self._keep(now)  # an m-line that the client added, or whose speaker changed to another who agreed
-            self._send_form(now)
+            self._send_form(now, only={branch for branch, _ in ready})
         self._set_alarm(now)
 
     def _may_still_withdraw(self) -> bool:
@@ -378,10 +405,30 @@ class Session:
             self._recording.shred()
             self._close("not_kept")
 
+    def leave(self, branch: Branch) -> bool:
+        """A recording session is over: BYE came, or its client is gone. Whether the call is, for it was the last."""
+        if self.state is State.ENDED or self._branches == [branch]:
+            self.ended()
+            return True
+        self._branches.remove(branch)
+        self._left.append(branch)
+        branch.legs.release_all()
+        asyncio.get_running_loop().call_later(LATE_SECONDS, self._forget_branch, branch)
+        self._bind()  # whom only this one had on the line has left
+        self.look()
+        return False
+
+    def _forget_branch(self, branch: Branch) -> None:
+        branch.legs.forget()
+        if branch in self._left:
+            self._left.remove(branch)
+
     def ended(self) -> None:
-        """The call is over: BYE came, or the client is gone."""
+        """The call is over with all its recording sessions."""
         if self.state is State.ENDED:
             return
+        if self._services.running.get(self.call) is self:
+            del self._services.running[self.call]
         now = self._services.clock.now()
         before = self.state
         moved = end(self.state, self.facts, self._services.surroundings(), now)
@@ -438,11 +485,17 @@ class Session:
                 branch.legs.listen()
 
     def _ready_legs(self) -> list[tuple[Branch, Leg]]:
-        """M-lines that are shut although their party is known and there is a key to keep it under."""
+        """M-lines that are shut although their party is known and there is a key to keep it under.
+
+        A party that one recording session carries is kept from that one only: the same voice twice in one track
+        would be played as two. When that session ends, the other's m-line opens.
+        """
         if self._recording.key is None:
             return []
+        carried = {leg.party: branch for branch in self._branches for leg in branch.legs if leg.kept}
         shut = ((branch, leg) for branch in self._branches for leg in branch.legs.shut_ones())
-        return [(branch, leg) for branch, leg in shut if self._roll.party(leg.party) is not None]
+        known = [(branch, leg) for branch, leg in shut if self._roll.party(leg.party) is not None]
+        return [(branch, leg) for branch, leg in known if carried.setdefault(leg.party, branch) is branch]
 
     def _keep(self, _since: datetime) -> None:
         ready = self._ready_legs()
@@ -462,9 +515,10 @@ class Session:
         if self.state is State.PAUSED:
             self._recording.pauses(since)
 
-    def _send_form(self, _since: datetime) -> None:
+    def _send_form(self, _since: datetime, *, only: Collection[Branch] | None = None) -> None:
         for branch in self._branches:
-            self.refresh(branch)
+            if only is None or branch in only:
+                self.refresh(branch)
 
     def _hang_up(self, _since: datetime) -> None:
         for branch in self._branches:
@@ -510,12 +564,3 @@ def _problem(bindings: Iterable[Binding]) -> str:
     """The rule by which some branch's streams cannot be laid to parties, "" when all can."""
     unsure = [told for told in bindings if not told.certain]
     return min((why for told in unsure for why in told.reasons), default=Unbound.MISSING).value if unsure else ""
-
-
-def _said_at(data: Mapping[str, Any], now: datetime) -> datetime:
-    """When a posted fact was true: its own time if it has one that is not in the future, else now."""
-    try:
-        at = datetime.fromisoformat(str(data.get("at")))
-    except ValueError:
-        return now
-    return min(at, now) if at.tzinfo is not None else now

@@ -124,6 +124,7 @@ class LocalLine:
 
     port: int
     rtcp_port: int | None = None
+    is_shut: bool = False  # closed whatever the form of the description
 
 
 REFUSED = LocalLine(0)
@@ -337,7 +338,7 @@ def reoffer(previous: Description, lines: Sequence[LocalLine], form: Form, *, ad
 
 
 def _our_line(theirs: MediaLine, ours: LocalLine, form: Form, address: str, *, flows: bool) -> MediaLine:
-    closed = form is Form.CLOSED
+    closed = form is Form.CLOSED or ours.is_shut
     return replace(
         theirs,
         port=ours.port,
