@@ -39,9 +39,14 @@ from recorder_stage import (
     metadata,
     offer,
     over,
+    party,
     play,
+    ports_of,
     state_of,
 )
+from recorder_wire import Wire, wired
+
+KEPT = ("arrived", "track", "track", "sealed", "sealed", "closed")
 
 
 def branch_on(stage: Stage) -> Branch:
@@ -81,9 +86,9 @@ def test_what_cannot_be_read_or_is_partial_before_all_of_it_is_lost_until_a_snap
             branch.take_offer(parse_sdp(offer("1", "2")), at=stage.now)
             assert not branch.is_lost
             branch.take_metadata(update)
-            assert (branch.is_lost, branch.binding().certain) == (True, False)
+            assert (branch.is_lost, branch.bind()) == (True, "binding.missing")
             branch.take_metadata(TWO)
-            assert (branch.is_lost, branch.binding().certain) == (False, True)
+            assert (branch.is_lost, branch.bind()) == (False, "")
             branch.legs.release_all()
 
     play(tmp_path, scene)
@@ -226,7 +231,7 @@ def test_the_same_voice_from_two_sources_is_kept_once_and_the_second_stays_close
         assert not stage.holds(b"clara:")
         assert not session.leave(one)
         assert [leg.kept for leg in two.legs] == [True, True]
-        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        await over(stage, session, "arrived", *["track"] * 4, "sealed", "sealed", "closed")
 
     play(tmp_path, scene)
 
@@ -290,7 +295,7 @@ def test_a_key_pressed_just_before_its_session_ended_still_withdraws(tmp_path: P
         for key in "*9":
             session.digit(line, key, stage.now_ns())
         assert state_of(session) is State.WITHDRAWN
-        await over(stage, session, "arrived", "track", "track", "shred", "closed")
+        await over(stage, session, "arrived", *["track"] * 4, "shred", "closed")
 
     play(tmp_path, scene)
 
@@ -328,6 +333,109 @@ def test_of_the_references_only_what_found_the_call_is_journalled(tmp_path: Path
         (entry,) = await stage.journalled("arrived")
         assert opened_fields(stage, entry) == {"refs": [named[1]]}
         await over(stage, session, "arrived", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_two_sessions_of_one_call_are_one_call_and_both_are_told_its_form(tmp_path: Path) -> None:
+    async def scene(wire: Wire) -> None:
+        first = await wire_keeping(wire)
+        second = wire.invite()
+        await wire.answered()
+        assert [state_of(session) for session in wire.calls] == [State.KEEPING]
+        assert is_closed(wire.told[-1])  # the same two voices once more: they are carried already
+        offers = len(wire.requests("INVITE"))
+        wire.calls.fact_posted("party", {"call": CALL, **party("third-1", at=6.1)})
+        wire.flush()
+        assert state_of(wire.session) is State.PAUSED
+        assert len(wire.requests("INVITE")) == offers + 2
+        assert is_closed(wire.told[-1])
+        wire.bye(first)
+        assert wire.calls.live_calls() == [CALL]
+        wire.bye(second)
+        await wire.until(lambda: wire.clean)
+        assert wire.calls.services.running == {}
+        await wire.stage.journalled(*KEPT)
+
+    wired(tmp_path, scene)
+
+
+def test_a_session_that_takes_over_from_another_goes_on_into_the_same_tracks(tmp_path: Path) -> None:
+    async def scene(wire: Wire) -> None:
+        stage, first = wire.stage, await wire_keeping(wire)
+        said = stage.voices["clara"].says(ports_of(wire.session)[0], 3)
+        stage.tick()
+        second = wire.invite()
+        await wire.answered()
+        closed = wire.told[-1]
+        stage.voices["jens"].says(closed.lines[0].port, 3)  # a second stream for the caller's track
+        stage.tick()
+        wire.bye(first)
+        opened = wire.told[-1]
+        assert is_open(opened)
+        assert not {line.port for line in opened.lines} & {line.port for line in closed.lines}
+        said += stage.voices["clara"].says(opened.lines[0].port, 2)
+        stage.tick()
+        wire.bye(second)
+        await wire.until(lambda: wire.clean)
+        await stage.journalled("arrived", *["track"] * 4, "sealed", "sealed", "closed")
+        assert stage.kept(0) == said
+
+    wired(tmp_path, scene)
+
+
+def test_stopping_ends_all_sessions_of_a_call_at_once(tmp_path: Path) -> None:
+    async def scene(wire: Wire) -> None:
+        await wire_keeping(wire)
+        wire.invite()
+        await wire.answered()
+        offers = len(wire.requests("INVITE"))
+        await wire.calls.stop()
+        assert len(wire.ended) == 2
+        assert len(wire.requests("INVITE")) == offers
+        await wire.stage.journalled(*KEPT)
+        assert wire.clean
+
+    wired(tmp_path, scene)
+
+
+async def wire_keeping(wire: Wire) -> str:
+    """A call on the wire in which everybody agreed; the client's dialog."""
+    wire.stage.link.answers = lambda: joined(asked=[asked()])
+    dialog = wire.invite()
+    await wire.answered()
+    wire.stage.seconds = 6.0
+    wire.calls.fact_posted("act", {"call": CALL, **act("1", 5.5)})
+    wire.flush()
+    return dialog
+
+
+@pytest.mark.parametrize(
+    "label, told",
+    [
+        ("1", "1"),
+        ("a_leg", "a_leg"),
+        ("16777227", "16777227"),
+        ("+4930555", "#0"),
+        ("03055501234", "#0"),
+        ("clara@x", "#0"),
+    ],
+)
+def test_what_a_binding_rests_on_is_journalled_without_a_name_or_number(tmp_path: Path, label: str, told: str) -> None:
+    async def scene(stage: Stage) -> None:
+        voices = metadata((label, CLARA), ("2", JENS_AOR))
+        session = stage.session(label, "2", told=voices)
+        stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
+        stage.seconds = 6.0
+        session.look()
+        line = next(leg.line for leg in branch_of(session).legs if leg.line is not None)
+        session.confirm(line)
+        session.confirm(line)
+        entries = await stage.journalled("arrived", *["track"] * 3)
+        first = {"label": told, "session": 0, "association": "participantstreamassoc", "cname": None}
+        assert entries[1].data["binding"] == [first]
+        assert entries[3].data["binding"] == [first, {**first, "cname": True}]
+        await over(stage, session, "arrived", *["track"] * 3, "sealed", "sealed", "closed")
 
     play(tmp_path, scene)
 

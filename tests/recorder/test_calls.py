@@ -31,7 +31,6 @@ from recorder_stage import (
     joined,
     metadata,
     offer,
-    party,
     ports_of,
     state_of,
 )
@@ -499,68 +498,6 @@ def test_a_withdrawal_reaches_a_call_whose_files_are_being_written(
         wire.calls.fact_posted("withdraw", {"call": CALL, **act("", 7, kind="withdraw")})
         await wire.until(lambda: wire.clean)
         assert await wire.stage.journalled("arrived", "track", "track", "shred", "closed")
-
-    wired(tmp_path, scene)
-
-
-def test_two_sessions_of_one_call_are_one_call_and_both_are_told_its_form(tmp_path: Path) -> None:
-    async def scene(wire: Wire) -> None:
-        first = await keeping(wire)
-        second = wire.invite()
-        await wire.answered()
-        assert [state_of(session) for session in wire.calls] == [State.KEEPING]
-        assert is_closed(wire.told[-1])  # the same two voices once more: they are carried already
-        offers = len(wire.requests("INVITE"))
-        wire.calls.fact_posted("party", {"call": CALL, **party("third-1", at=6.1)})
-        wire.flush()
-        assert state_of(wire.session) is State.PAUSED
-        assert len(wire.requests("INVITE")) == offers + 2
-        assert is_closed(wire.told[-1])
-        wire.bye(first)
-        assert wire.calls.live_calls() == [CALL]
-        wire.bye(second)
-        await wire.until(lambda: wire.clean)
-        assert wire.calls.services.running == {}
-        await wire.stage.journalled(*KEPT)
-
-    wired(tmp_path, scene)
-
-
-def test_a_session_that_takes_over_from_another_goes_on_into_the_same_tracks(tmp_path: Path) -> None:
-    async def scene(wire: Wire) -> None:
-        stage, first = wire.stage, await keeping(wire)
-        said = stage.voices["clara"].says(ports_of(wire.session)[0], 3)
-        stage.tick()
-        second = wire.invite()
-        await wire.answered()
-        closed = wire.told[-1]
-        stage.voices["jens"].says(closed.lines[0].port, 3)  # a second stream for the caller's track
-        stage.tick()
-        wire.bye(first)
-        opened = wire.told[-1]
-        assert is_open(opened)
-        assert not {line.port for line in opened.lines} & {line.port for line in closed.lines}
-        said += stage.voices["clara"].says(opened.lines[0].port, 2)
-        stage.tick()
-        wire.bye(second)
-        await wire.until(lambda: wire.clean)
-        await stage.journalled(*KEPT)
-        assert stage.kept(0) == said
-
-    wired(tmp_path, scene)
-
-
-def test_stopping_ends_all_sessions_of_a_call_at_once(tmp_path: Path) -> None:
-    async def scene(wire: Wire) -> None:
-        await keeping(wire)
-        wire.invite()
-        await wire.answered()
-        offers = len(wire.requests("INVITE"))
-        await wire.calls.stop()
-        assert len(wire.ended) == 2
-        assert len(wire.requests("INVITE")) == offers
-        await wire.stage.journalled(*KEPT)
-        assert wire.clean
 
     wired(tmp_path, scene)
 

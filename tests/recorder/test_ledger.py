@@ -98,6 +98,7 @@ def test_entries_stand_in_the_order_in_which_they_were_told(tmp_path: Path) -> N
         "track": 0,
         "role": "caller",
         "codecs": {"8": ["PCMA", 8000]},
+        "binding": [],
         "started_at": "2026-11-23T09:30:00.000000Z",
     }
     assert found[2].data == {"party": None}

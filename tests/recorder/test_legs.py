@@ -49,7 +49,14 @@ def test_labels_that_change_their_speakers_while_keeping_mix_no_voices(tmp_path:
         stage.voices["clara"].says(first[0], 2)  # the client has not moved yet: behind the filter
         clara, jens = stage.voices["clara"].says(fresh[1], 2), stage.voices["jens"].says(fresh[0], 2)
         stage.tick()
-        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        await over(stage, session, "arrived", *["track"] * 4, "sealed", "sealed", "closed")
+        tracks = [entry.data["binding"] for entry in stage.entries() if entry.type == "track"]
+        assert [[one["label"] for one in track] for track in tracks] == [
+            ["1"],
+            ["2"],
+            ["2", "1"],
+            ["1", "2"],
+        ]  # what each voice rested on, before and after
         assert stage.kept(0) == clara
         assert stage.kept(1) == jens
 

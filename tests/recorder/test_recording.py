@@ -10,6 +10,7 @@ import pytest
 from mitschnitt.recorder.recording import Recording
 from recorder_stage import CALL, Stage, decision, play
 
+REST = {"label": "1", "session": 0, "association": "participantstreamassoc", "cname": None}
 CODECS = {8: ("PCMA", 8000)}
 TOLD: dict[str, Any] = {"outcome": "not_kept", "rule": "consent.all", "party": "", "policy": "", "acts": []}
 
@@ -30,7 +31,7 @@ def officer_key(stage: Stage) -> bytes:
 def test_without_a_key_there_is_no_track_and_nothing_is_journalled(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         recording = Recording(stage.media, stage.ledger, stage.clock)
-        assert recording.track(0, "caller", CODECS) is None
+        assert recording.track(0, "caller", CODECS, REST) is None
         recording.shred()
         assert recording.close(TOLD, officer_key(stage))
         stage.ledger.arrived("0" * 26, stage.link.take_key(), {}, at=stage.now)
@@ -42,7 +43,7 @@ def test_without_a_key_there_is_no_track_and_nothing_is_journalled(tmp_path: Pat
 def test_a_party_has_one_track_however_often_it_is_asked_for(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         recording = begun(stage)
-        assert recording.track(0, "caller", CODECS) is recording.track(0, "caller", {0: ("PCMU", 8000)})
+        assert recording.track(0, "caller", CODECS, REST) is recording.track(0, "caller", {0: ("PCMU", 8000)}, REST)
         recording.forget_keys()
         assert recording.tracks == {}
         assert recording.key is None

@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.policy import Policy
 from mitschnitt.errors import MitschnittError
+from mitschnitt.keeper.bindings import binding_text
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.decisions import decision_in, own_decision
 from mitschnitt.keeper.keyring import Keyring, Span
@@ -374,6 +375,7 @@ def _party_row(entry: Entry) -> PartyRow:
         track=int(data.get("track", party)),
         codecs=codecs,
         started_at=_time(data["started_at"]),
+        binding=binding_text(data.get("binding")),
     )
 
 

@@ -18,6 +18,7 @@ from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import Purpose
 from mitschnitt.errors import NotAllowed, TooLarge
 from mitschnitt.keeper.apply import Holdings
+from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.erasing import erase, may_erase
 from mitschnitt.store import queries
@@ -150,4 +151,5 @@ def _party(party: PartyRow) -> dict[str, Any]:
         "reason": party.reason,
         "media_size": party.media.size if party.media else 0,
         "timeline_size": party.timeline.size if party.timeline else 0,
+        "binding": binding_told(party.binding),
     }

@@ -155,6 +155,7 @@ def _row_of(party: PartyRow, sealed: SealedParty) -> PartyRow:
         reason=sealed.reason,
         media=BlobRow(sealed.media_name, sealed.media_size, sealed.media_sha256),
         timeline=BlobRow(sealed.timeline_name, sealed.timeline_size, sealed.timeline_sha256),
+        binding=party.binding,
     )
 
 

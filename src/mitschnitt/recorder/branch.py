@@ -6,6 +6,7 @@ mean nothing outside the branch that they came with (RFC 7866, 7.1.1).
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -13,11 +14,14 @@ from typing import Any, Protocol
 
 from mitschnitt.errors import PeerError
 from mitschnitt.recorder.clock import nanoseconds
-from mitschnitt.recorder.legs import Legs
+from mitschnitt.recorder.legs import Leg, Legs
 from mitschnitt.recorder.media import Line, Media
+from mitschnitt.recorder.parties import Participant
 from mitschnitt.wire.sdp import Description, Form, answer, reoffer
-from mitschnitt.wire.siprec import Binding, Metadata, MetadataBroken, Update, bind
+from mitschnitt.wire.siprec import Metadata, MetadataBroken, Unbound, Update, bind
 
+# A label that may be journalled as it stands. What could be a number or an address is told by its place instead.
+PLAIN_LABEL = re.compile(r"(?!.*[0-9]{10})[A-Za-z0-9_.-]{1,32}")
 LEAK_ALARM_PACKETS = 100  # two seconds of one stream: a client needs less to read a closed answer and obey
 
 
@@ -44,6 +48,8 @@ class Branch:
         self.answered = False  # our first 200 is out
         self.leaked_packets = 0
         self._address = address
+        self.told_form: Form | None = None
+        self._binding = bind(None, [])
         self._offer: Description | None = None
         self._told: Description | None = None
         self._sdp_session = secrets.randbits(31)
@@ -74,12 +80,42 @@ class Branch:
         """Whether what the client told of the line cannot be used without the whole of it."""
         return isinstance(self.metadata, MetadataBroken)
 
-    def binding(self) -> Binding:
-        """Whose voice each recorded label carries, and everybody whom the metadata has on the line."""
-        return bind(self.metadata, [leg.label for leg in self.legs if leg.line is not None])
+    def bind(self) -> str:
+        """Reads anew whose voice each m-line carries; the rule by which not all are certain, "" when they are."""
+        self._binding = bind(self.metadata, [leg.label for leg in self.legs if leg.line is not None])
+        if self._binding.certain:
+            return ""
+        return min(self._binding.reasons, default=Unbound.MISSING).value
+
+    @property
+    def participants(self) -> list[Participant]:
+        """Everybody whom the metadata has on the line, with or without a stream."""
+        return [Participant(who.id, who.aor, self.number) for who in self._binding.participants]
+
+    @property
+    def speakers(self) -> list[Participant | None]:
+        """Whose voice each m-line carries, None for nobody's."""
+        labels = self._binding.labels
+        found = [labels.get(label) if label is not None else None for label in self.legs.labels]
+        return [
+            None if who is None or isinstance(who, Unbound) else Participant(who.id, who.aor, self.number)
+            for who in found
+        ]
+
+    def rests_on(self, leg: Leg) -> dict[str, Any]:
+        """What it rests on that this m-line is its party's voice, for the journal: no name, number or address."""
+        place = next(number for number, other in enumerate(self.legs) if other is leg)
+        association = self._binding.rests_on.get(leg.label)
+        return {
+            "label": leg.label if PLAIN_LABEL.fullmatch(leg.label) else f"#{place}",
+            "session": self.number,
+            "association": association.value if association is not None else "",
+            "cname": leg.cname,
+        }
 
     def body(self, form: Form) -> bytes:
         """The SDP answer in this form, whatever the offer was. PeerError without an offer."""
+        self.told_form = form
         if self._offer is None:
             raise PeerError("there is no offer to answer")
         self._told = answer(
@@ -94,6 +130,7 @@ class Branch:
 
     def offer_body(self, form: Form) -> bytes:
         """Our own offer in this form. PeerError before the first answer."""
+        self.told_form = form
         if self._told is None:
             raise PeerError("nothing was answered yet, so nothing can be offered anew")
         lines = self.legs.local_lines(len(self._told.lines), form=form)

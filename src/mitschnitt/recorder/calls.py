@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from mitschnitt.errors import NoSpace, PeerError, TooLarge
 from mitschnitt.recorder.media import Line, Track
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
-from mitschnitt.wire.sdp import parse_sdp
+from mitschnitt.wire.sdp import parse_sdp, refusal
 from mitschnitt.wire.sip import events as sip
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.recording import SDP_TYPE, RecordingBody, is_recording_invite, read_body
@@ -48,6 +49,7 @@ class Dialog:
         self._sent: Callable[[], bytes] | None = None
         self._running = ""
         self._put_off = 0  # how often in a row the client said: later
+        self._is_held = False
         self._bye_wanted = False
         self._snapshots = 0
         self.heard_at = server.now
@@ -96,6 +98,15 @@ class Dialog:
         wanted, self._wanted = self._wanted, None
         return wanted
 
+    def hold(self) -> None:
+        """The client's own request is answered first; offers wait until `release`."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """The answer is out."""
+        self._is_held = False
+        self.go_on()
+
     def finished(self, transaction: str, *, retry_due: bool) -> bool:
         """Whether this was our running offer. If a RetryDue follows, the same wish waits for it (RFC 3261, 14.1)."""
         if transaction != self._running:
@@ -110,7 +121,7 @@ class Dialog:
 
     def go_on(self) -> None:
         """Send what waits, if the dialog is free."""
-        if self._running:
+        if self._running or self._is_held:
             return
         agent, now = self._server.agent, self._server.now
         if self._wanted is not None:
@@ -234,6 +245,9 @@ class Calls:
         if offer is None:
             self._respond(event.transaction, 488)  # an INVITE without offer is how a recorder would begin, not a client
             return
+        if not any(refusal(offer, number) is None for number in range(len(offer.lines))):
+            self._respond(event.transaction, 488)  # nothing of it could ever be recorded: SRTP, video, no codec
+            return
         update = read_metadata(body.metadata, charset=body.charset) if body.metadata is not None else None
         session = Session(self.services, self._refs(event.request, update))
         dialog = self._dialogs[event.dialog] = Dialog(self.server, event.dialog, session)
@@ -277,6 +291,15 @@ class Calls:
         if dialog is None:
             self._respond(event.transaction, 481)
             return
+        dialog.hold()
+        try:
+            self._take_change(event, dialog, now)
+        finally:
+            dialog.release()
+        if isinstance(event, sip.UpdateReceived):
+            self._ask_snapshot(dialog)  # after a re-INVITE its ACK comes first
+
+    def _take_change(self, event: sip.ReinviteReceived | sip.UpdateReceived, dialog: Dialog, now: datetime) -> None:
         session, branch = dialog.session, dialog.branch
         try:
             body = _body(event.request)
@@ -296,8 +319,6 @@ class Calls:
             self._answer_offer(event, dialog)
         else:
             self._respond(event.transaction, 200)
-        if isinstance(event, sip.UpdateReceived):
-            self._ask_snapshot(dialog)  # after a re-INVITE its ACK comes first
 
     def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, dialog: Dialog) -> None:
         waiting = dialog.told()
@@ -317,6 +338,8 @@ class Calls:
             return
         if known.finished(event.transaction, retry_due=event.retry_due) and not event.retry_due:
             known.branch.moved()
+            if event.response.status >= 300:
+                known.session.refused(known.branch)
 
     def _unanswered(self, dialog: str, method: str) -> None:
         if dialog in self._dialogs and method in ("INVITE", "UPDATE"):

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -79,11 +79,17 @@ class Ledger:
 
         self._jobs.put((job, None))
 
-    def track(self, call: str, party: int, role: str, codecs: Mapping[int, tuple[str, int]], *, at: datetime) -> None:
-        """Kept media of this party begins; recovery finishes what has a track."""
+    def track(
+        self, call: str, party: int, role: str, codecs: Mapping[int, tuple[str, int]],
+        binding: Sequence[Mapping[str, Any]] = (), *, at: datetime,
+    ) -> None:  # fmt: skip
+        """Kept media of this party begins, or comes by another way; recovery finishes what has a track.
+
+        `binding` says what all of it rests on: a list of {label, session, association, cname}.
+        """
         named = {str(number): list(codec) for number, codec in codecs.items()}
         data = {"party": party, "track": party, "role": role, "codecs": named, "started_at": rfc3339(at)}
-        self._append(call, "track", data, at)
+        self._append(call, "track", {**data, "binding": list(binding)}, at)
 
     def shred(self, call: str, *, at: datetime) -> None:
         """The keys of this call are to be punctured now."""

@@ -30,6 +30,7 @@ class Leg:
     former: list[Line] = field(default_factory=list)  # released once the client has moved
     party: str = ""
     kept: bool = False  # packets go into the party's track
+    cname: bool | None = None  # whether RTCP's CNAME confirmed whose voice it is; None: nothing was heard of it
     doubt: str = ""  # rule by which its stream contradicts what signalling says of it
 
 
@@ -123,6 +124,8 @@ class Legs:
         for leg, party in zip(self._legs, parties, strict=True):
             if leg.kept and party != leg.party:
                 self._shut_leg(leg, at_ns)
+            if party != leg.party:
+                leg.cname = None  # it was said of somebody else
             leg.party = party
 
     def trust(self) -> None:

@@ -19,6 +19,8 @@ from mitschnitt.recorder.sealing import Sealing, drop
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.keytree import leaf_key
 
+MAX_BINDINGS = 32  # of one party that are told: a client that renames its m-lines for ever is not followed
+
 
 class Recording:
     """See the module. Tracks are by the party's number, its leaf in the key tree."""
@@ -33,6 +35,7 @@ class Recording:
         self._started_at = ""
         self.key: LeasedKey | None = None
         self.tracks: dict[int, Track] = {}
+        self._rests_on: dict[int, list[dict[str, Any]]] = {}  # why this is the voice of each party
         self.is_closed = False
 
     def begin(self, call: str, key: LeasedKey, refs: Sequence[Mapping[str, str]]) -> None:
@@ -52,13 +55,20 @@ class Recording:
         """Nothing is kept since then, and may be again."""
         self._paused_at = rfc3339(since)
 
-    def track(self, number: int, role: str, codecs: Mapping[int, tuple[str, int]]) -> Track | None:
-        """Where this party is kept, None without a key; a new track is journalled first, for recovery needs it."""
+    def track(
+        self, number: int, role: str, codecs: Mapping[int, tuple[str, int]], binding: dict[str, Any]
+    ) -> Track | None:
+        """Where this party is kept, None without a key; a new track is journalled first, for recovery needs it.
+
+        `binding` is what it rests on that this is the party's voice; it is journalled when it is another than before.
+        """
         if self.key is None:
             return None
-        track = self.tracks.get(number)
+        track, known = self.tracks.get(number), self._rests_on.setdefault(number, [])
+        if track is None or (binding not in known and len(known) < MAX_BINDINGS):
+            known.append(binding)
+            self._ledger.track(self._call, number, role, codecs, known, at=self._clock.now())
         if track is None:
-            self._ledger.track(self._call, number, role, codecs, at=self._clock.now())
             leaf = leaf_key(self.key.node, number)
             track = self._media.track(
                 call_id=decode_call_id(self._call), party=number, leaf_key=leaf, codecs=dict(codecs)
@@ -80,11 +90,19 @@ class Recording:
             drop(self._media, track)
 
     def seal(self, reason: str) -> asyncio.Task[bool]:
-        """Writes the files of all tracks; the task says whether they stand, and nobody withdrew meanwhile."""
+        """Writes the files of all tracks; the task says whether they stand, and nobody withdrew meanwhile.
+
+        What is held is sealed when this returns: `has_media` then tells of all that came.
+        """
         sealing = Sealing(
             self._media, self._ledger, self._clock, self._call, self.tracks, lambda track: self._finish(track, reason)
         )
         return sealing.start()
+
+    @property
+    def has_media(self) -> bool:
+        """Whether a single packet of anybody is kept."""
+        return any(track.frames for track in self.tracks.values())
 
     def sealed(self) -> None:
         """All files stand and are journalled: the key is not needed here any more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -37,14 +37,14 @@ from mitschnitt.recorder.branch import Branch, Signalling
 from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds, rfc3339
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.legs import Leg
+from mitschnitt.recorder.lineup import Lineup
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Line, Media, Track
-from mitschnitt.recorder.parties import Participant, Roll, posted_joined, signalled
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.posted import asserted, said_at, with_posted
 from mitschnitt.recorder.recording import Recording
 from mitschnitt.wire.sdp import Description, Form
-from mitschnitt.wire.siprec import Binding, Unbound, Update
+from mitschnitt.wire.siprec import Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
 MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
@@ -78,10 +78,8 @@ class Session:
         self._services = services
         self._refs = list(refs)
         self._recording = Recording(services.media, services.ledger, services.clock)
-        self._roll = Roll()
-        self._posted: dict[str, str] = {}  # who the gateway says is on the line: its name, and ours
+        self._lineup = Lineup()
         self._pressed: dict[str, Pressed] = {}
-        self._announced_agent: str | None = None
         self._branches: list[Branch] = []
         self._left: list[Branch] = []  # over; keys pressed just before are still on their way
         self._heir: Session | None = None
@@ -126,9 +124,6 @@ class Session:
         if branch.answered and self.form() is not Form.CLOSED:
             branch.signalling.offer(partial(self._offer_body, branch))
         self.look()
-
-    def _legs(self) -> Iterator[Leg]:
-        return (leg for branch in self._branches for leg in branch.legs)
 
     # -- what signalling brings ------------------------------------------------------------------
 
@@ -203,7 +198,7 @@ class Session:
         is_asserted = rule == "call.unmatched" and view is not None and view.policy.asking is Asking.ASSERTED
         self.call = str(told["call"]) if matched else encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
         self._in_band = is_asserted if not matched else told.get("answer_by") == "digit"
-        self._announced_agent = told.get("agent")
+        self._lineup.announced_agent = told.get("agent")
         if matched:
             self._services.running[self.call] = self
         elif not is_asserted:
@@ -239,37 +234,9 @@ class Session:
 
     def _bind(self) -> None:
         view = self._services.surroundings().view
-        if view is None:
-            return
-        bindings = {branch: branch.binding() for branch in self._branches}
-        everybody = ((branch.number, who) for branch, told in bindings.items() for who in told.participants)
-        participants = [Participant(who.id, who.aor, number) for number, who in everybody]
-        self._roll = signalled(self._roll, participants, view, posted=frozenset(self._posted.values()))
-        for branch, told in bindings.items():
-            branch.legs.bind(self._parties(branch, told), at_ns=self._services.clock.now_ns())
-        self.facts = replace(
-            self.facts,
-            unbound=_problem(bindings.values()) or self._roll.problem or self._contradiction() or self._doubted(),
-            parties=self._roll.parties,
-        )
-
-    def _parties(self, branch: Branch, told: Binding) -> list[str]:
-        """Whose voice each m-line of the branch carries, "" for nobody's."""
-        names = {
-            label: self._roll.by_participant.get(Participant(who.id, who.aor, branch.number), "")
-            for label, who in told.labels.items()
-            if not isinstance(who, Unbound)
-        }
-        return [names.get(label, "") if label is not None else "" for label in branch.legs.labels]
-
-    def _doubted(self) -> str:
-        return next((leg.doubt for leg in self._legs() if leg.doubt and leg.line is not None), "")
-
-    def _contradiction(self) -> str:
-        named = {party.agent for party in self._roll.parties if party.agent is not None and party.present}
-        if self._announced_agent is not None and named and self._announced_agent not in named:
-            return "binding.contradiction"
-        return ""
+        if view is not None:
+            unbound = self._lineup.bind(self._branches, view, at_ns=self._services.clock.now_ns())
+            self.facts = replace(self.facts, unbound=unbound, parties=self._lineup.parties)
 
     # -- facts -----------------------------------------------------------------------------------
 
@@ -282,16 +249,14 @@ class Session:
         if kind == "party" and data.get("kind") != ActKind.WITHDRAW:
             self._take_party(str(data.get("party", "")), data)
         else:
-            self.facts = with_posted(self.facts, kind, data, self._posted, now=self._services.clock.now())
+            self.facts = with_posted(self.facts, kind, data, self._lineup.posted, now=self._services.clock.now())
 
     def _take_party(self, name: str, data: Mapping[str, Any]) -> None:
         view = self._services.surroundings().view
         if view is None:
             self._exclude("view.missing")  # who it was cannot be known, and it is not told again
-        elif data.get("kind") == "left":
-            self._posted.pop(name, None)
         else:
-            self._roll, self._posted[name] = posted_joined(self._roll, name, str(data.get("value", "")), view)
+            self._lineup.take(name, data, view)
         self._bind()
 
     def digit(self, line: Line, digit: str, at_ns: int) -> None:
@@ -326,6 +291,21 @@ class Session:
             leg.doubt = rule
             self._bind()
             self.look()
+
+    def confirm(self, line: Line) -> None:
+        """The CNAME of the stream on this line says the same as signalling; its binding rests on that too."""
+        branch, leg = self._branch_of(line), self._leg_of(line)
+        party = self._lineup.party(leg.party) if leg is not None else None
+        if branch is None or leg is None or leg.cname or leg.doubt:
+            return
+        leg.cname = True
+        if leg.kept and party is not None:
+            self._recording.track(party.number, party.role.value, leg.codecs, branch.rests_on(leg))
+
+    def refused(self, branch: Branch) -> None:
+        """The client refused what we offered last. If that was to open, its media will not come: nothing is kept."""
+        if self.state is State.KEEPING and branch.told_form is Form.OPEN:
+            self.failed("client.refused")
 
     def _branch_of(self, line: Line) -> Branch | None:
         known = [*self._branches, *self._left]
@@ -494,7 +474,7 @@ class Session:
             return []
         carried = {leg.party: branch for branch in self._branches for leg in branch.legs if leg.kept}
         shut = ((branch, leg) for branch in self._branches for leg in branch.legs.shut_ones())
-        known = [(branch, leg) for branch, leg in shut if self._roll.party(leg.party) is not None]
+        known = [(branch, leg) for branch, leg in shut if self._lineup.party(leg.party) is not None]
         return [(branch, leg) for branch, leg in known if carried.setdefault(leg.party, branch) is branch]
 
     def _keep(self, _since: datetime) -> None:
@@ -504,8 +484,10 @@ class Session:
                 branch.legs.renew([leg for its, leg in ready if its is branch])  # first, for it is what may fail
         self._recording.goes_on(self._services.clock.now())
         for branch, leg in ready:
-            party = self._roll.party(leg.party)
-            track = self._recording.track(party.number, party.role.value, leg.codecs) if party is not None else None
+            party = self._lineup.party(leg.party)
+            if party is None:
+                continue
+            track = self._recording.track(party.number, party.role.value, leg.codecs, branch.rests_on(leg))
             if track is not None:
                 branch.legs.keep(leg, track)
 
@@ -536,7 +518,9 @@ class Session:
         self._sealing = asyncio.get_running_loop().create_task(self._close_sealed(sealing))
 
     async def _close_sealed(self, sealing: asyncio.Task[bool]) -> None:
-        kept = bool(self._recording.tracks)
+        kept = self._recording.has_media
+        if not kept and self.decision.verdict is not Verdict.FAIL:
+            self.decision = Decision(Verdict.EXCLUDE, "call.empty")  # all agreed, and not one packet came
         if await sealing:
             self._recording.sealed()
             self._close("kept" if kept else "not_kept")
@@ -558,9 +542,3 @@ class Session:
         }
         if self._recording.close(decision, view.officer_key if view is not None else b""):
             self._services.link.send({"type": "ended", "call": self.call})
-
-
-def _problem(bindings: Iterable[Binding]) -> str:
-    """The rule by which some branch's streams cannot be laid to parties, "" when all can."""
-    unsure = [told for told in bindings if not told.certain]
-    return min((why for told in unsure for why in told.reasons), default=Unbound.MISSING).value if unsure else ""

@@ -51,6 +51,7 @@ class PartyRow:
     reason: str | None = None
     media: BlobRow | None = None
     timeline: BlobRow | None = None
+    binding: str | None = None  # JSON list of {label, session, association, cname}, oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def close_not_kept(connection: Connection, call_id: str, *, decision: bytes | No
 
 
 def begin_track(connection: Connection, row: PartyRow) -> None:
-    """Kept media of a party begins; a second beginning of the same party changes nothing."""
+    """Kept media of a party begins; a second beginning of the same party changes what its binding rests on."""
     connection.execute(
         upsert(parties)
         .values(
@@ -169,8 +170,9 @@ def begin_track(connection: Connection, row: PartyRow) -> None:
             track=row.track,
             codecs=row.codecs,
             started_at=row.started_at,
+            binding=row.binding,
         )
-        .on_conflict_do_nothing(index_elements=[parties.c.call_id, parties.c.party])
+        .on_conflict_do_update(index_elements=[parties.c.call_id, parties.c.party], set_={"binding": row.binding})
     )
 
 
@@ -231,6 +233,7 @@ def _party(row: Row[tuple[object, ...]]) -> PartyRow:
         reason=found["reason"],
         media=blobs["media"],
         timeline=blobs["timeline"],
+        binding=found["binding"],
     )
 
 

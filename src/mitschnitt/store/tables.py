@@ -68,6 +68,7 @@ parties = Table(
     Column("reason", String(32), nullable=True),
     Column("started_at", String(TIME_CHARS), nullable=False),
     Column("ended_at", String(TIME_CHARS), nullable=True),
+    Column("binding", Text, nullable=True),  # what it rests on that this is the party's voice, as JSON
 )
 
 # How far each recorder's journal was applied; moved in the transaction that applies.

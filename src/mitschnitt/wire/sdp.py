@@ -279,7 +279,7 @@ def _write_line(line: MediaLine, otherwise: str) -> list[str]:
 def refusal(offer: Description, index: int) -> str | None:
     """Why m-line `index` of an offer is answered with port 0; None when it can be taken.
 
-    `media.kind`, `media.protocol`, `media.disabled`, `media.count`.
+    `media.kind`, `media.protocol`, `media.codec`, `media.disabled`, `media.count`.
     """
     unfit = _unfit(offer.lines[index])
     if unfit:
@@ -293,7 +293,9 @@ def _unfit(line: MediaLine) -> str | None:
         return "media.disabled"
     if line.kind != "audio":
         return "media.kind"
-    return None if line.protocol in ("RTP/AVP", "RTP/AVPF") else "media.protocol"
+    if line.protocol not in ("RTP/AVP", "RTP/AVPF"):
+        return "media.protocol"
+    return None if any(codec.name and not codec.is_events for codec in line.codecs) else "media.codec"
 
 
 def answer(

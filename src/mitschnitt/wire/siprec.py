@@ -41,12 +41,20 @@ class Session:
     ended: bool = False
 
 
+class Association(StrEnum):
+    """By which element a participant is laid to a stream."""
+
+    ELEMENT = "participantstreamassoc"  # RFC 7865, 6.8
+    INLINE = "inline"  # its drafts: send and recv within the participant
+
+
 @dataclass(frozen=True, slots=True)
 class StreamRoles:
     """Which streams a participant sends and receives now (RFC 7865, 6.8)."""
 
     sends: frozenset[str] = frozenset()
     receives: frozenset[str] = frozenset()
+    told_by: Association = Association.ELEMENT
 
 
 class Doubt(StrEnum):
@@ -160,6 +168,7 @@ class Binding:
     labels: Mapping[str, Participant | Unbound]
     participants: tuple[Participant, ...]  # everybody present, also who sends nothing
     sip_session_ids: tuple[str, ...]
+    rests_on: Mapping[str, Association] = field(default_factory=dict)  # of labels that are bound
 
     @property
     def certain(self) -> bool:
@@ -189,7 +198,8 @@ def bind(metadata: Update | None, labels: Iterable[str | None]) -> Binding:
         else:
             bound[name] = Unbound.AMBIGUOUS if label in doubled else _bind_label(metadata, label)
     present = tuple(who for who in metadata.participants.values() if metadata.is_present(who.id))
-    return Binding(bound, present, metadata.sip_session_ids)
+    found = {name: metadata.roles[who.id].told_by for name, who in bound.items() if isinstance(who, Participant)}
+    return Binding(bound, present, metadata.sip_session_ids, found)
 
 
 def _bind_label(metadata: Metadata, label: str) -> Participant | Unbound:

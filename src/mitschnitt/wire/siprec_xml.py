@@ -16,6 +16,7 @@ from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped
 from defusedxml.ElementTree import DefusedXMLParser  # type: ignore[import-untyped]
 
 from mitschnitt.wire.siprec import (
+    Association,
     Doubt,
     Metadata,
     MetadataBroken,
@@ -232,7 +233,10 @@ class _Reader:
         self._participants[key] = Participant(key, aor.strip()[:MAX_TEXT], _text(names[0]) if names else "")
         sends, receives = _references(element)
         if sends or receives:  # the drafts put the roles here
-            self._roles[key] = StreamRoles(sends, receives)
+            self._roles[key] = StreamRoles(sends, receives, Association.INLINE)
+        session = _reference(element, "session")
+        if session:  # Oracle's drafts: membership stands here too
+            self._left.setdefault((key, session), False)
 
     def _stream(self, element: Element) -> None:
         key = _id(element, "stream")
