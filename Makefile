@@ -30,6 +30,7 @@ check: $(DEV)  ## lint, format, types, and the rules of the house
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict src tests
 	@$(BIN)/python docs/draw.py --check
+	@$(BIN)/python docs/checklist.py --check
 	@$(BIN)/python -m pytest -m "not journey" $(HOUSE)
 
 fuzz: $(FUZZ)  ## parsers and the user agent under a coverage-guided fuzzer; RUNS in all, ARGS for libFuzzer
@@ -44,6 +45,7 @@ fmt: $(DEV)
 
 docs: $(BASE)  ## the pictures that are drawn from tables
 	@$(BIN)/python docs/draw.py
+	@$(BIN)/python docs/checklist.py
 
 clean:
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

@@ -79,7 +79,7 @@ def killed_round(site: Site, root: Path, number: int, parts: tuple[str, ...]) ->
     return lost
 
 
-def test_at_most_two_seconds_are_lost_when_recorder_and_keeper_are_killed(tmp_path: Path) -> None:
+def test_row_42_at_most_two_seconds_are_lost_when_recorder_and_keeper_are_killed(tmp_path: Path) -> None:
     kinds = (("recorder-1",), ("keeper",), ("recorder-1", "keeper"))
     worst: dict[tuple[str, ...], float] = {}
     with running_site(tmp_path) as site:

@@ -40,7 +40,7 @@ from sip_pair import CLIENT_PORT, Pair
 # -- the gate on the wire ------------------------------------------------------------------------------
 
 
-def test_a_call_on_the_wire_from_the_closed_answer_to_the_withdrawal(tmp_path: Path) -> None:
+def test_row_12_a_call_on_the_wire_from_the_closed_answer_to_the_withdrawal(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         stage = wire.stage
         stage.link.answers = lambda: joined(asked=[asked()])
@@ -131,7 +131,7 @@ def test_a_third_party_by_reinvite_is_answered_closed_at_once(tmp_path: Path) ->
     wired(tmp_path, scene)
 
 
-def test_an_added_line_of_somebody_who_agreed_is_opened_in_the_same_answer(tmp_path: Path) -> None:
+def test_row_15_an_added_line_of_somebody_who_agreed_is_opened_in_the_same_answer(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         dialog = await keeping(wire)
         more = metadata(("1", CLARA), ("2", JENS_AOR), ("3", CLARA))
@@ -329,7 +329,7 @@ def test_a_client_that_answers_no_offer_any_more_is_over(tmp_path: Path) -> None
 # -- metadata ------------------------------------------------------------------------------------------
 
 
-def test_metadata_that_cannot_be_read_pauses_and_the_snapshot_that_is_asked_for_resumes(tmp_path: Path) -> None:
+def test_row_23_metadata_that_cannot_be_read_pauses_and_the_snapshot_that_is_asked_for_resumes(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         dialog = await keeping(wire)
         wire.update(dialog, ("application/rs-metadata+xml", b"<recording"))
@@ -352,7 +352,7 @@ def test_a_client_that_cannot_tell_the_whole_is_not_asked_for_ever(tmp_path: Pat
     wired(tmp_path, scene)
 
 
-def test_a_partial_update_before_any_snapshot_asks_for_one(tmp_path: Path) -> None:
+def test_row_22_a_partial_update_before_any_snapshot_asks_for_one(tmp_path: Path) -> None:
     async def scene(wire: Wire) -> None:
         half = metadata(("1", CLARA), ("2", JENS_AOR), partial=True)
         wire.invite(body(offer("1", "2"), half))

@@ -34,12 +34,12 @@ def test_what_is_built_is_split_again(parts: tuple[Part, ...]) -> None:
         'multipart/related; type="application/sdp"; boundary="b-1"',
     ],
 )
-def test_the_boundary_is_read_in_every_spelling(content_type: str) -> None:
+def test_row_04_the_boundary_is_read_in_every_spelling(content_type: str) -> None:
     _, body = build_parts((SDP, XML), "b-1")
     assert split_parts(body, content_type) == (SDP, XML)
 
 
-def test_lf_only_preamble_epilogue_padding_and_folded_headers_are_taken() -> None:
+def test_row_04_lf_only_preamble_epilogue_padding_and_folded_headers_are_taken() -> None:
     body = (
         b"preamble\n--b-1 \t\nContent-Type:\n application/sdp;\n\tcharset=utf-8\n\nv=0\n\n"
         b"--b-1\nContent-Disposition : recording-session ;handling=required\nContent-Type: text/plain\n\nx\n"

@@ -70,7 +70,7 @@ def test_session_level_values_ipv6_and_static_codecs_are_read() -> None:
     assert (video.kind, secure.protocol) == ("video", "RTP/SAVP")
 
 
-def test_the_closed_answer_is_inactive_and_zero_with_real_ports_and_every_payload_type() -> None:
+def test_row_12_the_closed_answer_is_inactive_and_zero_with_real_ports_and_every_payload_type() -> None:
     answered = closed()
     assert rows(answered, "m=") == ["m=audio 10000 RTP/AVP 8 101", "m=audio 10002 RTP/AVP 8 101"]
     assert rows(answered, "c=") == ["c=IN IP4 0.0.0.0"] * 2
@@ -82,14 +82,14 @@ def test_the_closed_answer_is_inactive_and_zero_with_real_ports_and_every_payloa
 
 
 @pytest.mark.parametrize("form", [Form.LISTEN, Form.OPEN])
-def test_the_open_forms_receive_only_at_the_real_address(form: Form) -> None:
+def test_row_10_the_open_forms_receive_only_at_the_real_address(form: Form) -> None:
     answered = answer(TWO, PORTS, form, address="192.0.2.1", session=7)
     assert rows(answered, "c=") == ["c=IN IP4 192.0.2.1"] * 2
     assert rows(answered, "a=recvonly") == ["a=recvonly"] * 2
 
 
 @pytest.mark.parametrize("direction", [Direction.INACTIVE, Direction.RECVONLY])
-def test_an_offer_that_sends_nothing_is_answered_inactive_in_every_form(direction: Direction) -> None:
+def test_row_11_an_offer_that_sends_nothing_is_answered_inactive_in_every_form(direction: Direction) -> None:
     offer = replace(TWO, lines=tuple(replace(line, direction=direction) for line in TWO.lines))
     for form in Form:
         answered = answer(offer, PORTS, form, address="192.0.2.1", session=7)
@@ -103,7 +103,7 @@ def test_an_ordinary_call_gets_the_closed_answer_too() -> None:
     assert rows(answered, "a=inactive") == ["a=inactive"]
 
 
-def test_video_secure_and_disabled_lines_are_answered_with_port_0_in_their_place() -> None:
+def test_row_08_video_secure_and_disabled_lines_are_answered_with_port_0_in_their_place() -> None:
     offer = parse_sdp((VECTORS / "ipv6-session-level.sdp").read_bytes())
     assert [refusal(offer, index) for index in range(3)] == [None, "media.kind", "media.protocol"]
     answered = answer(offer, (LocalLine(10_000, 10_000),) * 3, Form.OPEN, address="2001:db8::1", session=7)
@@ -118,12 +118,45 @@ def test_video_secure_and_disabled_lines_are_answered_with_port_0_in_their_place
     assert refusal(disabled, 0) == "media.disabled"
 
 
-def test_more_lines_than_eight_are_refused_one_by_one() -> None:
+def test_row_08_more_lines_than_eight_are_refused_one_by_one() -> None:
     offer = parse_sdp((VECTORS / "ten-lines.sdp").read_bytes())
     lines = [LocalLine(10_000 + 2 * index) for index in range(10)]
     answered = answer(offer, lines, Form.OPEN, address="192.0.2.1", session=7)
     assert [bool(line.port) for line in answered.lines] == [True] * MAX_RECORDED_LINES + [False] * 2
     assert refusal(offer, 8) == "media.count"
+
+
+@pytest.mark.parametrize("audio", [1, 2, 3, 4, 8])
+def test_row_08_every_line_is_answered_in_its_place_and_video_with_port_0(audio: int) -> None:
+    lines = [replace(TWO.lines[0], label=str(number)) for number in range(audio)]
+    lines.insert(1, replace(TWO.lines[0], kind="video", label="v"))
+    offer = replace(TWO, lines=tuple(lines))
+    given_lines = [LocalLine(10_000 + 2 * number) for number in range(len(lines))]
+    answered = answer(offer, given_lines, Form.OPEN, address="192.0.2.1", session=7)
+    assert [(line.label, bool(line.port)) for line in answered.lines] == [
+        (line.label, line.kind == "audio") for line in lines
+    ]
+
+
+def test_a_line_without_a_codec_that_has_a_name_is_not_taken() -> None:
+    events = tuple(codec for codec in TWO.lines[0].codecs if codec.is_events)
+    offer = replace(TWO, lines=(replace(TWO.lines[0], codecs=events), TWO.lines[1]))
+    assert [refusal(offer, number) for number in range(2)] == ["media.codec", None]
+
+
+@pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/AVPF"])
+def test_the_feedback_profile_is_taken_and_echoed(protocol: str) -> None:
+    offer = replace(TWO, lines=tuple(replace(line, protocol=protocol) for line in TWO.lines))
+    answered = answer(offer, PORTS, Form.OPEN, address="192.0.2.1", session=7)
+    assert {line.protocol for line in answered.lines} == {protocol}
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_shut_line_is_closed_in_every_form(form: Form) -> None:
+    lines = (PORTS[0], replace(PORTS[1], is_shut=True))
+    answered = answer(TWO, lines, form, address="192.0.2.1", session=7)
+    assert (answered.lines[1].direction, answered.lines[1].address) == (Direction.INACTIVE, "0.0.0.0")
+    assert answered.lines[1].port == 10_002
 
 
 def test_one_line_can_be_refused_by_us() -> None:

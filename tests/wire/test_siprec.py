@@ -79,17 +79,17 @@ def test_a_party_who_only_listens_is_on_the_line() -> None:
     assert COACH in binding.participants
 
 
-def test_an_association_without_send_ends_the_sending() -> None:
+def test_row_21_an_association_without_send_ends_the_sending() -> None:
     held = view().apply(Metadata(partial=True, roles={"agent": StreamRoles()}))
     assert bind(held, ["1"]).labels["1"] is Unbound.MISSING
 
 
-def test_a_complete_update_replaces_and_a_partial_one_deletes_nothing() -> None:
+def test_row_18_a_complete_update_replaces_and_a_partial_one_deletes_nothing() -> None:
     assert view().apply(Metadata()).participants == {}
     assert view().apply(Metadata(partial=True)) == view()
 
 
-def test_a_partial_element_keeps_what_it_does_not_say() -> None:
+def test_row_19_a_partial_element_keeps_what_it_does_not_say() -> None:
     update = Metadata(
         partial=True,
         participants={"anna": Participant("anna", name="Anna B.")},
@@ -121,7 +121,7 @@ def test_streams_of_an_ended_session_bind_nothing() -> None:
     assert bind(ended, ["0"]).participants == ()
 
 
-def test_a_transfer_moves_a_label_to_the_stream_of_the_new_session() -> None:
+def test_row_30_a_transfer_moves_a_label_to_the_stream_of_the_new_session() -> None:
     transferred = view().apply(
         Metadata(
             partial=True,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitschnitt.wire.siprec import (
+    Association,
     Doubt,
     Metadata,
     MetadataBroken,
@@ -82,6 +83,70 @@ def test_each_dialect_is_noted(name: str, doubts: set[Doubt]) -> None:
     assert read(name).doubts == doubts
 
 
+@pytest.mark.parametrize(
+    "mode, partial",
+    [("", False), ("<datamode>complete</datamode>", False), ("<dataMode>Partial</dataMode>", True)],
+)
+def test_row_20_without_a_mode_a_document_is_complete_and_both_spellings_are_read(mode: str, *, partial: bool) -> None:
+    update = read_metadata(f"<recording>{mode}</recording>".encode())
+    assert isinstance(update, Metadata)
+    assert update.partial is partial
+
+
+def test_row_24_the_same_id_twice_in_one_document_is_an_error() -> None:
+    assert isinstance(read_metadata((VECTORS / "metadata-same-id-twice.xml").read_bytes()), MetadataBroken)
+
+
+@pytest.mark.parametrize(
+    "time, is_odd",
+    [
+        ("2026-11-23T16:53:51.250+01:00", False),
+        ("2026-11-23T16:53:51Z", False),
+        ("2026-11-23T16:53:51+0100", True),
+        ("2026-11-23T16:53:51", True),
+        ("Mon, 23 Nov 2026", True),
+        ("", True),
+    ],
+)
+def test_row_25_odd_times_are_read_and_noted(time: str, *, is_odd: bool) -> None:
+    document = (VECTORS / "metadata-times.xml").read_bytes().replace(b"2026-11-23T16:53:51Z", time.encode())
+    update = read_metadata(document)
+    assert isinstance(update, Metadata)
+    assert update.doubts == ({Doubt.TIME_ODD} if is_odd else set())
+    assert binds(update, ["1"]) == {"1": "pa-1"}
+
+
+def test_row_30_after_a_transfer_only_the_parties_of_the_new_session_are_on_the_line() -> None:
+    view = read("transfer")
+    assert [(one.group, one.ended) for one in view.sessions.values()] == [("g-1", True), ("g-1", False)]
+    assert [who.id for who in bind(view, ["1", "2"]).participants] == ["pa-1", "pa-3"]
+
+
+def test_row_30_a_session_that_left_the_recording_takes_its_parties_along() -> None:
+    assert [who.id for who in bind(read("session-left"), ["2"]).participants] == ["pa-2"]
+
+
+def test_membership_within_the_participant_is_less_than_an_association() -> None:
+    gone = b'<participantsessionassoc participant_id="pa-1" session_id="cs-71">' + (
+        b"<disassociate-time>2026-11-23T16:58:00Z</disassociate-time></participantsessionassoc></recording>"
+    )
+    document = (VECTORS / "metadata-roles-in-participants.xml").read_bytes()
+    update = read_metadata(document.replace(b"</recording>", gone))
+    assert isinstance(update, Metadata)
+    assert [who.id for who in bind(update, ["10", "20"]).participants] == ["pa-2"]
+    ended = read_metadata(
+        document.replace(b"<associate-time>2026-11-23T16:53:51</associate-time></session>", b"<stop-time/></session>")
+    )
+    assert isinstance(ended, Metadata)
+    assert bind(ended, ["10", "20"]).participants == ()
+
+
+def test_what_a_binding_rests_on_is_told() -> None:
+    inline = bind(read("roles-in-participants"), ["10", "20", "30"])
+    assert inline.rests_on == {"10": Association.INLINE, "20": Association.INLINE}
+    assert set(bind(read("complete"), ["0", "1"]).rests_on.values()) == {Association.ELEMENT}
+
+
 def test_names_that_a_client_forgot_to_escape_are_kept_as_they_were_meant() -> None:
     anna = next(iter(read("unescaped-names").participants.values()))
     assert (anna.name, anna.aor) == ("Al & <ice>", '"Al & <ice>" <sip:anna@192.0.2.30>')
@@ -93,7 +158,7 @@ def test_a_name_that_speaks_our_vocabulary_is_never_repaired() -> None:
     assert isinstance(read_metadata(forged), MetadataBroken)
 
 
-def test_partial_documents_join_hold_and_leave() -> None:
+def test_row_19_partial_documents_join_hold_and_leave() -> None:
     labels = ["0", "1"]
     start = read("complete")
     joined = start.apply(read("partial-join"))
@@ -104,7 +169,7 @@ def test_partial_documents_join_hold_and_leave() -> None:
     assert bind(held, labels).labels["1"] is Unbound.MISSING
 
 
-def test_the_charset_of_the_mime_type_beats_the_declaration() -> None:
+def test_row_27_the_charset_of_the_mime_type_beats_the_declaration() -> None:
     latin = COMPLETE.replace(b"Anna Beispiel", "Jürgen".encode("latin-1"))
     assert isinstance(read_metadata(latin), MetadataBroken)
     update = read_metadata(latin, charset="iso-8859-1")

@@ -160,6 +160,7 @@ class _Reader:
         self._sessions: dict[str, Session] = {}
         self._roles: dict[str, StreamRoles] = {}
         self._left: dict[tuple[str, str], bool] = {}
+        self._members: list[tuple[str, str]] = []  # told within the participant; an association says more
 
     def metadata(self) -> Metadata:
         self._check_shape()
@@ -178,6 +179,8 @@ class _Reader:
                 reader(element)
         if len(self._participants) > MAX_PARTICIPANTS or len(self._streams) > MAX_PARTICIPANTS:
             raise _Contradiction(f"at most {MAX_PARTICIPANTS} participants and streams")
+        for member in self._members:
+            self._left.setdefault(member, False)
         return Metadata(
             partial,
             self._participants,
@@ -236,7 +239,7 @@ class _Reader:
             self._roles[key] = StreamRoles(sends, receives, Association.INLINE)
         session = _reference(element, "session")
         if session:  # Oracle's drafts: membership stands here too
-            self._left.setdefault((key, session), False)
+            self._members.append((key, session))
 
     def _stream(self, element: Element) -> None:
         key = _id(element, "stream")

@@ -38,7 +38,7 @@ def vector(name: str) -> Request:
         ("ordinary", InviteKind.ORDINARY),
     ],
 )
-def test_an_invite_is_classified(name: str, kind: InviteKind) -> None:
+def test_row_01_an_invite_is_classified(name: str, kind: InviteKind) -> None:
     assert classify_invite(vector(name)) is kind
     assert is_recording_invite(vector(name)) is (kind is not InviteKind.ORDINARY)
 
@@ -53,13 +53,13 @@ def test_an_invite_is_classified(name: str, kind: InviteKind) -> None:
         ("siprec", "<<sip:a>;+sip.src>", InviteKind.RECORDING),
     ],
 )
-def test_recording_by_the_book_needs_both_marks(require: str, contact: str, kind: InviteKind) -> None:
+def test_row_01_recording_by_the_book_needs_both_marks(require: str, contact: str, kind: InviteKind) -> None:
     headers = Headers.of([("Require", require), ("Contact", contact)])
     assert classify_invite(Request(headers, b"", "INVITE", "sip:r")) is kind
 
 
 @pytest.mark.parametrize("name", ["two-lines", "lf-only", "odd-boundary"])
-def test_both_parts_are_found_in_any_order_and_spelling(name: str) -> None:
+def test_row_04_both_parts_are_found_in_any_order_and_spelling(name: str) -> None:
     body = read_body(vector(name))
     assert body.sdp is not None
     assert body.sdp.startswith(b"v=0")
@@ -78,7 +78,7 @@ def test_both_parts_are_found_in_any_order_and_spelling(name: str) -> None:
         ("application/isup", "", RecordingBody()),
     ],
 )
-def test_a_body_without_multipart_is_taken_by_type_or_disposition(
+def test_row_06_a_body_without_multipart_is_taken_by_type_or_disposition(
     content_type: str, disposition: str, body: RecordingBody
 ) -> None:
     headers = [("Content-Type", content_type)] if content_type else []
@@ -95,7 +95,7 @@ def test_a_body_without_multipart_is_taken_by_type_or_disposition(
         ("application/rs-metadata+xml", "Content-Disposition: recording-session;handling=required\r\n"),
     ],
 )
-def test_metadata_in_multipart_is_found_by_type_or_disposition(kind: str, disposition: str) -> None:
+def test_row_05_metadata_in_multipart_is_found_by_type_or_disposition(kind: str, disposition: str) -> None:
     body = f"--b\r\nContent-Type: {kind}\r\n{disposition}\r\nx\r\n--b--".encode()
     headers = Headers.of([("Content-Type", "multipart/mixed;boundary=b")])
     assert read_body(Request(headers, body, "UPDATE", "sip:r")).metadata == b"x"
