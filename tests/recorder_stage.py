@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from socket import AF_INET, SOCK_DGRAM, socket
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import Any, cast
 
 import pytest
@@ -165,9 +165,9 @@ class PlayedSignalling:
 class Voice:
     """Somebody who speaks RTP; every payload says who and which."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.sent = name, 0
-        self._socket = socket(AF_INET, SOCK_DGRAM)
+    def __init__(self, name: str, address: str = "127.0.0.1") -> None:
+        self.name, self.sent, self._address = name, 0, address
+        self._socket = socket(AF_INET6 if ":" in address else AF_INET, SOCK_DGRAM)
 
     def says(self, port: int, count: int = 1) -> list[bytes]:
         """Sends that many packets; their payloads."""
@@ -194,7 +194,7 @@ class Voice:
         at = self.sent * 160 if time is None else time
         head = struct.pack(">BBHII", 0x80, kind, self.sent & 0xFFFF, at, 0x51 + len(self.name))
         with contextlib.suppress(ConnectionRefusedError):
-            self._socket.sendto(head + payload, ("127.0.0.1", port))
+            self._socket.sendto(head + payload, (self._address, port))
 
 
 @dataclass
@@ -203,6 +203,7 @@ class Stage:
 
     directory: Path
     ports: PortPool = field(default_factory=lambda: PortPool(33_000, 33_999))
+    address: str = "127.0.0.1"
     seconds: float = 0.0
     view: View | None = None
     view_age: timedelta = timedelta(seconds=1)
@@ -224,7 +225,7 @@ class Stage:
         self.blobs = MemoryBlobs()
         self.slices = SliceWriter(self.directory)
         self.media = Media(
-            address="127.0.0.1",
+            address=self.address,
             ports=self.ports,
             journal=self.slices,
             blobs=self.blobs,
@@ -239,9 +240,9 @@ class Stage:
             cast(KeeperLink, self.link),
             self.clock,
             self.around,
-            "127.0.0.1",
+            self.address,
         )
-        self.voices = {name: Voice(name) for name in ("clara", "jens", "tarek")}
+        self.voices = {name: Voice(name, self.address) for name in ("clara", "jens", "tarek")}
 
     def _on_synced(self, then: list[Callable[[], None]]) -> None:
         for action in then:

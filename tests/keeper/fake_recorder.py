@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from mitschnitt.wire.rtp import RUN
 
 PAYLOAD_BYTES = 160  # 20 ms of G.711
 CODECS = {"8": ["PCMA", 8000]}
+BINDING = {"label": "1", "session": 0, "association": "participantstreamassoc", "cname": None}
 
 
 OPEN: list[FakeRecorder] = []  # a fixture of each twin closes them
@@ -62,9 +64,9 @@ class Books:
     def arrived(self, call: str, index: int, block: int, *, at: str = "") -> None:
         self.tell(call, "arrived", {"index": index, "block": block, "sealed": "AAAA"}, at=at)
 
-    def track(self, call: str, party: int = 0, role: str = "caller") -> None:
+    def track(self, call: str, party: int = 0, role: str = "caller", *more: Mapping[str, Any]) -> None:
         data = {"party": party, "track": party, "role": role, "codecs": CODECS, "started_at": now()}
-        self.tell(call, "track", data)
+        self.tell(call, "track", {**data, "binding": [BINDING, *more]})
 
     def shred(self, call: str) -> None:
         self.tell(call, "shred", {"party": None})

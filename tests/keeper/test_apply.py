@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from keeper.fake_recorder import Books, stamped
+from keeper.fake_recorder import BINDING, Books, stamped
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.config import Config
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import Damaged, NoSpace
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.leases import Block
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_engine
@@ -77,6 +78,18 @@ def test_a_kept_call_has_its_row_its_parties_and_its_due_date(
     assert found.due_at[:10] > found.arrived_day
     assert [(party.party, party.role, party.reason) for party in parties(holdings, ONE)] == [(0, "caller", "ended")]
     assert applier.position.seq == 4
+
+
+def test_a_voice_that_comes_by_another_way_is_the_same_party_with_one_more_reason(
+    applier: Applier, books: Books, block: Block, holdings: Holdings
+) -> None:
+    books.arrived(ONE, block.first, block.number)
+    books.track(ONE)
+    other = {**BINDING, "session": 1, "cname": True}
+    books.track(ONE, 0, "caller", other)
+    applier.drain()
+    (party,) = parties(holdings, ONE)
+    assert binding_told(party.binding) == [BINDING, other]
 
 
 def test_what_was_applied_is_not_applied_again_after_a_restart(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.fake_recorder import Books, stamped
+from keeper.fake_recorder import BINDING, Books, stamped
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.core.access import ROLES
 from mitschnitt.core.call import encode_call_id
@@ -64,6 +64,10 @@ def test_every_role_gets_the_same_word_for_what_is_not_kept(world: World, role: 
     assert world.records.show(WITHDREW, role) == {"call": WITHDREW, "state": "not_kept"}
     words = {row["call"]: row["state"] for row in world.records.list_calls(role)}
     assert words == {KEPT: "kept", REFUSED: "not_kept", WITHDREW: "not_kept", LIVE: "live"}
+
+
+def test_of_a_kept_call_it_is_told_what_each_voice_rests_on(world: World) -> None:
+    assert [party["binding"] for party in world.records.show(KEPT, "operator")["parties"]] == [[BINDING]]
 
 
 def test_an_outsider_learns_nothing(world: World) -> None:

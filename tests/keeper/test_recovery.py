@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from keeper.fake_recorder import Books, stamped
+from keeper.fake_recorder import BINDING, Books, stamped
 from keeper.keys import Killed
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.config import Config
 from mitschnitt.core.call import decode_call_id, encode_call_id
 from mitschnitt.keeper import recovery
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.recovery import recover
 from mitschnitt.store import queries
 from mitschnitt.vault.artefact import parse_timeline
@@ -63,6 +64,8 @@ def check(config: Config, holdings: Holdings) -> None:
     assert holdings.vault.read(raw, 0, 0, Kind.MEDIA, 0, 10_000) == media
     timeline = parse_timeline(holdings.vault.read(raw, 0, 0, Kind.TIMELINE, 0, 10_000))
     assert (timeline.header["reason"], timeline.header["octets"]) == ("truncated", len(media))
+    (party,) = holdings.writer.submit(lambda connection: queries.parties_of(connection, AGREED)).result(10)
+    assert binding_told(party.binding) == [BINDING]
     assert [holdings.keyring.derives(index) for index in range(8)] == [True] + [False] * 7
     assert list(config.journal(1).glob("*.sec")) == []
     assert len([path for path in config.audio.rglob("*") if path.is_file()]) == 2

@@ -129,6 +129,12 @@ def test_two_sessions_name_one_party_where_the_address_is_the_same_number() -> N
     assert roll.by_participant[Participant("q1", "tel:+49301", 1)] == "caller"
 
 
+def test_two_sessions_name_one_agent_by_any_of_the_agents_addresses() -> None:
+    view = replace(VIEW, agents=(replace(AGENT, patterns=("sip:one@pbx.example", "sip:one@sbc.example")),))
+    roll = signalled(Roll(), [CALLER, ONE, Participant("q2", "sip:one@sbc.example", 1)], view)
+    assert len(roll.parties) == 2
+
+
 def test_what_is_no_global_number_is_one_party_only_in_the_same_spelling() -> None:
     local = Participant("p1", "sip:301@net.example")
     roll = signalled(Roll(), [local, ONE, Participant("q1", "sip:301@other.example", 1)], VIEW)

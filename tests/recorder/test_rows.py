@@ -279,6 +279,27 @@ def test_row_42_a_bye_that_comes_after_the_end_finds_a_whole_file(tmp_path: Path
     wired(tmp_path, scene)
 
 
+def test_over_ipv6_a_call_is_closed_opened_and_kept_alike(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.session()
+        closed = parse_sdp(session.body(branch_of(session)))
+        assert {(line.address, line.direction) for line in closed.lines} == {("::", Direction.INACTIVE)}
+        assert b"c=IN IP6 ::\r\n" in bytes(closed)
+        stage.voices["clara"].says(closed.lines[0].port, 3)
+        stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
+        stage.seconds = 6.0
+        session.look()
+        assert state_of(session) is State.KEEPING
+        opened = parse_sdp(session.body(branch_of(session)))
+        assert {line.address for line in opened.lines} == {"::1"}
+        said = stage.voices["clara"].says(opened.lines[0].port, 3)
+        stage.tick()
+        await over(stage, session, *KEPT)
+        assert stage.kept(0) == said
+
+    play(tmp_path, scene, address="::1")
+
+
 # -- what is not kept of the metadata ------------------------------------------------------------------
 
 

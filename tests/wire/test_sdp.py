@@ -126,6 +126,14 @@ def test_row_08_more_lines_than_eight_are_refused_one_by_one() -> None:
     assert refusal(offer, 8) == "media.count"
 
 
+def test_row_17_labels_of_any_kind_are_read_and_written_as_they_are() -> None:
+    offer = parse_sdp((VECTORS / "labels.sdp").read_bytes())
+    labels = ["0", "a_leg", "16777227", "10", None]
+    assert [line.label for line in offer.lines] == labels
+    lines = [LocalLine(10_000 + 2 * number) for number in range(5)]
+    assert [line.label for line in answer(offer, lines, Form.OPEN, address="192.0.2.1", session=7).lines] == labels
+
+
 @pytest.mark.parametrize("audio", [1, 2, 3, 4, 8])
 def test_row_08_every_line_is_answered_in_its_place_and_video_with_port_0(audio: int) -> None:
     lines = [replace(TWO.lines[0], label=str(number)) for number in range(audio)]

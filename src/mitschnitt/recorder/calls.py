@@ -25,6 +25,7 @@ from mitschnitt.wire.siprec_xml import DISPOSITION, MAX_METADATA_BYTES, METADATA
 
 ANSWER_AFTER_SECONDS = 0.020  # real clients lose a 200 that comes within about 1 ms of their INVITE
 REFUSED_BYE_SECONDS = 3_600.0  # how long a dialog whose client refused our BYE is remembered for its own
+GONE_STATUSES = (408, 481)  # to a request within a dialog: the client no longer knows it (RFC 3261, 12.2.1.2)
 RETRY_AFTER = ("Retry-After", "10")  # seconds; an SBC takes the next recorder at once
 MAX_SNAPSHOT_REQUESTS = 3  # in one session: a client that cannot tell the whole is not asked for ever
 SILENT_SECONDS = 300.0  # without any message of a dialog: its client is asked whether it is still there
@@ -338,7 +339,7 @@ class Calls:
             return
         if known.finished(event.transaction, retry_due=event.retry_due) and not event.retry_due:
             known.branch.moved()
-            if event.response.status >= 300:
+            if event.response.status >= 300 and event.response.status not in GONE_STATUSES:
                 known.session.refused(known.branch)
 
     def _unanswered(self, dialog: str, method: str) -> None:

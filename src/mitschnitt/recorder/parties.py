@@ -81,10 +81,14 @@ def is_somebody(aor: str) -> bool:
     )
 
 
-def _known_as(roll: Roll, aor: str) -> str:
+def _known_as(roll: Roll, view: View, aor: str) -> str:
     """The name that this address goes by, "" when it is new or tells nobody apart."""
     if not is_somebody(aor):
         return ""
+    agents = view.agents_at(aor)
+    same = [party.name for party in roll.parties if len(agents) == 1 and party.agent == agents[0].id]
+    if same and aor not in roll.by_aor:
+        return same[0]  # one agent, by two of the addresses that agents.toml gives
     number = user_of(aor)
     if aor in roll.by_aor or not GLOBAL_NUMBER.fullmatch(number):
         return roll.by_aor.get(aor, "")
@@ -109,7 +113,7 @@ def signalled(
     # Those who are known already first: a newcomer must not take the name of one of them by the address.
     for participant in sorted(participants, key=lambda one: one not in roll.by_participant):
         taken = names.setdefault(participant.branch, set())
-        name = roll.by_participant.get(participant, "") or _known_as(roll, participant.aor)
+        name = roll.by_participant.get(participant, "") or _known_as(roll, view, participant.aor)
         if not name or (name in taken and participant not in roll.by_participant):
             roll, name = _add(roll, view, participant.aor)
         if name:

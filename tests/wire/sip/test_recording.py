@@ -35,6 +35,7 @@ def vector(name: str) -> Request:
         ("compact-folded", InviteKind.RECORDING),
         ("one-mixed-line", InviteKind.RECORDING),
         ("without-siprec", InviteKind.RECORDING_LAX),
+        ("without-metadata", InviteKind.RECORDING),
         ("ordinary", InviteKind.ORDINARY),
     ],
 )
@@ -65,6 +66,12 @@ def test_row_04_both_parts_are_found_in_any_order_and_spelling(name: str) -> Non
     assert body.sdp.startswith(b"v=0")
     assert body.metadata is not None
     assert body.metadata.rstrip().endswith(b"</recording>")
+
+
+def test_row_06_a_description_alone_is_found_without_multipart() -> None:
+    body = read_body(vector("without-metadata"))
+    assert body.sdp is not None
+    assert body.metadata is None
 
 
 @pytest.mark.parametrize(
