@@ -18,6 +18,7 @@ from journeys.ivr import NO, YES, Ivr, Ringing
 from journeys.running import Site, bound_udp_ports, running_site
 from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, Told, sipp_path, start_sipp
 from mitschnitt.commands.demo_site import DemoSite
+from journeys.speaker import speaking
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
@@ -120,8 +121,9 @@ def kept_after_a_yes(centre: Centre, scenario: str, transport: str, directory: P
     ringing = centre.ivr.announce()
     run = centre.dial(scenario, transport, directory, ringing)
     run.wait_for("ACK sip:")
-    centre.ivr.press(ringing, YES)
-    run.finish()
+    with speaking(centre.site.demo.directory / "config.toml"):
+        centre.ivr.press(ringing, YES)
+        run.finish()
     assert centre.site.wait_outcome(ringing.call) == "kept"
     assert centre.site.rule(ringing.call) == "consent.all"
     shown = centre.site.door.get(f"/calls/{ringing.call}", **{"as": "coach"})
