@@ -17,8 +17,8 @@ import pytest
 from journeys.ivr import NO, YES, Ivr, Ringing
 from journeys.running import Site, bound_udp_ports, running_site
 from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, Told, sipp_path, start_sipp
-from mitschnitt.commands.demo_site import DemoSite
 from journeys.speaker import speaking
+from mitschnitt.commands.demo_site import DemoSite
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
@@ -262,6 +262,18 @@ def test_an_old_client_that_knows_md5_only_is_let_in_where_that_is_allowed_and_n
         assert "SIP/2.0 401 Unauthorized" in stranger.messages
         assert guarded.calls() == before
         assert "Traceback" not in guarded.site.log.read_text(encoding="utf-8")
+
+
+def test_two_sessions_of_one_call_are_written_down_as_one(tmp_path: Path) -> None:
+    with running_centre(tmp_path) as one:
+        twice, later = one.ivr.announce(), one.ivr.announce()
+        held = one.dial("held", "UDP", tmp_path, twice, twice)
+        held.wait_for("ACK sip:", 2)
+        # A recorder tells of its calls in order: once the later one is known, so is what was before it.
+        one.dial("two_lines", "UDP", tmp_path, later).finish()
+        assert one.wait_new(set(), 2) == {twice.call, later.call}
+        assert one.site.stop() == 0
+        held.finish()
 
 
 def test_a_200_that_is_never_acknowledged_ends_with_our_bye(
