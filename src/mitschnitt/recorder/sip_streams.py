@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections import Counter
@@ -17,7 +18,7 @@ from typing import Protocol, cast
 
 from mitschnitt.errors import PeerError
 from mitschnitt.recorder.tls import Tls
-from mitschnitt.wire.sip.framing import PONG, StreamFramer
+from mitschnitt.wire.sip.framing import PING, PONG, StreamFramer
 from mitschnitt.wire.sip.hop import Destination, Hop
 from mitschnitt.wire.sip.message import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
@@ -28,11 +29,16 @@ IDLE_SECONDS = 3_600.0  # a connection without traffic; dialogs behind it re-ope
 CONNECT_SECONDS = 5.0  # to open a connection of ours; 64 * T1 would block a withdrawal for too long
 HANDSHAKE_SECONDS = 5.0  # of TLS, from the first byte to the last; whoever dribbles loses the connection
 STOP_SECONDS = 0.5  # for last words to leave; a peer that does not read must not hold up the end
+PING_SECONDS = 120.0  # of silence on a connection with dialogs before we ask (RFC 5626, 4.4.1)
+PONG_SECONDS = 10.0  # for the answer (RFC 5626, 4.4.1)
+TELL_SECONDS = 10.0  # between lines of the log about who was refused: a flood must not fill it
 MAX_UNSENT_BYTES = 1_048_576  # per connection: a peer that does not read loses it
 # TCP's own keep-alive finds peers that are gone without a word, whatever their SIP can do (RFC 9293, 3.8.4).
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 Address = tuple[str, str, int]  # transport, host, port
+
+log = logging.getLogger("mitschnitt.recorder")
 
 
 class Owner(Protocol):
@@ -67,6 +73,8 @@ class Streams:
         self._opening: dict[Address, list[tuple[Hop, bytes]]] = {}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: Counter[str] = Counter()  # of those refused, how many the log knows
+        self._told_at = 0.0
 
     async def listen(self, transport: str, host: str, port: int) -> int:
         """Takes connections on this port (0: any free one); the bound port. OSError when that fails."""
@@ -100,9 +108,22 @@ class Streams:
         self._servers.clear()
 
     def sweep(self, now: float) -> None:
-        """Ends what is late or was silent for long."""
+        """Ends what is late or was silent for long, asks after peers with calls, and tells who was refused."""
+        in_use = self._owner.in_use
         for connection in list(self.connections.values()):
             connection.drop_when_late(now)
+            if connection.number in in_use:
+                connection.ask_after(now)
+        if now - self._told_at >= TELL_SECONDS:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Logs causes and numbers only: nothing that came from whoever was refused."""
+        fresh = self._owner.refused - self._told
+        self._told, self._told_at = self._owner.refused.copy(), now
+        if fresh:
+            said = ", ".join(f"{cause} {number}" for cause, number in sorted(fresh.items()))
+            log.warning("SIP turned away: %s", said)
 
     def renew(self) -> None:
         """Exchanged TLS files come into force, and whoever is not on the new list loses the connection."""
@@ -245,6 +266,7 @@ class Connection(asyncio.Protocol):
         self.is_open = False  # what arrives may be read
         self._early = b""  # decrypted before we were told that the handshake is over
         self._begun_at: float | None = None  # when the message that is arriving began
+        self._pinged_at: float | None = None  # when we asked; None once anything came
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is there; over TLS, when we opened it, secured already."""
@@ -292,6 +314,7 @@ class Connection(asyncio.Protocol):
             self._early += data  # at most what one turn of the loop reads
             return
         now = self.heard_at = self._owner.now
+        self._pinged_at = None  # whatever comes is a sign of life
         try:
             for step in range(0, len(data), MAX_HEAD_BYTES + MAX_BODY_BYTES):
                 for message in self._framer.feed(data[step : step + MAX_HEAD_BYTES + MAX_BODY_BYTES]):
@@ -329,6 +352,19 @@ class Connection(asyncio.Protocol):
         if late or now - self.heard_at > IDLE_SECONDS:
             self._owner.refused["stream.slow" if late else "stream.idle"] += 1
             self.close()
+
+    def ask_after(self, now: float) -> None:
+        """Pings a peer that was silent; one that answered such a ping before and now does not is gone.
+
+        Whoever never answered one (older clients do not) keeps the connection.
+        """
+        if self._pinged_at is not None and self._framer.pongs and now - self._pinged_at > PONG_SECONDS:
+            self._owner.refused["stream.no_pong"] += 1
+            self.abort()
+        elif self.is_open and now - max(self.heard_at, self._pinged_at or self.heard_at) >= PING_SECONDS:
+            self._pinged_at = now
+            self._framer.pinged()
+            self.send(PING)
 
     def close(self) -> None:
         """After what was written."""
