@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from certificates import Authority, Issued, write_files
 from mitschnitt.recorder import sip_server, sip_streams
@@ -24,6 +25,7 @@ from mitschnitt.wire.sip.events import (
     ResponseReceived,
     TransactionTimedOut,
 )
+from mitschnitt.wire.sip.headers import Via
 from mitschnitt.wire.sip.message import MAX_HEAD_BYTES
 from sip_shells import LOCALHOST, OPTIONS, Side, ended, invite, stream_to, with_sides
 
@@ -254,6 +256,43 @@ def test_a_request_over_a_new_connection_moves_the_dialog_there(
         assert list(recorder.shell.streams.connections) == [second]
 
     with_sides(talk, ours=Tls(files[0]), theirs=Tls(files[1]))
+
+
+def test_a_dialog_that_began_over_tls_is_neither_ended_nor_moved_by_plain_tcp(
+    files: tuple[TlsFiles, TlsFiles],
+) -> None:
+    async def talk(recorder: Side, client: Side) -> None:
+        mine = invite(client, recorder, "TLS")
+        theirs = (await recorder.hear(InviteReceived)).dialog
+        await recorder.hear(AckReceived)
+        dialog = client.shell.agent._end.dialogs[mine]
+        bye = dialog.request("BYE", Via("TCP", LOCALHOST, 9, (("branch", "z9hG4bKplain"),)))
+        async with stream_to(recorder) as (reader, writer):
+            writer.write(bytes(bye))
+            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"SIP/2.0 481")
+        assert recorder.shell.agent._end.dialogs[theirs].hop.transport == "TLS"
+        client.shell.agent.bye(mine, now=client.shell.now)
+        client.shell.flush()
+        await recorder.hear(ByeReceived)
+
+    with_sides(talk, ours=Tls(files[0]), theirs=Tls(files[1]))
+
+
+def test_fast_clients_lose_no_handshake_on_the_loop_that_serves(
+    files: tuple[TlsFiles, TlsFiles], tmp_path: Path
+) -> None:
+    context = as_client(tmp_path / "client", CLIENT)
+
+    def call(port: int) -> bytes:
+        with context.wrap_socket(socket.create_connection((LOCALHOST, port), 10)) as secured:
+            secured.sendall(OPTIONS % 1)
+            return secured.recv(7)
+
+    async def talk(recorder: Side, _client: Side) -> None:
+        for _ in range(20):
+            assert await asyncio.to_thread(call, recorder.shell.tls_port) == b"SIP/2.0"
+
+    with_sides(talk, ours=Tls(files[0]), run=uvloop.run)
 
 
 # -- slow, greedy and malicious peers --------------------------------------------------------------
