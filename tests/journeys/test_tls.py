@@ -145,7 +145,7 @@ def test_row_31_no_certificate_an_old_version_and_plain_bytes_get_no_answer(secu
     with socket.create_connection(("127.0.0.1", secure.port), 5) as plain, contextlib.suppress(ConnectionError):
         plain.sendall(OPTIONS % 1)
         assert b"SIP/2.0" not in plain.recv(4_096)
-    said = secure.turned_away("tls.certificate", "tls.version", "tls.handshake")
+    said = secure.turned_away("tls.certificate", "tls.version")
     assert "example" not in said, "who it was is nobody's business"
 
 

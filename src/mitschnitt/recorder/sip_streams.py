@@ -169,9 +169,8 @@ class Streams:
         """Logs causes and numbers only: nothing that came from whoever was refused."""
         fresh = self._owner.refused - self._told
         self._told, self._told_at = self._owner.refused.copy(), now
-        if fresh:
-            said = ", ".join(f"{cause} {number}" for cause, number in sorted(fresh.items()))
-            log.warning("SIP turned away: %s", said)
+        for cause, number in sorted(fresh.items()):
+            log.warning("SIP turned away: " + cause, extra={"count": number})
 
     def renew(self) -> None:
         """Exchanged TLS files come into force, and whoever is not on the new list loses the connection."""

@@ -73,7 +73,7 @@ class StreamFramer:
             if self._buffer.startswith(PING):
                 self.pings += 1
                 del self._buffer[: len(PING)]
-            elif self._is_pinging and self._buffer.startswith(PONG) and self._buffer[2:] != b"":
+            elif self._is_pinging and self._buffer.startswith(PONG) and not self._buffer.startswith(PONG + b"\r"):
                 self._is_pinging = False
                 self.pongs += 1
                 del self._buffer[: len(PONG)]
