@@ -42,6 +42,7 @@ from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.digest import Algorithm
 
 WATCH_SECONDS = 1.0  # between two looks at clock and age of the view; a stale view shuts at most this much later
+OTHER_FILES = 256  # open files besides RTP and RTCP sockets: journals, blobs, SIP connections
 TOKEN_BYTES = 12  # of tags and branches (RFC 3261, 19.3 asks for 32 bits at least)
 
 log = logging.getLogger("mitschnitt.recorder")
@@ -62,6 +63,12 @@ def run_recorder(config: Config, number: int) -> int:
 
 def _token() -> str:
     return secrets.token_hex(TOKEN_BYTES)
+
+
+def rtcp_sockets(rtp_sockets: int) -> int:
+    """How many sockets RTCP may take: what the limit on open files leaves beside RTP, which must never want."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return rtp_sockets if limit == resource.RLIM_INFINITY else max(0, limit - rtp_sockets - OTHER_FILES)
 
 
 class Recorder:
@@ -203,15 +210,21 @@ class Recorder:
         config = self._config
         share = (config.rtp.last_port - config.rtp.first_port + 1) // config.limits.recorders
         first = config.rtp.first_port + share * (self._number - 1)
+        pool = PortPool(first, first + share - 1, receive_buffer_bytes=config.rtp.receive_buffer_bytes)
         return Media(
             address=config.rtp.host,
-            ports=PortPool(first, first + share - 1, receive_buffer_bytes=config.rtp.receive_buffer_bytes),
+            ports=pool,
             journal=slices,
             blobs=LocalBlobs(config.audio),
             clock=self._clock.now_ns,
             on_digit=self._calls.on_digit,
             on_leak=self._calls.on_leak,
             on_failed=self._calls.on_failed,
+            on_doubt=self._calls.on_doubt,
+            on_named=self._calls.on_named,
+            on_loss=self._calls.on_loss,
+            keepalive_ns=config.rtp.keepalive_s * 1_000_000_000,
+            max_rtcp_sockets=rtcp_sockets(pool.free),
         )
 
     def _full(self) -> None:

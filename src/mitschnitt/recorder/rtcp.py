@@ -44,6 +44,7 @@ class Peer:
 
     address: str
     rtp_port: int
+    rtcp_address: str
     rtcp_port: int
     is_muxed: bool = False  # RTCP runs over the RTP ports (RFC 5761)
 
@@ -234,7 +235,7 @@ class Rtcp:
                 data, source = control.sock.recvfrom(rtcp.MAX_BYTES + 1)
             except OSError:
                 return  # empty, or closed meanwhile
-            if source[:2] != (control.peer.address, control.peer.rtcp_port):
+            if source[:2] != (control.peer.rtcp_address, control.peer.rtcp_port):
                 self.counts.strange += 1
                 continue
             self._take(control, data, now_ns)
@@ -312,7 +313,7 @@ class Rtcp:
             control.told_ns = arrived_ns
         data = rtcp.compound(ReceiverReport(control.ssrc, tuple(blocks)), SourceName(control.ssrc, self._cname))
         sock = control.sock or self._lines.state_at(number).sock
-        if self._send(sock, data, control.peer.address, control.peer.rtcp_port):
+        if self._send(sock, data, control.peer.rtcp_address, control.peer.rtcp_port):
             self.counts.sent += 1
 
     def _keep_alive(self, now_ns: int) -> None:
