@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media_rig import T0
+from media_rig import T0, TICK_NS, Rig, read_party
+from mitschnitt.recorder.media import LOSS_ALARM_PACKETS
 from mitschnitt.recorder.reception import FIRST_LINES, Loss, Reception, Source
 from mitschnitt.wire import rtp
+from rtcp_client import Client
 from rtp_files import parsed
 
 CLOCK = 8_000
 DRAIN_NS = 250_000_000
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.close()
 
 
 def packet(seq: int, ssrc: int = 7, *, time: int | None = None) -> bytes:
@@ -283,3 +294,98 @@ def test_batches_count_what_single_packets_count(packets: list[tuple[int, int, i
         block = counting.reception.block(line)
         assert (block is None) == (one.received == 0)
         assert block is None or (block.ssrc, block.highest) == (one.ssrc, one.highest & 0xFFFFFFFF)
+
+
+# In the media plane: rows 36 and 38 of the SIPREC checklist.
+
+
+def test_row_36_contributing_sources_of_a_mixer_are_a_doubt_told_once(rig: Rig) -> None:
+    line, _ = rig.open_line(rig.track())
+    mixer = Client()
+    mixer.says(line.port, 2, csrc=(7,))
+    rig.tick()
+    assert rig.doubts == []
+    mixer.says(line.port, 2, csrc=(7, 8))
+    mixer.says(line.port, 2, csrc=(8,))
+    rig.tick()
+    rig.tick()
+    assert rig.doubts == [(line.number, "binding.mixed", T0 + 2 * TICK_NS)]
+    assert rig.media.counts.mixed == 1
+    assert rig.media.counts.kept == 6
+
+
+def test_row_36_a_mixer_that_names_one_speaker_after_the_other_is_a_doubt(rig: Rig) -> None:
+    line, _ = rig.open_line(rig.track())
+    mixer = Client()
+    for speaker in (7, 7, 8):
+        mixer.says(line.port, 2, csrc=(speaker,))
+        mixer.says(line.port, 1)
+        rig.tick()
+    assert [(number, rule) for number, rule, _ in rig.doubts] == [(line.number, "binding.mixed")]
+
+
+def test_row_36_a_mix_is_seen_among_rows_that_are_not_kept(rig: Rig) -> None:
+    gated, (line, _) = rig.media.line(), rig.open_line(rig.track())
+    mixer = Client()
+    mixer.says(gated.port, 3, csrc=(7, 8))  # cut to the header: not readable, and not kept
+    mixer.says(line.port, 3, csrc=(9, 10))
+    rig.tick()
+    assert [(number, rule) for number, rule, _ in rig.doubts] == [(line.number, "binding.mixed")]
+
+
+def test_row_38_what_a_line_lost_is_known_while_it_runs_and_told_in_its_timeline(rig: Rig) -> None:
+    track = rig.track()
+    line, sender = rig.open_line(track)
+    sender.stamped(range(40))
+    sender.stamped(range(50, 60))
+    rig.tick()
+    assert rig.media.loss(line) == Loss(60, 50)
+    rig.media.shut(line)
+    assert rig.media.loss(line) == Loss()
+    assert rig.media.counts.lost == 10
+    other, sender = rig.open_line(track)
+    sender.stamped(range(5))
+    sender.stamped(range(6, 10))
+    _, timeline = read_party(rig.blobs, rig.finish(track))
+    assert timeline.header["path"] == {"expected": 70, "received": 59}
+    assert rig.media.counts.lost == 11
+    assert rig.media.loss(other) == Loss()
+
+
+def test_row_38_a_line_that_loses_much_is_told_of_once(rig: Rig) -> None:
+    (line, sender), (_, steady) = rig.open_line(rig.track()), rig.open_line(rig.track(1))
+    for start in range(0, 4_000, 40):
+        sender.stamped(number for number in range(start, start + 40) if number % 20)
+        steady.stamped(range(start, start + 40))
+        rig.tick()
+    assert len(rig.losses) == 1
+    number, loss = rig.losses[0]
+    assert number == line.number
+    assert loss.expected >= LOSS_ALARM_PACKETS
+    assert 0.04 < loss.share < 0.06
+
+
+def test_empty_and_unnegotiated_packets_are_not_taken_for_loss(rig: Rig) -> None:
+    line, sender = rig.open_line(rig.track())
+    sender.stamped(range(3))
+    sender.packet(3, b"")
+    sender.packet(4, b"unnegotiated", kind=97)
+    sender.stamped(range(5, 8))
+    rig.tick()
+    sender.packet(8, b"")
+    sender.stamped(range(9, 10))
+    rig.tick()
+    assert rig.media.loss(line) == Loss(10, 10)
+
+
+def test_a_line_that_goes_into_another_track_is_counted_for_each(rig: Rig) -> None:
+    first, second = rig.track(), rig.track(1)
+    line, sender = rig.open_line(first)
+    sender.stamped(range(10))
+    rig.tick()
+    rig.media.keep(line, second)
+    sender.stamped(range(11, 14))
+    for party, track, path in ((0, first, (10, 10)), (1, second, (3, 3))):
+        _, timeline = read_party(rig.blobs, rig.finish(track))
+        assert timeline.header["party"] == party
+        assert timeline.header["path"] == {"expected": path[0], "received": path[1]}

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mitschnitt.errors import KeyGone, NoSpace, VaultError
 from mitschnitt.recorder import ports
@@ -331,23 +332,23 @@ class Media:
         self.counts.received += batch.count
         if found.event.any():
             self._read_digits(batch, headers, found, arrival_ns)
-        kept = found.kept
-        if not kept.all():
-            self._count_others(batch, headers, found)
-            rows = np.flatnonzero(kept)
-            if not rows.size:
-                return
-            headers = headers.where(rows)
-            is_event = found.event[rows]
-            has_events = bool(is_event.any())
-            if has_events:
-                headers.length[is_event] = 0
-            what = Kept(headers, rows, is_event if has_events else None)
-        else:
-            has_events = bool(found.event.any())
-            if has_events:
-                headers.length[found.event] = 0
-            what = Kept(headers, None, found.event if has_events else None)
+        if found.kept.all():
+            self._keep_rows(batch, headers, found.event, None, arrival_ns)
+            return
+        rows = np.flatnonzero(found.kept)
+        if rows.size:
+            self._keep_rows(batch, headers.where(rows), found.event[rows], rows, arrival_ns)
+        self._count_others(batch, headers, found)
+
+    def _keep_rows(
+        self, batch: Batch, headers: rtp.Headers, is_event: NDArray[np.bool_], rows: NDArray[np.intp] | None,
+        arrival_ns: int,
+    ) -> None:  # fmt: skip
+        """Rows of open lines go into the hold and are counted; `rows` are their places, None when it is all of them."""
+        has_events = bool(is_event.any())
+        if has_events:
+            headers.length[is_event] = 0
+        what = Kept(headers, rows, is_event if has_events else None)
         self.counts.kept += headers.seq.size
         self.counts.kept_octets += int(headers.length.sum())
         runs, first = self.hold.store(what, self.lines.slots_of(headers.stream), self.receiver.arena, arrival_ns)
@@ -388,7 +389,8 @@ class Media:
         for row in control.tolist():  # one in some seconds of each line that is muxed
             number = int(headers.stream[row])
             if self.rtcp.is_muxed(number):
-                self.rtcp.take(number, batch.rows[row, : batch.lengths[row]].tobytes())
+                data = batch.rows[row, : batch.lengths[row]].tobytes()
+                self._pending.append(partial(self.rtcp.take, number, data))  # once this batch is counted
                 headers.reason[row] = rtp.Reason.VALID  # not as RTP, but it was no stray packet either
         for reason, count in headers.refused().items():
             self.counts.refused[reason.name] = self.counts.refused.get(reason.name, 0) + count

@@ -18,7 +18,7 @@ from functools import partial
 
 from mitschnitt.errors import PeerError
 from mitschnitt.recorder import filters, ports
-from mitschnitt.recorder.lines import Line, Lines
+from mitschnitt.recorder.lines import GATED, Line, Lines
 from mitschnitt.recorder.reception import SECOND_NS, Reception
 from mitschnitt.wire import rtcp
 from mitschnitt.wire.rtcp import Compound, ReceiverReport, SenderReport, SourceName
@@ -123,13 +123,12 @@ class Rtcp:
         """Where the client of a line is now, by signalling; None when it gave no address to send to."""
         if self._peers.get(line.number) == peer:
             return
-        was_open = line.number in self._controls
         self.close(line)
         if peer is None:
             self._peers.pop(line.number, None)
         else:
             self._peers[line.number] = peer
-        if was_open:
+        if self._lines.slot(line) != GATED:
             self.open(line)
 
     def follow(self, old: Line, new: Line) -> None:
