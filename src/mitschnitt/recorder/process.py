@@ -27,7 +27,7 @@ from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
 from mitschnitt.recorder.outlook import Outlook
-from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.ports import SPARE_FILES, PortPool
 from mitschnitt.recorder.session import Services
 from mitschnitt.recorder.sip_accounts import UsersFile, read_secrets
 from mitschnitt.recorder.sip_server import Ports, SipServer
@@ -42,7 +42,6 @@ from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.digest import Algorithm
 
 WATCH_SECONDS = 1.0  # between two looks at clock and age of the view; a stale view shuts at most this much later
-OTHER_FILES = 256  # open files besides RTP and RTCP sockets: journals, blobs, SIP connections
 TOKEN_BYTES = 12  # of tags and branches (RFC 3261, 19.3 asks for 32 bits at least)
 
 log = logging.getLogger("mitschnitt.recorder")
@@ -68,7 +67,7 @@ def _token() -> str:
 def rtcp_sockets(rtp_sockets: int) -> int:
     """How many sockets RTCP may take: what the limit on open files leaves beside RTP, which must never want."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return rtp_sockets if limit == resource.RLIM_INFINITY else max(0, limit - rtp_sockets - OTHER_FILES)
+    return rtp_sockets if limit == resource.RLIM_INFINITY else max(0, limit - rtp_sockets - SPARE_FILES)
 
 
 class Recorder:
