@@ -78,7 +78,7 @@ def test_row_34_what_the_client_reports_is_read_and_its_time_comes_back(rig: Rig
         client.tells(line.port, sender_report(client.ssrc, ntp=0x1122334455667788) + named(client.ssrc, b"c"))
         rig.tick(SECOND)
     reports = client.reports()
-    assert 4 <= len(reports) <= 15  # 2.1 to 6.2 s apart, after a first one within 3.1 s
+    assert 3 <= len(reports) <= 12  # 2.5 to 8.5 s apart, after a first one within 4.75 s
     assert {one.last_sr for one in reports} == {0x33445566}
     assert all(one.delay <= 65_536 for one in reports)
     assert [one.highest for one in reports] == sorted(one.highest for one in reports)
@@ -92,7 +92,7 @@ def test_row_34_reports_go_on_while_nothing_comes_and_then_say_nothing_of_a_sour
     rig.tick(60 * SECOND)
     first, *others = client.reports()
     assert first.blocks == 1
-    assert len(others) >= 7
+    assert len(others) >= 6
     assert {one.blocks for one in others} == {0}
 
 

@@ -47,6 +47,8 @@ _LINE = np.dtype(
     ]
 )
 
+_COLUMNS = _LINE.names or ()
+
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.int32]  # of lines
 Flags = NDArray[np.bool_]
@@ -215,8 +217,8 @@ class Reception:
 
     def source(self, line: int) -> Source | None:
         """Who sends to this line; None before the first packet."""
-        row = self._table[line]
-        return Source(int(row["ssrc"]), int(row["since_ns"])) if row["seen"] else None
+        row = self._row(line)
+        return Source(row["ssrc"], row["since_ns"]) if row["seen"] else None
 
     def heard_ns(self, line: int) -> int:
         """When the newest packet of an open line arrived, ns since 1970; 0 when none did."""
@@ -228,9 +230,9 @@ class Reception:
 
     def loss(self, line: int) -> Loss:
         """Everything since the line was opened, all epochs together."""
-        row = self._table[line]
-        now = int(row["highest"] - row["base"]) + 1 if row["seen"] else 0
-        return Loss(int(row["former_expected"]) + now, int(row["former_received"]) + int(row["received"]))
+        row = self._row(line)
+        now = row["highest"] - row["base"] + 1 if row["seen"] else 0
+        return Loss(row["former_expected"] + now, row["former_received"] + row["received"])
 
     def lossy(self, lines: Iterable[int], *, share: float, least: int) -> list[int]:
         """Of these lines those that lost more than `share` of at least `least` packets."""
@@ -242,18 +244,14 @@ class Reception:
 
         Loss is that of the present epoch (RFC 3550, A.3). `last_sr` and `delay` as in the block.
         """
-        row = self._table[line]
+        row = self._row(line)
         if not row["seen"]:
             return None
-        expected, received = int(row["highest"] - row["base"]) + 1, int(row["received"])
-        share = fraction_lost(expected - int(row["told_expected"]), received - int(row["told_received"]))
-        row["told_expected"], row["told_received"] = expected, received
-        return ReportBlock(
-            ssrc=int(row["ssrc"]),
-            fraction_lost=share,
-            lost=expected - received,
-            highest=int(row["highest"]) & 0xFFFFFFFF,
-            jitter=min(int(row["jitter"]), 0xFFFFFFFF),
-            last_sr=last_sr,
-            delay=delay,
-        )
+        expected, received = row["highest"] - row["base"] + 1, row["received"]
+        share = fraction_lost(expected - row["told_expected"], received - row["told_received"])
+        self._table["told_expected"][line], self._table["told_received"][line] = expected, received
+        highest, jitter = row["highest"] & 0xFFFFFFFF, min(int(row["jitter"]), 0xFFFFFFFF)
+        return ReportBlock(row["ssrc"], share, expected - received, highest, jitter, last_sr, delay)
+
+    def _row(self, line: int) -> dict[str, Any]:
+        return dict(zip(_COLUMNS, self._table[line].item(), strict=True))

@@ -23,13 +23,14 @@ from mitschnitt.recorder.reception import SECOND_NS, Reception
 from mitschnitt.wire import rtcp
 from mitschnitt.wire.rtcp import Compound, ReceiverReport, SenderReport, SourceName
 
-TURN_NS = 1_000_000_000  # between two looks at all RTCP sockets; a report is due every 2 to 6 s
+TURN_NS = 1_000_000_000  # between two looks at all RTCP sockets; a report is due every 2.5 to 7.5 s
 RECEIVE_BUFFER_BYTES = 8 * 1024  # per socket; the kernel doubles it: a dozen reports, where one comes in 5 s
 SOCKET_BUDGET = 8  # datagrams read of one socket in one turn; what a flood brings beyond, the kernel drops
 CHUNK = 256  # sockets or reports after which the loop may do something else
 MAX_NAMES = 8  # SSRCs of one line whose CNAME is remembered; a client has one or two
 CNAME_BYTES = 12  # of randomness in ours (RFC 7022, 4.2: 96 bits)
 DIGEST_BYTES = 16  # of a CNAME, under a key of this process
+GOLDEN_RATIO = 0.6180339887
 MAX_SOCKETS = 1 << 16  # without a limit on open files that says otherwise
 
 CNAME_CHANGED = "binding.cname"
@@ -116,6 +117,7 @@ class Rtcp:
         self._next_turn_ns = 0
         self._cname = secrets.token_urlsafe(CNAME_BYTES).encode()
         self._key = secrets.token_bytes(DIGEST_BYTES)
+        self._luck = secrets.randbits(32) / (1 << 32)
 
     # -- lines -----------------------------------------------------------------------------------
 
@@ -221,7 +223,9 @@ class Rtcp:
             self._keep_alive(now_ns)
 
     def _interval_ns(self, *, first: bool) -> int:
-        return int(rtcp.report_interval(secrets.randbits(32) / (1 << 32), first=first) * SECOND_NS)
+        # Reports are to be spread, not unguessable: steps of the golden ratio fall evenly, without a system call.
+        self._luck = (self._luck + GOLDEN_RATIO) % 1.0
+        return int(rtcp.report_interval(self._luck, first=first) * SECOND_NS)
 
     # -- receiving -------------------------------------------------------------------------------
 
