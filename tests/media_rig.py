@@ -41,13 +41,14 @@ class Rig:
     named: list[int] = field(default_factory=list)
     losses: list[tuple[int, Loss]] = field(default_factory=list)
     synced: int = 0
+    address: str = "127.0.0.1"
     keepalive_ns: int = 0
     max_rtcp_sockets: int = 1_000
 
     def __post_init__(self) -> None:
         self.journal = SliceWriter(self.directory)
         self.media = Media(
-            address="127.0.0.1",
+            address=self.address,
             ports=PortPool(20000, 32000),
             journal=self.journal,
             blobs=self.blobs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from mitschnitt.recorder.rtcp import MAX_NAMES, RECEIVE_BUFFER_BYTES, SOCKET_BUD
 from mitschnitt.recorder.session import Session
 from mitschnitt.wire.sdp import parse_sdp
 from recorder_stage import TWO, Stage, branch_of, is_closed, offer, over, play, ports_of, signalled_to, state_of
-from rtcp_client import LOOPBACK, Client, goodbye, named, says_who, sender_report
+from rtcp_client import LOOPBACK, Client, goodbye, named, read_report, says_who, sender_report
 
 SECOND = 4  # ticks
 
@@ -111,6 +112,40 @@ def test_row_34_rtcp_may_share_the_ports_of_rtp(rig: Rig) -> None:
     assert reports
     assert client.heard() == []
     assert (rig.media.counts.kept, rig.media.counts.leaked) == (3, 0)
+
+
+def test_row_34_reports_go_over_ipv6_too(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, address="::1")
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as voice,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control,
+    ):
+        control.bind(("::1", 0))
+        control.setblocking(False)
+        line = opened(rig, Peer("::1", 9, "::1", control.getsockname()[1]))
+        voice.sendto(bytes((0x80, 8, 0, 1)) + bytes(4) + (0x51).to_bytes(4, "big") + b"voice", ("::1", line.port))
+        control.sendto(says_who(0x51, b"anna"), ("::1", line.port + 1))
+        rig.tick(5 * SECOND)
+        data, source = control.recvfrom(2_000)
+        assert source[:2] == ("::1", line.port + 1)
+        assert read_report(data, source[:2]).ssrc == 0x51
+        assert (rig.named, rig.media.rtcp.counts.strange) == ([line.number], 0)
+    rig.close()
+
+
+def test_an_rtcp_socket_that_cannot_be_watched_is_closed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def register(self, descriptor: int, events: int) -> None:
+            raise OSError(errno.ENOSPC, "too many watches")
+
+    poll = rig.media.rtcp._poll
+    monkeypatch.setattr(rig.media.rtcp, "_poll", Full())
+    line = opened(rig, Client().peer)
+    monkeypatch.setattr(rig.media.rtcp, "_poll", poll)
+    assert (rig.media.rtcp.counts.unbound, rig.media.rtcp.sockets) == (1, 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((LOOPBACK, line.port + 1))
+        assert other.getsockname()[1] == line.port + 1
 
 
 def test_reports_carry_a_random_name_and_no_host(rig: Rig, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mitschnitt.errors import MalformedPacket
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.rtcp import Peer
-from mitschnitt.wire.sdp import REFUSED, Description, LocalLine, MediaLine, can_be_sent_to, refusal
+from mitschnitt.wire.sdp import REFUSED, Description, LocalLine, MediaLine, destination, refusal
 
 LAST_PORT = 65_535  # of UDP
 
@@ -206,10 +206,11 @@ class Legs:
 
     def _peer_of(self, media: MediaLine) -> Peer | None:
         """Where the client says that its side of an m-line is; None when that is no address to send to."""
-        ours, address = self._media.lines.address, media.address or ""
-        rtcp_address = media.rtcp_address if media.rtcp_address is not None and not media.rtcp_mux else address
+        address = rtcp_address = destination(media.address, self._media.lines.address)
+        if media.rtcp_address is not None and not media.rtcp_mux:
+            rtcp_address = destination(media.rtcp_address, self._media.lines.address)
         rtcp_port = media.port if media.rtcp_mux else media.rtcp_port or media.port + 1
-        if not (can_be_sent_to(address, ours) and can_be_sent_to(rtcp_address, ours)) or rtcp_port > LAST_PORT:
+        if address is None or rtcp_address is None or rtcp_port > LAST_PORT:
             return None
         return Peer(address, media.port, rtcp_address, rtcp_port, media.rtcp_mux)
 

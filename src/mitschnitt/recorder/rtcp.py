@@ -158,7 +158,6 @@ class Rtcp:
         self._controls[line.number] = control
         if sock is not None:
             self._by_descriptor[sock.fileno()] = control
-            self._poll.register(sock.fileno(), select.EPOLLIN)
 
     def close(self, line: Line) -> None:
         """The line is gated: its RTCP socket goes, with whatever is queued there."""
@@ -193,11 +192,17 @@ class Rtcp:
         if len(self._by_descriptor) >= self._max_sockets:
             return None
         try:
-            return ports.open_socket(
+            sock = ports.open_socket(
                 self._lines.address, line.port + 1, filters.rtcp_filter(), receive_buffer_bytes=RECEIVE_BUFFER_BYTES
             )
         except OSError:
             return None
+        try:
+            self._poll.register(sock.fileno(), select.EPOLLIN)
+        except OSError:
+            sock.close()
+            return None
+        return sock
 
     # -- time ------------------------------------------------------------------------------------
 

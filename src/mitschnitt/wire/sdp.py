@@ -361,13 +361,16 @@ def _versioned(lines: tuple[MediaLine, ...], address: str, session: int, previou
     return Description(raised, lines, previous.name)
 
 
-def can_be_sent_to(address: str | None, ours: str) -> bool:
-    """Whether a datagram from our address may go to one of an offer: literal, of one host, and of our family."""
+def destination(address: str | None, ours: str) -> str | None:
+    """Where a datagram from our address may go by an address of an offer, as the system spells it.
+
+    None when that is not literal, not of one host, or not of our family.
+    """
     if not is_usable(address):
-        return False
+        return None
     theirs = ip_address(str(address))
     is_one = not theirs.is_multicast and str(theirs) != "255.255.255.255"
-    return is_one and theirs.version == ip_address(ours).version
+    return str(theirs) if is_one and theirs.version == ip_address(ours).version else None
 
 
 def is_usable(address: str | None) -> bool:
