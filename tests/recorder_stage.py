@@ -257,7 +257,7 @@ class Stage:
     def _on_named(self, line: Any) -> None:
         owner = self.services.owners.get(line)
         if owner is not None:
-            owner.named(line)
+            owner.confirm(line)
 
     def _on_failed(self, track: Track, _error: Exception) -> None:
         self.failed.append(track)

@@ -79,14 +79,14 @@ def test_row_35_a_source_that_changes_its_name_is_told_the_closed_form(tmp_path:
             client.says(port, 3)
             client.tells(port, says_who(0x51, b"client"))
         wire.stage.tick(8)
-        assert [leg.is_named for leg in branch_of(wire.session).legs] == [True, True]
+        assert [leg.cname for leg in branch_of(wire.session).legs] == [True, True]
         jens.ssrc = 0x52
         jens.says(ports[1], 3)
         jens.tells(ports[1], says_who(0x52, b"another client"))
         wire.stage.tick(8)
         wire.flush()
         assert (state_of(wire.session), wire.session.decision.rule) == (State.PAUSED, "binding.cname")
-        assert [leg.is_named for leg in branch_of(wire.session).legs] == [True, False]
+        assert [leg.cname for leg in branch_of(wire.session).legs] == [True, False]
         assert is_closed(wire.told[-1])
         assert wire.stage.media.rtcp.sockets == 0
         wire.update(dialog, (METADATA_TYPE, build_metadata(TWO, at=AT)))

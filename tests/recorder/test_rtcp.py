@@ -386,7 +386,7 @@ def test_row_35_the_call_shuts_until_signalling_says_whose_voice_it_is(tmp_path:
             client.says(port, 3, mark=b"AGREED")
             client.tells(port, says_who(client.ssrc, name))
         stage.tick(8 * SECOND)
-        assert [leg.is_named for leg in branch_of(session).legs] == [True, True]
+        assert [leg.cname for leg in branch_of(session).legs] == [True, True]
         clara.ssrc = 0x99
         clara.says(ports[0], 3, mark=b"STRANGER")
         stage.tick(8 * SECOND)

@@ -388,7 +388,7 @@ class Calls:
         """The source on this line told its CNAME."""
         owner = self.services.owners.get(line)
         if owner is not None:
-            owner.named(line)
+            owner.confirm(line)
 
     def on_loss(self, line: Line, loss: Loss) -> None:
         """A line loses much: once per call a word for the operator."""

@@ -33,9 +33,9 @@ class Leg:
     former: list[Line] = field(default_factory=list)  # released once the client has moved
     party: str = ""
     kept: bool = False  # packets go into the party's track
+    cname: bool | None = None  # whether RTCP's CNAME confirmed whose voice it is; None: nothing was heard of it
     peer: Peer | None = None  # where the client's side is, if we may send there
     is_muxed: bool = False  # RTCP comes on the RTP port
-    is_named: bool = False  # its source told a CNAME since signalling said whose voice it is, and kept to it
     doubt: str = ""  # rule by which its stream contradicts what signalling says of it
 
 
@@ -123,7 +123,7 @@ class Legs:
     def trust(self) -> None:
         """Signalling has said anew whose voices these are: what a stream made doubtful before is over."""
         for leg in self._legs:
-            leg.doubt, leg.is_named = "", False
+            leg.doubt, leg.cname = "", leg.cname or None
             if leg.line is not None:
                 self._media.trust(leg.line)
 

@@ -306,15 +306,15 @@ class Session:
         """
         leg = self._leg_of(line)
         if leg is not None and not leg.doubt:
-            leg.doubt, leg.is_named = rule, False
+            leg.doubt, leg.cname = rule, False
             self._bind()
             self.look(since=moment(since_ns) if since_ns is not None else None)
 
-    def named(self, line: Line) -> None:
-        """The source on this line told a CNAME: that it is one and the same can be checked from now on."""
+    def confirm(self, line: Line) -> None:
+        """The source on this line told a CNAME since signalling said whose voice it is."""
         leg = self._leg_of(line)
-        if leg is not None:
-            leg.is_named = True
+        if leg is not None and not leg.doubt:
+            leg.cname = True
 
     def loses(self) -> bool:
         """Much of a line is lost on its way to us; whether that is news for this call."""
