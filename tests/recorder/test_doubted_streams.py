@@ -127,6 +127,9 @@ def test_what_is_said_of_a_line_that_nobody_owns_any_more_changes_nothing(tmp_pa
         clients = Client(0x51), Client(0x52)
         dialog = await keeping(wire, *clients)
         lines, session = lines_of(wire), wire.session
+        for client, port in zip(clients, ports_of(session), strict=True):
+            client.says(port, 3)
+        wire.stage.tick()
         wire.bye(dialog)
         await wire.until(lambda: wire.clean)
         wire.stage.services.owners.clear()

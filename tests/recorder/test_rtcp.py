@@ -404,7 +404,8 @@ def test_row_35_the_call_shuts_until_signalling_says_whose_voice_it_is(tmp_path:
         clara.says(fresh[0], 3, mark=b"BOUND ANEW")
         stage.tick(3 * SECOND)
         assert state_of(session) is State.KEEPING
-        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        session.ended()
+        await session.sealed()
         kept = stage.kept(0)
         assert len(kept) == 6
         assert not any(b"STRANGER" in payload for payload in kept)
