@@ -200,6 +200,7 @@ class Stage:
     view_age: timedelta = timedelta(seconds=1)
     link: PlayedLink = field(default_factory=PlayedLink)
     failed: list[Track] = field(default_factory=list)
+    keepalive_ns: int = 0
 
     def __post_init__(self) -> None:
         self.view = view(grant())
@@ -224,6 +225,9 @@ class Stage:
             pace=self.now_ns,
             on_digit=self._on_digit,
             on_failed=self._on_failed,
+            on_doubt=self._on_doubt,
+            on_named=self._on_named,
+            keepalive_ns=self.keepalive_ns,
         )
         self.services = Services(
             self.media,
@@ -244,6 +248,16 @@ class Stage:
         owner = self.services.owners.get(line)
         if owner is not None:
             owner.digit(line, digit, at_ns)
+
+    def _on_doubt(self, line: Any, rule: str, since_ns: int) -> None:
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.doubt(line, rule, since_ns=since_ns)
+
+    def _on_named(self, line: Any) -> None:
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.confirm(line)
 
     def _on_failed(self, track: Track, _error: Exception) -> None:
         self.failed.append(track)

@@ -168,3 +168,22 @@ def test_the_tables_grow_and_keep_what_they_know(lines: Lines) -> None:
     assert sorted_as(lines, made[299], 8, b"audio").kept[0]
     assert not sorted_as(lines, made[298], 8, b"audio").kept[0]
     assert lines.state_at(299).line is made[299]
+
+
+def test_what_an_open_line_gets_and_does_not_keep_is_told_apart(lines: Lines) -> None:
+    gated, line = lines.add({}), lines.add({})
+    lines.open(line, 5, PCMA)
+    assert lines.open_numbers() == [line.number]
+    head = struct.pack(">HII", 1, 160, 7)
+    packets = [
+        b"\x80\x08" + head + b"audio",  # kept
+        b"\x80\x08" + head,  # without payload
+        b"\x80\x61" + head + b"unnegotiated",
+        b"\x81\xc9" + head + bytes(20),  # RTCP
+        b"\xbf\xc8\xff\xff" + bytes(24),  # RTCP that is no RTP at all: extension and padding would be wrong
+        b"\x41\xc9" + head + bytes(20),  # neither
+        b"\x81\xc9" + bytes(6),
+    ]
+    headers = parsed([*packets, packets[2], packets[3]], [line.number] * len(packets) + [gated.number] * 2)
+    idle, control = lines.idle(headers, lines.sort(headers))
+    assert (idle.tolist(), control.tolist()) == ([1, 2], [3, 4])

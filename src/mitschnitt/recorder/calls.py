@@ -13,6 +13,7 @@ from typing import Any
 
 from mitschnitt.errors import NoSpace, PeerError, TooLarge
 from mitschnitt.recorder.media import Line, Track
+from mitschnitt.recorder.reception import Loss
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sdp import parse_sdp
@@ -375,6 +376,26 @@ class Calls:
         owner = self.services.owners.get(line)
         if owner is not None and owner.leak(line, packets):
             log.warning("leak")
+
+    def on_doubt(self, line: Line, rule: str, since_ns: int) -> None:
+        """A stream contradicts its binding: its call is shut, and what came since then is taken back."""
+        self.counts["doubted_streams"] += 1
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.doubt(line, rule, since_ns=since_ns)
+
+    def on_named(self, line: Line) -> None:
+        """The source on this line told its CNAME."""
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.confirm(line)
+
+    def on_loss(self, line: Line, loss: Loss) -> None:
+        """A line loses much: once per call a word for the operator."""
+        self.counts["lossy_lines"] += 1
+        owner = self.services.owners.get(line)
+        if owner is not None and owner.loses():
+            log.warning("a call loses packets on their way here; percent", extra={"count": round(100 * loss.share)})
 
     def on_failed(self, track: Track, _error: NoSpace) -> None:
         """The disk took no more for this track."""

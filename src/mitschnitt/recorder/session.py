@@ -79,6 +79,7 @@ class Session:
         self._announced_agent: str | None = None
         self._branches: list[Branch] = []
         self._in_band = False
+        self._loses = False
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
         self.call = ""
@@ -298,13 +299,27 @@ class Session:
             return False  # we asked for them, for the digits among them
         return branch.leak(packets)
 
-    def doubt(self, line: Line, rule: str) -> None:
-        """The stream on this line contradicts what signalling says of it: shut until it is told anew whose it is."""
+    def doubt(self, line: Line, rule: str, *, since_ns: int | None = None) -> None:
+        """The stream on this line contradicts what signalling says of it: shut until it is told anew whose it is.
+
+        `since_ns` is when the doubtful stream began, ns since 1970: what was kept since then is taken back.
+        """
         leg = self._leg_of(line)
         if leg is not None and not leg.doubt:
-            leg.doubt = rule
+            leg.doubt, leg.cname = rule, False
             self._bind()
-            self.look()
+            self.look(since=moment(since_ns) if since_ns is not None else None)
+
+    def confirm(self, line: Line) -> None:
+        """The source on this line told a CNAME since signalling said whose voice it is."""
+        leg = self._leg_of(line)
+        if leg is not None and not leg.doubt:
+            leg.cname = True
+
+    def loses(self) -> bool:
+        """Much of a line is lost on its way to us; whether that is news for this call."""
+        before, self._loses = self._loses, True
+        return not before
 
     def _branch_of(self, line: Line) -> Branch | None:
         return next((branch for branch in self._branches if branch.legs.leg_of(line) is not None), None)
