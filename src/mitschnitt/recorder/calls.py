@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mitschnitt.errors import NoSpace, PeerError, TooLarge
+from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.media import Line, Track
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.wire.sdp import parse_sdp
 from mitschnitt.wire.sip import events as sip
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.recording import SDP_TYPE, RecordingBody, is_recording_invite, read_body
 from mitschnitt.wire.siprec import Metadata, MetadataBroken, Update
@@ -39,9 +41,11 @@ log = logging.getLogger("mitschnitt.recorder")
 class Dialog:
     """One SIP dialog as its branch uses it: offers one at a time, BYE after the last."""
 
-    def __init__(self, server: SipServer, dialog: str, session: Session) -> None:
+    def __init__(self, server: SipServer, dialog: str, session: Session, *, began_at: str) -> None:
         self._server = server
         self._dialog = dialog
+        self.ladder = server.agent.ladder(dialog) or Ladder()
+        self.ladder.began_at = began_at
         self.session = session  # the call that this is a recording session of
         self.branch = session.add(self)
         self._wanted: Callable[[], bytes] | None = None
@@ -231,8 +235,9 @@ class Calls:
             return
         update = read_metadata(body.metadata, charset=body.charset) if body.metadata is not None else None
         session = Session(self.services, self._refs(event.request, update))
-        dialog = self._dialogs[event.dialog] = Dialog(self.server, event.dialog, session)
-        if not session.take_offer(dialog.branch, offer, at=self.services.clock.now()):
+        now = self.services.clock.now()
+        dialog = self._dialogs[event.dialog] = Dialog(self.server, event.dialog, session, began_at=rfc3339(now))
+        if not session.take_offer(dialog.branch, offer, at=now):
             self.counts["no_port"] += 1
             log.error("no RTP port is free; a call is turned away")
             self._over(event.dialog)

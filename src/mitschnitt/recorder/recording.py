@@ -18,6 +18,7 @@ from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.sealing import Sealing, drop
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.keytree import leaf_key
+from mitschnitt.wire.sip.ladder import Ladder
 
 
 class Recording:
@@ -91,14 +92,15 @@ class Recording:
         self.tracks.clear()
         self.key = None
 
-    def close(self, decision: Mapping[str, Any], officer_key: bytes) -> bool:
+    def close(self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Ladder]) -> bool:
         """The last word on the call, which is journalled if it had a key; False when it was said before."""
         if self.is_closed:
             return False
         self.is_closed = True
         if self._call:
             told = {"call": self._call, **decision}
-            self._ledger.closed(self._call, told, officer_key, kept=str(decision["outcome"]), at=self._clock.now())
+            kept, now = str(decision["outcome"]), self._clock.now()
+            self._ledger.closed(self._call, told, officer_key, kept=kept, ladders=ladders, at=now)
         return True
 
     def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:

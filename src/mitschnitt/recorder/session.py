@@ -42,7 +42,9 @@ from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, signalled
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.recording import Recording
+from mitschnitt.vault.decision import MAX_LADDERS
 from mitschnitt.wire.sdp import Description, Form
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Binding, Unbound, Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
@@ -78,6 +80,7 @@ class Session:
         self._pressed: dict[str, Pressed] = {}
         self._announced_agent: str | None = None
         self._branches: list[Branch] = []
+        self._ladders: list[Ladder] = []  # of all recording sessions, also of those that ended
         self._in_band = False
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
@@ -96,6 +99,8 @@ class Session:
         services = self._services
         branch = Branch(services.media, services.owners, self, signalling, address=services.address)
         self._branches.append(branch)
+        if len(self._ladders) < MAX_LADDERS:
+            self._ladders.append(signalling.ladder)
         return branch
 
     def _legs(self) -> Iterator[Leg]:
@@ -502,7 +507,7 @@ class Session:
                 for act in self.facts.acts[-MAX_TOLD_ACTS:]
             ],
         }
-        if self._recording.close(decision, view.officer_key if view is not None else b""):
+        if self._recording.close(decision, view.officer_key if view is not None else b"", self._ladders):
             self._services.link.send({"type": "ended", "call": self.call})
 
 
