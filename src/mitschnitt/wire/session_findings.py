@@ -62,6 +62,8 @@ def announced(request: Request, *, arrived: datetime, agents: str) -> list[Findi
     except PeerError as error:
         return [*_identity(request), Finding("metadata.broken", {"why": _words(error)})]
     found = _identity(request)
+    if Finding("session.ordinary") in found:
+        return found  # nobody asked it to say more
     metadata = None if body.metadata is None else read_metadata(body.metadata, charset=body.charset)
     description, broken = _description(body.sdp)
     found += broken

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from mitschnitt.wire.findings import Finding
-from mitschnitt.wire.siprec_xml import METADATA_TYPES
 from mitschnitt.wire.sip.message import Response
+from mitschnitt.wire.siprec_xml import METADATA_TYPES
 
 MAX_PRODUCT = 80  # characters of what it says of itself
 _NO_WORD = re.compile(r"[^A-Za-z0-9 ,.;:()<>/+_'-]")
@@ -23,7 +23,7 @@ def read_options(response: Response, *, ms: int) -> list[Finding]:
     findings = [Finding(answered, {"status": status, "ms": ms})]
     product = response.headers.get("Server") or response.headers.get("User-Agent") or ""
     if product:
-        findings.append(Finding("options.product", {"product": _NO_WORD.sub("?", product)[:MAX_PRODUCT]}))
+        findings.append(Finding("options.product", {"product": _NO_WORD.sub(".", product)[:MAX_PRODUCT]}))
     if status >= 300:
         return findings
     return [*findings, *_allow(response), *_supported(response), *_accept(response)]
