@@ -16,6 +16,7 @@ from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.media import Line, Track
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.recorder.trial import Trials
 from mitschnitt.wire.sdp import parse_sdp
 from mitschnitt.wire.sip import events as sip
 from mitschnitt.wire.sip.ladder import Ladder
@@ -150,6 +151,7 @@ class Calls:
         self._services: Services | None = None
         self._server: SipServer | None = None
         self.counts: Counter[str] = Counter()
+        self.trials = Trials(lambda message: self.services.link.send(message))
 
     def start(self, services: Services, server: SipServer) -> None:
         """What could not be there yet when this was made: they call back into it."""
@@ -184,6 +186,7 @@ class Calls:
         dialog = getattr(event, "dialog", None) or ""
         if dialog in self._dialogs:
             self._dialogs[dialog].heard_at = self.server.now
+            self.trials.saw(event)
         try:
             self._take(event)
         except Exception:  # noqa: BLE001 - the other calls go on, and this one must not stay open
@@ -246,6 +249,7 @@ class Calls:
         if update is not None:
             session.take_metadata(dialog.branch, update)
         self.counts["calls"] += 1
+        self.trials.began(event, session, now)
         if is_recording_invite(event.request):
             session.join()  # anything else is a telephone call for nobody: closed until its BYE
         loop = asyncio.get_running_loop()
@@ -341,6 +345,7 @@ class Calls:
         dialog = self._dialogs.pop(name, None)
         if dialog is not None:
             session = dialog.session
+            self.trials.over(name)
             session.ended()
             task = asyncio.get_running_loop().create_task(session.sealed())
             self._sealing[task] = session

@@ -44,6 +44,7 @@ from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.recording import Recording
 from mitschnitt.vault.decision import MAX_LADDERS
 from mitschnitt.wire.sdp import Description, Form
+from mitschnitt.wire.session_findings import Behaviour
 from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Binding, Unbound, Update
 
@@ -148,6 +149,33 @@ class Session:
             return Form.OPEN
         waiting = self.state in (State.ASKING, State.PAUSED) and self._in_band
         return Form.LISTEN if waiting else Form.CLOSED
+
+    # -- what a test call is told of -------------------------------------------------------------
+
+    @property
+    def agents(self) -> str:
+        """What the directory makes of the line: known, none or ambiguous, "" while nobody is reported."""
+        if self._roll.problem == "agent.ambiguous":
+            return "ambiguous"
+        known = any(party.agent is not None for party in self._roll.parties)
+        return "known" if known else "none" if self._roll.parties else ""
+
+    def behaviour(self) -> Behaviour:
+        """What can be counted while the lines stand: open and silent ones, leaks, telephone events."""
+        media, legs = self._services.media, list(self._legs())
+        tracks = {leg.party: self._track_of(leg) for leg in legs if leg.kept}
+        kept = [track for track in tracks.values() if track is not None]
+        return Behaviour(
+            open_lines=len(kept),
+            silent_lines=sum(not media.has_media(track) for track in kept),
+            leaked=sum(branch.leaked_packets for branch in self._branches),
+            awaited_digits=self._in_band and bool(self.facts.asked),
+            has_events=any(media.has_keys(leg.line) for leg in legs if leg.line is not None),
+        )
+
+    def _track_of(self, leg: Leg) -> Track | None:
+        party = self._roll.party(leg.party)
+        return self._recording.tracks.get(party.number) if party is not None else None
 
     # -- who this call is ------------------------------------------------------------------------
 

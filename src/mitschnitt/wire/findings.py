@@ -139,6 +139,22 @@ CATALOGUE: Mapping[str, Meaning] = {
     "supported.replaces": Meaning(_FINE, "supports Replaces; we send none"),
     "accept.metadata": Meaning(_FINE, "takes recording metadata: it understands a request for a snapshot"),
     "accept.sdp.missing": Meaning(_ODD, "does not say that it takes application/sdp", _SPELLING),
+    # Whether there was a test call to look at.
+    "trial.unserved": Meaning(
+        _ODD, "no keeper answers, so that no test call can be looked at", "start `mitschnitt serve`, or say --wait 0"
+    ),
+    "trial.none": Meaning(
+        _WRONG,
+        "no fitting recording session came from {host} within {seconds} s",
+        "dial while this waits; the client may call from another address than it is called at",
+    ),
+    "trial.lost": Meaning(
+        _WRONG, "the test call began, and nothing was told of its end", "hang up within 15 minutes; see the log"
+    ),
+    "trial.good": Meaning(_FINE, "a recording session came, and nothing odd was seen in it"),
+    "trial.anonymous": Meaning(
+        _FINE, "only its INVITE was looked at; what the client does when asked is told of a call named by --caller"
+    ),
     # Who the client says it is.
     "require.missing": Meaning(_ODD, "no `Require: siprec` in its INVITE; taken all the same", _IDENTITY),
     "contact.feature.missing": Meaning(_ODD, "no `+sip.src` in its Contact; taken all the same", _IDENTITY),
