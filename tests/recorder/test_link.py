@@ -84,6 +84,7 @@ class Events:
     def __init__(self) -> None:
         self.views: list[int] = []
         self.facts: list[tuple[str, Mapping[str, Any]]] = []
+        self.trials: list[Mapping[str, Any]] = []
         self.live: list[str] = []
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
@@ -93,6 +94,9 @@ class Events:
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
         self.facts.append((kind, data))
+
+    def trial_wanted(self, data: Mapping[str, Any]) -> None:
+        self.trials.append(data)
 
     def live_calls(self) -> Sequence[str]:
         return self.live
