@@ -106,10 +106,10 @@ FLAWS: dict[str, tuple[Flaw, Course, list[str]]] = {
         hangs_up,
         ["labels.unknown", "stream.mixed"],
     ),
-    "nobody is an agent": (Flaw(agent=cast.THIRD), hangs_up, ["agent.none"]),
+    "nobody is an agent": (Flaw(agent=cast.THIRD), hangs_up, ["agents.none"]),
     "no telephone-event": (Flaw(sdp=PLAIN), hangs_up, ["events.missing"]),
     "SRTP": (Flaw(sdp=replacing(b"RTP/AVP", b"RTP/SAVP")), hangs_up, ["srtp.offered"]),
-    "its clock": (Flaw(clock=timedelta(seconds=90)), hangs_up, ["clock.ahead"]),
+    "its clock": (Flaw(clock=timedelta(seconds=90)), hangs_up, ["time.ahead"]),
     "re-INVITE refused": (Flaw(offer_status=488), agrees, ["refused"]),
     "BYE refused": (Flaw(allow=tuple(m for m in ALLOW if m != "BYE")), withdraws, ["refused"]),
     "no media": (Flaw(sends=False), agrees, ["rtp.missing"]),
@@ -152,7 +152,7 @@ def test_of_anybody_elses_call_the_same_is_told_whatever_became_of_it(trial: Tri
     """Media although closed, and none when open, would tell whether it was opened: so neither is told."""
     client = FlawedClient(Flaw(leaks=True, sends=False, clock=timedelta(seconds=90)), trial.site.demo.sip_port)
     code, rows, _ = asyncio.run(trial.doctor(client, course))
-    assert (code, codes(rows)) == (1, ["clock.ahead", "trial.anonymous"])
+    assert (code, codes(rows)) == (1, ["time.ahead", "trial.anonymous"])
 
 
 def test_a_call_without_metadata_is_nobodys_and_says_so(trial: Trial) -> None:

@@ -11,6 +11,7 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters
 from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.wire.dtmf import Press
 from rtp_files import parsed
 
 
@@ -168,3 +169,13 @@ def test_the_tables_grow_and_keep_what_they_know(lines: Lines) -> None:
     assert sorted_as(lines, made[299], 8, b"audio").kept[0]
     assert not sorted_as(lines, made[298], 8, b"audio").kept[0]
     assert lines.state_at(299).line is made[299]
+
+
+def test_whether_keys_came_is_known_until_the_line_is_gone(lines: Lines) -> None:
+    line = lines.add({101: 8_000})
+    assert not lines.has_keys(line)
+    lines.state(line).press = Press(7, 160, 1, ended=True, seen_ns=0)
+    assert lines.has_keys(line)
+    lines.release(line)
+    lines.close_released()
+    assert not lines.has_keys(line)

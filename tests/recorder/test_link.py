@@ -238,6 +238,18 @@ def test_an_answer_is_heard_before_the_facts_that_follow_it() -> None:
     play(scene)
 
 
+def test_a_test_call_that_is_awaited_is_no_fact_of_a_call() -> None:
+    async def scene(stage: Scene) -> None:
+        await stage.link.ready
+        watch = {"type": "watch", "token": "t", "host": "192.0.2.1", "caller": "", "seconds": 60}
+        stage.keeper.send(watch)
+        await stage.until(lambda: bool(stage.events.trials))
+        assert stage.events.trials == [watch]
+        assert stage.events.facts == []
+
+    play(scene)
+
+
 def test_without_an_answer_in_time_the_waiting_call_hears_that_none_came() -> None:
     async def scene(stage: Scene) -> None:
         await stage.link.ready

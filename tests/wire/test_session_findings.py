@@ -53,7 +53,7 @@ def test_a_client_that_does_everything_right_gives_none() -> None:
     assert codes(invite()) == []
 
 
-@pytest.mark.parametrize("agents, expected", [("none", ["agent.none"]), ("ambiguous", ["agent.ambiguous"]), ("", [])])
+@pytest.mark.parametrize("agents, expected", [("none", ["agents.none"]), ("ambiguous", ["agents.ambiguous"]), ("", [])])
 def test_what_the_directory_says_of_the_line_is_a_finding(agents: str, expected: list[str]) -> None:
     assert codes(invite(), agents=agents) == expected
 
@@ -78,9 +78,7 @@ def test_a_body_that_cannot_be_taken_apart_is_told_as_such() -> None:
     assert codes(request) == ["metadata.broken"]
 
 
-@pytest.mark.parametrize(
-    "seconds, expected", [(0, []), (2, []), (-2, []), (3, ["clock.ahead"]), (-3, ["clock.behind"])]
-)
+@pytest.mark.parametrize("seconds, expected", [(0, []), (2, []), (-2, []), (3, ["time.ahead"]), (-3, ["time.behind"])])
 def test_the_date_header_tells_for_certain_how_far_off_a_clock_is(seconds: int, expected: list[str]) -> None:
     date = (ARRIVED + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     request = invite(("Date", date))
@@ -92,11 +90,11 @@ def test_the_date_header_tells_for_certain_how_far_off_a_clock_is(seconds: int, 
 @pytest.mark.parametrize("date", ["yesterday", "Mon, 31 Feb 2026 16:00:00 GMT", "Mon, 23 Foo 2026 16:00:00 GMT"])
 def test_a_date_that_is_none_leaves_the_metadata_to_tell(date: str) -> None:
     assert codes(invite(("Date", date))) == []
-    assert codes(invite(("Date", date)), arrived=ARRIVED - timedelta(seconds=9)) == ["clock.ahead"]
+    assert codes(invite(("Date", date)), arrived=ARRIVED - timedelta(seconds=9)) == ["time.ahead"]
 
 
 def test_metadata_from_before_the_invite_may_be_of_an_older_call() -> None:
-    assert codes(invite(), arrived=ARRIVED + timedelta(seconds=9)) == ["clock.unclear"]
+    assert codes(invite(), arrived=ARRIVED + timedelta(seconds=9)) == ["time.unclear"]
 
 
 def test_times_without_zone_tell_nothing_of_a_clock() -> None:

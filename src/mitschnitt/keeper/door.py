@@ -75,6 +75,7 @@ def door_app(
     """The application."""
     app = FastAPI(title="mitschnitt door", openapi_url=None, docs_url=None, redoc_url=None)
     _add_errors(app)
+    _add_trials(app, keeper)
 
     @app.get("/calls")
     async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
@@ -108,6 +109,20 @@ def door_app(
         await keeper.import_grant(act)
         return {"grants": len(keeper.view.grants)}
 
+    @app.get("/status")
+    async def status() -> dict[str, Any]:
+        return {
+            **keeper.status(),
+            "no_core": hardening.no_core,
+            "not_dumpable": hardening.not_dumpable,
+            "memory_locked": hardening.memory_locked,
+            "swap_off": hardening.swap_off,
+        }
+
+    return app
+
+
+def _add_trials(app: FastAPI, keeper: Keeper) -> None:
     @app.post("/trials", status_code=201)
     async def trials(body: TrialBody) -> dict[str, Any]:
         wait = timedelta(seconds=body.wait_s)
@@ -121,18 +136,6 @@ def door_app(
     async def stop_trial(token: str, body: RoleBody) -> dict[str, Any]:
         keeper.stop_trial(body.role, token)
         return keeper.look_at_trial(body.role, token)
-
-    @app.get("/status")
-    async def status() -> dict[str, Any]:
-        return {
-            **keeper.status(),
-            "no_core": hardening.no_core,
-            "not_dumpable": hardening.not_dumpable,
-            "memory_locked": hardening.memory_locked,
-            "swap_off": hardening.swap_off,
-        }
-
-    return app
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -18,7 +18,6 @@ from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.sealing import Sealing, drop
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.keytree import leaf_key
-from mitschnitt.wire.sip.ladder import Ladder
 
 
 class Recording:
@@ -92,8 +91,11 @@ class Recording:
         self.tracks.clear()
         self.key = None
 
-    def close(self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Ladder]) -> bool:
-        """The last word on the call, which is journalled if it had a key; False when it was said before."""
+    def close(self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Any]) -> bool:
+        """The last word on the call, which is journalled if it had a key; False when it was said before.
+
+        `ladders` are those of its dialogs, handed on unread.
+        """
         if self.is_closed:
             return False
         self.is_closed = True

@@ -187,12 +187,12 @@ CATALOGUE: Mapping[str, Meaning] = {
         "{count} streams that carry several parties: they can never be kept",
         "let the client send each party in a line of its own, not a mix",
     ),
-    "agent.none": Meaning(
+    "agents.none": Meaning(
         _WRONG,
         "nobody on the line is an agent of agents.toml",
         "write the address that the client sends for agents into agents.toml as a pattern",
     ),
-    "agent.ambiguous": Meaning(
+    "agents.ambiguous": Meaning(
         _WRONG, "an address fits several agents", "make the patterns in agents.toml tell them apart"
     ),
     # What it offers.
@@ -208,9 +208,9 @@ CATALOGUE: Mapping[str, Meaning] = {
         "{count} audio lines without telephone-event: no key of that party can be heard",
         "offer telephone-event (RFC 4733) on each line, or let the IVR post the answers",
     ),
-    "clock.ahead": Meaning(_WRONG, "its clock is {seconds} s ahead of ours", "run NTP on the client and here"),
-    "clock.behind": Meaning(_WRONG, "its clock is {seconds} s behind ours", "run NTP on the client and here"),
-    "clock.unclear": Meaning(
+    "time.ahead": Meaning(_WRONG, "its clock is {seconds} s ahead of ours", "run NTP on the client and here"),
+    "time.behind": Meaning(_WRONG, "its clock is {seconds} s behind ours", "run NTP on the client and here"),
+    "time.unclear": Meaning(
         _ODD,
         "its newest time is {seconds} s before the INVITE: the call was older, or its clock is behind",
         "compare both clocks",

@@ -72,7 +72,7 @@ def announced(request: Request, *, arrived: datetime, agents: str) -> list[Findi
         found += _offer(description)
         found += _binding(metadata, description)
     if isinstance(metadata, Metadata) and agents in ("none", "ambiguous"):
-        found.append(Finding(f"agent.{agents}"))
+        found.append(Finding(f"agents.{agents}"))
     return found + _clock(request, body.metadata or b"", arrived)
 
 
@@ -179,7 +179,7 @@ def _difference(theirs: datetime, arrived: datetime, *, sure: bool) -> list[Find
     seconds = (theirs - arrived).total_seconds()
     if abs(seconds) <= CLOCK_SECONDS:
         return []
-    code = "clock.ahead" if seconds > 0 else "clock.behind" if sure else "clock.unclear"
+    code = "time.ahead" if seconds > 0 else "time.behind" if sure else "time.unclear"
     return [Finding(code, {"seconds": min(round(abs(seconds)), 2**31 - 1)})]
 
 
