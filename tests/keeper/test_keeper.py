@@ -17,7 +17,7 @@ from mitschnitt.config import Config
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked
 from mitschnitt.core.purpose import TRAINING
-from mitschnitt.errors import NotAllowed
+from mitschnitt.errors import NoSpace, NotAllowed
 from mitschnitt.keeper.announced import PartyPost, Ref
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.grants import sign_withdrawal
@@ -225,10 +225,22 @@ def test_the_testers_call_is_written_down_as_looked_at_and_any_other_is_not(worl
     for looked_at in (call, ""):
         token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
         world.keeper.trial_taken(1, token)
-        world.keeper.trial_told(1, {"token": token, "call": looked_at, "findings": []})
+        asyncio.run(world.keeper.trial_told(1, {"token": token, "call": looked_at, "findings": []}))
         assert world.keeper.look_at_trial("operator", token)["state"] == "told"
     assert accesses(call) == [("operator", "trial", "trial.operator")]
     assert accesses(other) == []
+
+
+def test_what_cannot_be_written_down_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_work: object) -> object:
+        raise NoSpace("full")
+
+    token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
+    world.keeper.trial_taken(1, token)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.holdings.writer, "submit", full)
+        asyncio.run(world.keeper.trial_told(1, {"token": token, "call": encode_call_id(b"1" * 16), "findings": []}))
+    assert world.keeper.look_at_trial("operator", token)["state"] == "running"
 
 
 @pytest.mark.parametrize("message", [{"findings": "x", "call": ""}, {"findings": [], "call": "../x"}])
@@ -237,6 +249,6 @@ def test_what_a_recorder_tells_wrongly_is_left_out_and_its_connection_stays(
 ) -> None:
     token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
     world.keeper.trial_taken(1, token)
-    world.keeper.trial_told(1, {"token": token, **message})
-    assert "could not be read" in caplog.text
+    asyncio.run(world.keeper.trial_told(1, {"token": token, **message}))
+    assert "was left out" in caplog.text
     assert world.keeper.look_at_trial("operator", token)["findings"] == []

@@ -114,3 +114,8 @@ def test_their_rows_are_alike_and_no_other_table_knows_them(world: World) -> Non
     assert len(shapes) == 1
     for table in ("parties", "ladders", "accesses"):
         assert not {row["call_id"] for row in world.rows(table)} & set(CALLS.values())
+
+
+def test_a_kept_call_of_which_no_ladder_was_told_has_none(world: World) -> None:
+    shown = world.ask("GET", f"/calls/{KEPT}").json()
+    assert (shown["state"], shown["ladders"]) == ("kept", [])

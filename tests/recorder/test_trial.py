@@ -58,7 +58,7 @@ class Scene:
 
     def invite(self, message: Request | None = None, *, host: str = HOST, dialog: str = "d") -> None:
         event = sip.InviteReceived(dialog, "x", message or request(), Hop("UDP", host, 5060))
-        self.trials.began(event, self.session, AT)
+        self.trials.began(event, self, AT)
 
     def codes(self) -> list[str]:
         assert self.sent[-1]["type"] == "findings"

@@ -76,7 +76,7 @@ class Keeper:
             applier.recorder: Recorder(applier, ThreadPoolExecutor(1, f"recorder-{applier.recorder}"))
             for applier in appliers
         }
-        self.trials = Trials(self._tell_all, self._note_trial)
+        self.trials = Trials(self._tell_all)
         self._version = 0
         self.view = self._read_view()
 
@@ -268,18 +268,23 @@ class Keeper:
         """A recorder has the test call."""
         self.trials.taken(number, token, self._now())
 
-    def trial_told(self, number: int, message: Mapping[str, Any]) -> None:
-        """What a recorder found; what cannot be read is left out, and its connection stays."""
+    async def trial_told(self, number: int, message: Mapping[str, Any]) -> None:
+        """What a recorder found; what cannot be read or written down is left out, and its connection stays."""
+        if not self.trials.expects(number, message):
+            return
         try:
+            if message.get("call"):
+                # The row is durable before anybody can ask what was found: nobody is looked at unseen.
+                await asyncio.to_thread(self._note_trial, str(message["call"]))
             self.trials.told(number, message, self._now())
         except MitschnittError:
-            log.exception("what a recorder found of a test call could not be read", extra={"recorder": number})
+            log.exception("what a recorder found of a test call was left out", extra={"recorder": number})
 
     def _note_trial(self, call_id: str) -> None:
         """The tester's call was looked at more closely than others are; both sides can see that (design, P7)."""
         decode_call_id(call_id)
         row = AccessRow(call_id, "operator", "trial", rfc3339(self._now()), "trial.operator")
-        self._holdings.writer.submit(lambda connection: queries.add_access(connection, row))
+        self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
 
     def ended(self, call: str) -> None:
         """The call is over for those who post facts."""

@@ -130,7 +130,7 @@ class _Connection:
         elif kind == "watched":
             self._keeper.trial_taken(self.recorder, str(message["token"]))
         elif kind == "findings":
-            self._keeper.trial_told(self.recorder, message)
+            await self._keeper.trial_told(self.recorder, message)
         elif kind == "ended":
             self._keeper.ended(str(message["call"]))
         # Anything else is of a newer recorder, and nothing depends on it.

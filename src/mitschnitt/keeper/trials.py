@@ -35,11 +35,10 @@ class _Trial:
 
 
 class Trials:
-    """See the module. `tell` reaches every recorder; `note` writes down that a call was looked at."""
+    """See the module. `tell` reaches every recorder."""
 
-    def __init__(self, tell: Callable[[Mapping[str, Any]], None], note: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[Mapping[str, Any]], None]) -> None:
         self._tell = tell
-        self._note = note
         self._trial: _Trial | None = None
 
     def begin(self, role: str, *, host: str, caller: str, wait: timedelta, now: datetime) -> dict[str, Any]:
@@ -86,19 +85,18 @@ class Trials:
             trial.state, trial.recorder, trial.until = "running", recorder, now + MAX_CALL
             self._tell(self._unwatch(trial))
 
+    def expects(self, recorder: int, message: Mapping[str, Any]) -> bool:
+        """Whether findings of this trial are still to come, from this recorder."""
+        trial = self._trial
+        running = trial is not None and (trial.state, trial.recorder) == ("running", recorder)
+        return running and trial is not None and trial.token == message.get("token")
+
     def told(self, recorder: int, message: Mapping[str, Any], now: datetime) -> None:
         """What the recorder of the call found. MalformedPacket for what is no list of findings."""
-        trial = self._trial
         found = findings_from_json(message.get("findings"))
-        if (
-            trial is None
-            or trial.token != message.get("token")
-            or (trial.state, trial.recorder) != ("running", recorder)
-        ):
-            return
-        trial.state, trial.findings, trial.until = "told", found, now + KEPT_FOR
-        if message.get("call"):
-            self._note(str(message["call"]))
+        if self._trial is not None and self.expects(recorder, message):
+            trial = self._trial
+            trial.state, trial.findings, trial.until = "told", found, now + KEPT_FOR
 
     def greeting(self, now: datetime) -> list[Mapping[str, Any]]:
         """What a recorder must hear that connects while a call is awaited."""

@@ -249,7 +249,7 @@ class Calls:
         if update is not None:
             session.take_metadata(dialog.branch, update)
         self.counts["calls"] += 1
-        self.trials.began(event, session, now)
+        self.trials.began(event, dialog, now)
         if is_recording_invite(event.request):
             session.join()  # anything else is a telephone call for nobody: closed until its BYE
         loop = asyncio.get_running_loop()

@@ -47,6 +47,14 @@ class Watched(Protocol):
         """What can be counted of it now."""
 
 
+class Branched(Protocol):
+    """A dialog; the session that it belongs to may become another one's."""
+
+    @property
+    def session(self) -> Watched:
+        """As it is now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Whose call is awaited."""
@@ -65,7 +73,7 @@ class _Trial:
     token: str
     request: Request
     arrived: datetime
-    session: Watched
+    watched: Branched
     is_testers: bool
     description: Description | None
     told_at: asyncio.TimerHandle | None = None
@@ -90,9 +98,9 @@ class Trials:
         wanted = Wanted(str(message["token"]), str(message["host"]), user_of(str(message["caller"])), until)
         self._wanted = wanted if wanted.host else None
 
-    def began(self, event: sip.InviteReceived, session: Watched, arrived: datetime) -> None:
+    def began(self, event: sip.InviteReceived, watched: Branched, arrived: datetime) -> None:
         """A session began; it may be the one."""
-        _unharmed(self._began, event, session, arrived)
+        _unharmed(self._began, event, watched, arrived)
 
     def saw(self, event: sip.SipEvent) -> None:
         """An event of any dialog; those of the tester's are noted."""
@@ -102,7 +110,7 @@ class Trials:
         """The session is about to end; its lines still stand."""
         _unharmed(self._over, dialog)
 
-    def _began(self, event: sip.InviteReceived, session: Watched, arrived: datetime) -> None:
+    def _began(self, event: sip.InviteReceived, watched: Branched, arrived: datetime) -> None:
         wanted = self._wanted
         if (
             wanted is None
@@ -116,7 +124,7 @@ class Trials:
             return  # somebody else's call
         self._wanted = None
         trial = _Trial(
-            event.dialog, wanted.token, event.request, arrived, session, is_testers, _description(event.request)
+            event.dialog, wanted.token, event.request, arrived, watched, is_testers, _description(event.request)
         )
         self._running = trial
         if not is_testers:
@@ -143,7 +151,7 @@ class Trials:
             return
         found = self._announced(trial)
         told = replace(
-            trial.session.behaviour(),
+            trial.watched.session.behaviour(),
             acknowledged=trial.acknowledged,
             refused=tuple(trial.refused),
             unanswered=tuple(trial.unanswered),
@@ -169,7 +177,7 @@ class Trials:
         trial.description = now
 
     def _announced(self, trial: _Trial) -> list[Finding]:
-        return announced(trial.request, arrived=trial.arrived, agents=trial.session.agents)
+        return announced(trial.request, arrived=trial.arrived, agents=trial.watched.session.agents)
 
     def _tell_announced(self, trial: _Trial) -> None:
         self._tell(trial, self._announced(trial))
@@ -177,7 +185,7 @@ class Trials:
     def _tell(self, trial: _Trial, found: list[Finding]) -> None:
         self._running = None
         # The keeper writes down that this call was looked at, which is only so of the tester's.
-        call = trial.session.call if trial.is_testers else ""
+        call = trial.watched.session.call if trial.is_testers else ""
         self._send({"type": "findings", "token": trial.token, "call": call, "findings": findings_to_json(found)})
 
 
