@@ -161,14 +161,14 @@ class Ladders:
 
     def came(self, message: Request | Response, transport: str, now: float) -> None:
         """A message arrived; before anybody has judged it. Never raises."""
-        read = _read_message(message, transport)
-        if read is None:
-            return
-        key, rung = read
-        if key in self._open:
-            self._open[key].note(rung, now)
-        elif rung.method == "INVITE" and not rung.status:
-            self._newest = key, rung, now
+        try:
+            key = _key_of(message)
+            if key in self._open:
+                self._open[key].note(_read_message(message, transport), now)
+            elif isinstance(message, Request) and message.method == "INVITE":
+                self._newest = key, _read_message(message, transport), now
+        except MalformedPacket:
+            pass  # what names no dialog, or has no number in it, is on no ladder
 
     def went(self, outbox: Sequence[tuple[str, bytes]], now: float) -> None:
         """(transport, bytes) of what leaves now: messages of our own, in our own spelling."""
@@ -203,19 +203,19 @@ class Ladders:
         return len(self._open)
 
 
-def _read_message(message: Request | Response, transport: str) -> tuple[Key, Rung] | None:
-    """(dialog, rung) of a message that arrived; None for one that names no dialog."""
-    try:
-        call_id, cseq = message.call_id, message.cseq
-    except MalformedPacket:
-        return None
-    headers, body = message.headers, message.body
+def _key_of(message: Request | Response) -> Key:
+    """The dialog of a message that arrived. MalformedPacket for one without Call-ID."""
+    peer = message.headers.get("To" if isinstance(message, Response) else "From")
+    return message.call_id, _tag_of(peer or "")
+
+
+def _read_message(message: Request | Response, transport: str) -> Rung:
+    """The rung of a message that arrived. MalformedPacket for one without CSeq."""
+    cseq = message.cseq
     status = message.status if isinstance(message, Response) else 0
-    peer = headers.get("To" if status else "From") or ""
     method = cseq.method if isinstance(message, Response) else message.method
-    cause = _CAUSE.search(headers.get("Reason") or "")
-    rung = _rung(Way.IN, status, method, cseq.number, int(cause[1]) if cause else 0, transport, body)
-    return (call_id, _tag_of(peer)), rung
+    cause = _CAUSE.search(message.headers.get("Reason") or "")
+    return _rung(Way.IN, status, method, cseq.number, int(cause[1]) if cause else 0, transport, message.body)
 
 
 def _read_own(data: bytes, transport: str) -> tuple[Key, Rung] | None:
