@@ -68,7 +68,7 @@ def closed_entry(directory: Path, scene: Scene) -> Entry:
 
     async def play(wire: Wire) -> None:
         await scene(wire)
-        await wire.until(lambda: wire.clean and wire.stage.entries()[-1].type == "closed")
+        await wire.until(lambda: wire.clean and [entry.type for entry in wire.stage.entries()][-1:] == ["closed"])
         found.append(wire.stage.entries()[-1])
 
     directory.mkdir()
