@@ -119,13 +119,14 @@ def test_to_a_role_that_sees_no_ladder_none_is_mentioned(door: StubDoor, capsys:
 
 
 def test_what_binds_a_party_is_told_field_by_field(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
-    binding = {"label": "1", "recording_session": 1, "rests_on": ["label", "association"]}
-    door.answers[("GET", f"/calls/{CALL}")] = {**KEPT, "parties": [{**PARTY, "binding": binding}]}
+    first = {"label": "1", "session": 0, "association": "participantstreamassoc", "cname": None}
+    bindings = [first, {**first, "label": "2", "cname": True}]
+    door.answers[("GET", f"/calls/{CALL}")] = {**KEPT, "parties": [{**PARTY, "binding": bindings}]}
     command.show(CALL, Path(), role="operator", as_json=False)
     told = capsys.readouterr().out
-    assert "party 0 label 1\n" in told
-    assert "party 0 recording session 1\n" in told
-    assert 'party 0 rests on ["label", "association"]\n' in told
+    line = 'binding {} of party 0 label "{}", session 0, association "participantstreamassoc", cname {}\n'
+    assert line.format(1, 1, "null") in told
+    assert line.format(2, 2, "true") in told
 
 
 def test_a_call_that_is_not_kept_is_one_word(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:

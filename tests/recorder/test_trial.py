@@ -213,3 +213,19 @@ def test_what_is_noted_of_a_client_is_bounded() -> None:
         assert scene.codes().count("refused") == MAX_NOTED
 
     play(scene)
+
+
+@pytest.mark.parametrize("caller", ["", TESTER])
+def test_an_invite_of_which_no_session_came_is_told_at_once(caller: str) -> None:
+    async def scene(scene: Scene) -> None:
+        scene.watch(caller=caller)
+        secure = replace(request(), body=request().body.replace(b"RTP/AVP", b"RTP/SAVP"))
+        event = sip.InviteReceived("d", "x", secure, Hop("UDP", HOST, 5060))
+        scene.trials.turned_away(event, AT)
+        scene.trials.turned_away(event, AT)
+        assert [message["type"] for message in scene.sent] == ["watched", "findings"]
+        assert scene.codes()[0] == "invite.refused"
+        assert "srtp.offered" in scene.codes()
+        assert scene.sent[-1]["call"] == ""
+
+    play(scene)

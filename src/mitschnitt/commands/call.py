@@ -44,8 +44,9 @@ def show(call: str, directory: Path, *, role: str, as_json: bool) -> None:
     for party in found.pop("parties", []):
         label = f"party {party['party']}"
         found[label] = "{role}, {started_at} to {ended_at} ({reason}), {media_size} bytes".format_map(party)
-        binding = party.get("binding") or {}
-        found |= {f"{label} {name.replace('_', ' ')}": value for name, value in binding.items()}
+        for number, binding in enumerate(party.get("binding") or (), 1):
+            told = (f"{name} {json.dumps(value)}" for name, value in binding.items())
+            found[f"  binding {number} of {label}"] = ", ".join(told)
     _print_facts(found)
     _print_ladders(ladders)
 

@@ -205,6 +205,8 @@ class Calls:
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.InviteReceived):
             self._invite(event)
+            if event.dialog not in self._dialogs:
+                self.trials.turned_away(event, self.services.clock.now())
         elif isinstance(event, sip.ReinviteReceived | sip.UpdateReceived):
             self._change(event)
         elif isinstance(event, sip.AckReceived):

@@ -102,6 +102,10 @@ class Trials:
         """A session began; it may be the one."""
         _unharmed(self._began, event, watched, arrived)
 
+    def turned_away(self, event: sip.InviteReceived, arrived: datetime) -> None:
+        """No session came of an INVITE; what it said is why, and is told at once."""
+        _unharmed(self._turned_away, event, arrived)
+
     def saw(self, event: sip.SipEvent) -> None:
         """An event of any dialog; those of the tester's are noted."""
         _unharmed(self._saw, event)
@@ -111,25 +115,36 @@ class Trials:
         _unharmed(self._over, dialog)
 
     def _began(self, event: sip.InviteReceived, watched: Branched, arrived: datetime) -> None:
-        wanted = self._wanted
-        if (
-            wanted is None
-            or asyncio.get_running_loop().time() >= wanted.until
-            or not _same_host(wanted.host, event.source.host)
-        ):
+        wanted = self._taken(event)
+        if wanted is None:
             return
-        callers = _callers(event.request)
-        is_testers = bool(wanted.caller) and wanted.caller in callers
-        if wanted.caller and callers and not is_testers:
-            return  # somebody else's call
-        self._wanted = None
+        is_testers = bool(wanted.caller) and wanted.caller in _callers(event.request)
         trial = _Trial(
             event.dialog, wanted.token, event.request, arrived, watched, is_testers, _description(event.request)
         )
         self._running = trial
         if not is_testers:
             trial.told_at = asyncio.get_running_loop().call_later(TOLD_AFTER_SECONDS, self._tell_announced, trial)
+
+    def _turned_away(self, event: sip.InviteReceived, arrived: datetime) -> None:
+        wanted = self._taken(event)
+        if wanted is not None:
+            found = [Finding("invite.refused"), *announced(event.request, arrived=arrived, agents="")]
+            self._report(wanted.token, "", found)
+
+    def _taken(self, event: sip.InviteReceived) -> Wanted | None:
+        """Whose trial this INVITE is; None when it is nobody's. From then on no other is awaited."""
+        wanted = self._wanted
+        if wanted is None or asyncio.get_running_loop().time() >= wanted.until:
+            return None
+        callers = _callers(event.request)
+        if not _same_host(wanted.host, event.source.host):
+            return None
+        if wanted.caller and callers and wanted.caller not in callers:
+            return None  # somebody else's call
+        self._wanted = None
         self._send({"type": "watched", "token": wanted.token})
+        return wanted
 
     def _saw(self, event: sip.SipEvent) -> None:
         trial = self._running
@@ -185,8 +200,10 @@ class Trials:
     def _tell(self, trial: _Trial, found: list[Finding]) -> None:
         self._running = None
         # The keeper writes down that this call was looked at, which is only so of the tester's.
-        call = trial.watched.session.call if trial.is_testers else ""
-        self._send({"type": "findings", "token": trial.token, "call": call, "findings": findings_to_json(found)})
+        self._report(trial.token, trial.watched.session.call if trial.is_testers else "", found)
+
+    def _report(self, token: str, call: str, found: list[Finding]) -> None:
+        self._send({"type": "findings", "token": token, "call": call, "findings": findings_to_json(found)})
 
 
 def _unharmed(work: Callable[..., None], *arguments: object) -> None:

@@ -164,6 +164,11 @@ CATALOGUE: Mapping[str, Meaning] = {
     "session.ordinary": Meaning(
         _WRONG, "an ordinary call and no recording session: neither siprec, metadata nor labels", _IDENTITY
     ),
+    "invite.refused": Meaning(
+        _WRONG,
+        "its INVITE was answered with an error: it offers nothing that can be taken, or there was no room",
+        "see what else was found, and the recorder's log",
+    ),
     # What it tells of the call.
     "metadata.missing": Meaning(_WRONG, "no recording metadata: nobody can be bound to a stream", _METADATA),
     "metadata.broken": Meaning(_WRONG, "metadata that cannot be read: {why}", _METADATA),
