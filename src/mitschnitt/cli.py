@@ -133,7 +133,7 @@ def play(
 def doctor(
     directory: Directory = HERE,
     client: Annotated[
-        str, typer.Option(metavar="ADDR", help="An SBC instead: host[:port][;transport=udp|tcp], IPv6 in brackets.")
+        str, typer.Option(metavar="ADDR", help="An SBC instead: host[:port][;transport=udp|tcp|tls], IPv6 in brackets.")
     ] = "",
     wait: Annotated[
         int, typer.Option(min=0, max=600, help="With --client: seconds to wait for a test call; 0: none.")

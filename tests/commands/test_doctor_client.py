@@ -15,6 +15,7 @@ from mitschnitt.commands.doctor_client import Wish
 from mitschnitt.commands.door_client import NotReachable
 from mitschnitt.errors import ConfigError, NotAllowed, PeerError
 from mitschnitt.gateways.options_probe import Answer
+from mitschnitt.recorder.tls import Tls
 from mitschnitt.wire.findings import CATALOGUE
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Response, parse_message
@@ -32,7 +33,8 @@ class Sbc:
         self.name: str | None = "rich"
         self.asked: list[Hop] = []
 
-    async def ask(self, hop: Hop, *, seconds: float) -> Answer | None:
+    async def ask(self, hop: Hop, *, seconds: float, tls: Tls | None) -> Answer | None:
+        assert tls is None
         assert seconds > 0
         self.asked.append(hop)
         message = parse_message((VECTORS / f"{self.name}.sip").read_bytes()) if self.name else None

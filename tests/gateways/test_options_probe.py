@@ -13,9 +13,11 @@ from typing import cast
 
 import pytest
 
+from certificates import Authority, write_files
 from mitschnitt.errors import ConfigError, PeerError
 from mitschnitt.gateways.options_probe import Answer, ask_options, parse_client, resolve
-from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.recorder.sip_server import Ports, SipServer
+from mitschnitt.recorder.tls import Tls
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.events import SipEvent
@@ -117,6 +119,30 @@ def test_our_own_client_answers_over_every_transport(transport: str, host: str) 
     assert answer.response.headers.get("Server") == "sbc"
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_over_tls_an_sbc_that_is_on_the_list_answers_and_another_does_not(tmp_path: Path, is_known: bool) -> None:
+    authority = Authority()
+    ours, theirs = authority.issue("recorder.example"), authority.issue("sbc.example")
+    own = Tls(write_files(tmp_path / "ours", ours, authority, "sbc.example" if is_known else "another.example"))
+    peers = Tls(write_files(tmp_path / "theirs", theirs, authority, ours.fingerprint))
+
+    async def run() -> Answer | None:
+        def ignore(_event: SipEvent) -> None:
+            pass
+
+        tokens = iter(range(1_000))
+        agent = UserAgent(AgentConfig(feature=SRC_FEATURE, product="sbc"), lambda: f"t{next(tokens)}")
+        server = SipServer(agent, ignore, tls=peers)
+        await server.start("127.0.0.1", Ports(plain=None, tls=0))
+        try:
+            return await ask_options(Hop("TLS", "127.0.0.1", server.tls_port), seconds=PATIENCE_SECONDS, tls=own)
+        finally:
+            await server.stop()
+
+    answer = asyncio.run(run())
+    assert (answer is not None) is is_known
+
+
 SCENARIO = """<?xml version="1.0" encoding="ISO-8859-1" ?>
 <scenario name="an SBC that answers OPTIONS">
   <recv request="OPTIONS"/>
@@ -168,6 +194,7 @@ def test_sipp_as_an_sbc_is_explained(tmp_path: Path, transport: str) -> None:
         ("sbc.example.org:5080", Hop("UDP", "sbc.example.org", 5080)),
         ("192.0.2.1:5080;transport=tcp", Hop("TCP", "192.0.2.1", 5080)),
         ("[2001:db8::1];transport=UDP", Hop("UDP", "2001:db8::1", 5060)),
+        ("192.0.2.1;transport=tls", Hop("TLS", "192.0.2.1", 5061)),
     ],
 )
 def test_a_client_is_named_by_host_port_and_transport(text: str, hop: Hop) -> None:
@@ -185,5 +212,6 @@ def test_only_loopback_and_private_addresses_are_called() -> None:
     for public in ("8.8.8.8", "2606:4700::1", "0.0.0.0"):  # noqa: S104 - an address that is refused
         with pytest.raises(ConfigError, match="neither loopback nor private"):
             asyncio.run(resolve(Hop("UDP", public, 5060)))
+    assert asyncio.run(resolve(Hop("TLS", "8.8.8.8", 5061))).host == "8.8.8.8"
     with pytest.raises(PeerError, match="no address and no name"):
         asyncio.run(resolve(Hop("UDP", "nowhere.invalid", 5060)))

@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.text import Text
 
 from mitschnitt.commands.door_client import Door, NotReachable
+from mitschnitt.config import load_config
 from mitschnitt.errors import ConfigError, PeerError
 from mitschnitt.exit_codes import DONE, NOT_REACHABLE, REFUSED
 from mitschnitt.gateways.options_probe import Answer, ask_options, parse_client, resolve
+from mitschnitt.recorder.tls import Tls, TlsFiles
 from mitschnitt.wire.findings import Finding, Severity
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.options import read_options
@@ -44,7 +46,10 @@ def run(directory: Path, wish: Wish, *, as_json: bool) -> int:
     """0 when nothing is wrong, 1 when something is, 3 when there was no answer to OPTIONS."""
     if wish.caller and not wish.wait:
         raise ConfigError("caller: names whose test call is looked at; without --wait there is none")
-    hop, answer = asyncio.run(_ask(parse_client(wish.client)))
+    client = parse_client(wish.client)
+    # We call as the site would: with its certificate, and whom it lets in.
+    tls = Tls(TlsFiles(*load_config(directory).tls_files)) if client.transport == "TLS" else None
+    hop, answer = asyncio.run(_ask(client, tls))
     rows = [_row("options", finding) for finding in _explained(answer)]
     if not as_json:
         _print(rows)
@@ -60,9 +65,9 @@ def run(directory: Path, wish: Wish, *, as_json: bool) -> int:
     return REFUSED if any(row["severity"] == Severity.WRONG for row in rows) else DONE
 
 
-async def _ask(hop: Hop) -> tuple[Hop, Answer | None]:
+async def _ask(hop: Hop, tls: Tls | None) -> tuple[Hop, Answer | None]:
     literal = await resolve(hop)
-    return literal, await ask_options(literal, seconds=ANSWER_SECONDS)
+    return literal, await ask_options(literal, seconds=ANSWER_SECONDS, tls=tls)
 
 
 def _explained(answer: Answer | None) -> list[Finding]:

@@ -1,6 +1,6 @@
 """Asks one SIP client for its OPTIONS, as a recorder would: one request, one answer or none.
 
-Loopback and private addresses only while SIP is not encrypted. What the answer means, `wire.sip.options` says.
+Without TLS only loopback and private addresses are called. What the answer means, `wire.sip.options` says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mitschnitt.errors import ConfigError, MalformedPacket, PeerError
 from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.recorder.tls import Tls
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.events import ResponseReceived, SipEvent, TransactionTimedOut
@@ -20,7 +21,7 @@ from mitschnitt.wire.sip.headers import write_host
 from mitschnitt.wire.sip.hop import Hop, uri_hop
 from mitschnitt.wire.sip.message import Response
 
-TRANSPORTS = ("UDP", "TCP")  # that `SipServer` speaks
+TRANSPORTS = ("UDP", "TCP", "TLS")  # that `SipServer` speaks
 RESOLVE_SECONDS = 5.0  # for a name; the system's resolver may wait longer
 
 
@@ -33,18 +34,18 @@ class Answer:
 
 
 def parse_client(text: str) -> Hop:
-    """`host[:port][;transport=udp|tcp]`, IPv6 in brackets. ConfigError for anything else."""
+    """`host[:port][;transport=udp|tcp|tls]`, IPv6 in brackets. ConfigError for anything else."""
     try:
         hop = uri_hop(f"sip:{text}", "UDP")
     except MalformedPacket as error:
-        raise ConfigError(f"client: expected host[:port][;transport=udp|tcp], found {text!r}") from error
+        raise ConfigError(f"client: expected host[:port][;transport=udp|tcp|tls], found {text!r}") from error
     if hop.transport not in TRANSPORTS or "@" in text or "?" in text:
-        raise ConfigError(f"client: expected host[:port][;transport=udp|tcp], found {text!r}")
+        raise ConfigError(f"client: expected host[:port][;transport=udp|tcp|tls], found {text!r}")
     return hop
 
 
 async def resolve(hop: Hop) -> Hop:
-    """The same with a literal address. ConfigError for a public one; PeerError for a name that is none."""
+    """The same with a literal address. ConfigError for a public one without TLS; PeerError for a name that is none."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
@@ -52,13 +53,17 @@ async def resolve(hop: Hop) -> Hop:
     except (OSError, TimeoutError) as error:
         raise PeerError(f"client: {hop.host} is no address and no name that is known here") from error
     address = ipaddress.ip_address(str(rows[0][4][0]).partition("%")[0])
-    if address.is_unspecified or not (address.is_loopback or address.is_private):
-        raise ConfigError(f"client: {address} is neither loopback nor private; SIP is not encrypted yet")
+    is_near = address.is_loopback or address.is_private
+    if address.is_unspecified or not (is_near or hop.transport == "TLS"):
+        raise ConfigError(f"client: {address} is neither loopback nor private; expected transport=tls for it")
     return Hop(hop.transport, str(address), hop.port)
 
 
-async def ask_options(hop: Hop, *, seconds: float) -> Answer | None:
-    """The final answer of a literal address, None when none came in time. ConfigError without a way to it."""
+async def ask_options(hop: Hop, *, seconds: float, tls: Tls | None = None) -> Answer | None:
+    """The final answer of a literal address, None when none came in time. ConfigError without a way to it.
+
+    Over TLS we show the recorder's certificate, and the client's must be on the allow-list, as on any call.
+    """
     loop = asyncio.get_running_loop()
     host = _own_address(hop)
     final: asyncio.Future[Response | None] = loop.create_future()
@@ -70,11 +75,11 @@ async def ask_options(hop: Hop, *, seconds: float) -> Answer | None:
             final.set_result(None)
 
     agent = UserAgent(AgentConfig(host=host, user="doctor", product="mitschnitt-doctor"), lambda: secrets.token_hex(8))
-    server = SipServer(agent, take)
+    server = SipServer(agent, take, tls=tls)
     await server.start(host, 0)
     begun = loop.time()
     try:
-        suffix = ";transport=tcp" if hop.transport == "TCP" else ""
+        suffix = "" if hop.transport == "UDP" else f";transport={hop.transport.lower()}"
         uri = f"sip:{write_host(hop.host)}:{hop.port}{suffix}"
         agent.options(uri, hop, now=server.now, sender=f"sip:doctor@{write_host(host)}")
         server.flush()
