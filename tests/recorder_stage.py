@@ -43,6 +43,7 @@ from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.vault.sealed import HEADER_BYTES, Opener, plain_size, read_range
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.wire.sdp import Description, parse_sdp
+from mitschnitt.wire.sip.ladder import Ladder, Rung, Way
 from mitschnitt.wire.siprec import Metadata, Participant, Stream, StreamRoles
 from mitschnitt.wire.siprec import Session as CommunicationSession
 
@@ -152,6 +153,12 @@ class PlayedSignalling:
 
     def hang_up(self) -> None:
         self.hung_up += 1
+
+    @property
+    def ladder(self) -> Ladder:
+        """One rung for each offer: a call that was opened has more of them."""
+        rungs = [Rung(0, Way.OUT, 0, "INVITE", number) for number, _ in enumerate(self.offers)]
+        return Ladder([Rung(0, Way.IN, 0, "INVITE", 1), *rungs])
 
 
 class Voice:

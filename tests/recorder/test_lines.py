@@ -11,6 +11,7 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters
 from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.wire.dtmf import Press
 from rtp_files import parsed
 
 
@@ -187,3 +188,13 @@ def test_what_an_open_line_gets_and_does_not_keep_is_told_apart(lines: Lines) ->
     headers = parsed([*packets, packets[2], packets[3]], [line.number] * len(packets) + [gated.number] * 2)
     idle, control = lines.idle(headers, lines.sort(headers))
     assert (idle.tolist(), control.tolist()) == ([1, 2], [3, 4])
+
+
+def test_whether_keys_came_is_known_until_the_line_is_gone(lines: Lines) -> None:
+    line = lines.add({101: 8_000})
+    assert not lines.has_keys(line)
+    lines.state(line).press = Press(7, 160, 1, ended=True, seen_ns=0)
+    assert lines.has_keys(line)
+    lines.release(line)
+    lines.close_released()
+    assert not lines.has_keys(line)

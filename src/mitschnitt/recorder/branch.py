@@ -16,6 +16,7 @@ from mitschnitt.recorder.clock import nanoseconds
 from mitschnitt.recorder.legs import Legs
 from mitschnitt.recorder.media import Line, Media
 from mitschnitt.wire.sdp import Description, Form, answer, reoffer
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Binding, Metadata, MetadataBroken, Update, bind
 
 LEAK_ALARM_PACKETS = 100  # two seconds of one stream: a client needs less to read a closed answer and obey
@@ -29,6 +30,10 @@ class Signalling(Protocol):
 
     def hang_up(self) -> None:
         """BYE, after the offers that are under way."""
+
+    @property
+    def ladder(self) -> Ladder:
+        """What went over the wire, and goes on doing so."""
 
 
 class Branch:

@@ -86,6 +86,11 @@ class Lines:
             raise ConfigError(f"line {line.number} on port {line.port} was released")
         return state
 
+    def has_keys(self, line: Line) -> bool:
+        """Whether any telephone event came to it; False once it is gone."""
+        state = self._states.get(line.number)
+        return state is not None and state.line is line and state.press is not None
+
     def slot(self, line: Line) -> int:
         """Slot of the track that the line goes into, or GATED."""
         return int(self._slots[line.number])

@@ -218,6 +218,14 @@ class Media:
         """Where a party's kept media goes; journal its number before the first `keep`."""
         return self._tracks.add(call_id, party, leaf_key, codecs)
 
+    def has_media(self, track: Track) -> bool:
+        """Whether anything was kept in it: sealed already, or still held."""
+        return bool(track.frames) or bool(self.hold.parts_of(track.slot))
+
+    def has_keys(self, line: Line) -> bool:
+        """Whether any telephone event came to a line; of a released one that is not known."""
+        return self.lines.has_keys(line)
+
     def finish(
         self, track: Track, *, reason: str, started_at: str, ended_at: str,
         pauses: Sequence[tuple[str, str]] = (),

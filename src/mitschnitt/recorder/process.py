@@ -93,6 +93,10 @@ class Recorder:
         """A fact for one call."""
         self._calls.fact_posted(kind, data)
 
+    def trial_wanted(self, data: Mapping[str, Any]) -> None:
+        """A test call is awaited, or no longer."""
+        self._calls.trials.watch(data)
+
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder."""
         return self._calls.live_calls()

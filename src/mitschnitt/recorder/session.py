@@ -42,7 +42,10 @@ from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.parties import Participant, Roll, posted_joined, signalled
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.recording import Recording
+from mitschnitt.vault.decision import MAX_LADDERS
 from mitschnitt.wire.sdp import Description, Form
+from mitschnitt.wire.session_findings import Behaviour
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Binding, Unbound, Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
@@ -78,6 +81,7 @@ class Session:
         self._pressed: dict[str, Pressed] = {}
         self._announced_agent: str | None = None
         self._branches: list[Branch] = []
+        self._ladders: list[Ladder] = []  # of all recording sessions, also of those that ended
         self._in_band = False
         self._loses = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -97,6 +101,8 @@ class Session:
         services = self._services
         branch = Branch(services.media, services.owners, self, signalling, address=services.address)
         self._branches.append(branch)
+        if len(self._ladders) < MAX_LADDERS:
+            self._ladders.append(signalling.ladder)
         return branch
 
     def _legs(self) -> Iterator[Leg]:
@@ -144,6 +150,33 @@ class Session:
             return Form.OPEN
         waiting = self.state in (State.ASKING, State.PAUSED) and self._in_band
         return Form.LISTEN if waiting else Form.CLOSED
+
+    # -- what a test call is told of -------------------------------------------------------------
+
+    @property
+    def agents(self) -> str:
+        """What the directory makes of the line: known, none or ambiguous, "" while nobody is reported."""
+        if self._roll.problem == "agent.ambiguous":
+            return "ambiguous"
+        known = any(party.agent is not None for party in self._roll.parties)
+        return "known" if known else "none" if self._roll.parties else ""
+
+    def behaviour(self) -> Behaviour:
+        """What can be counted while the lines stand: open and silent ones, leaks, telephone events."""
+        media, legs = self._services.media, list(self._legs())
+        tracks = {leg.party: self._track_of(leg) for leg in legs if leg.kept}
+        kept = [track for track in tracks.values() if track is not None]
+        return Behaviour(
+            open_lines=len(kept),
+            silent_lines=sum(not media.has_media(track) for track in kept),
+            leaked=sum(branch.leaked_packets for branch in self._branches),
+            awaited_digits=self._in_band and bool(self.facts.asked),
+            has_events=any(media.has_keys(leg.line) for leg in legs if leg.line is not None),
+        )
+
+    def _track_of(self, leg: Leg) -> Track | None:
+        party = self._roll.party(leg.party)
+        return self._recording.tracks.get(party.number) if party is not None else None
 
     # -- who this call is ------------------------------------------------------------------------
 
@@ -517,7 +550,7 @@ class Session:
                 for act in self.facts.acts[-MAX_TOLD_ACTS:]
             ],
         }
-        if self._recording.close(decision, view.officer_key if view is not None else b""):
+        if self._recording.close(decision, view.officer_key if view is not None else b"", self._ladders):
             self._services.link.send({"type": "ended", "call": self.call})
 
 

@@ -20,6 +20,7 @@ from mitschnitt.wire.sip.dialog import NOTHING, Content, Dialog, Unacknowledged,
 from mitschnitt.wire.sip.events import DialogEnded, DialogTimedOut, MessageRefused, RetryDue, SipEvent
 from mitschnitt.wire.sip.headers import Via, write_host
 from mitschnitt.wire.sip.hop import Destination, Source, reached_by, response_hop
+from mitschnitt.wire.sip.ladder import Ladders
 from mitschnitt.wire.sip.layer import MAGIC, TransactionLayer
 from mitschnitt.wire.sip.message import Request, Response
 from mitschnitt.wire.sip.offers import carries_sdp
@@ -58,6 +59,7 @@ class Endpoint:
         self.admission = Admission(config)
         self.authenticator = authenticator
         self.accounts = accounts or Accounts()
+        self.ladders = Ladders()
         self.events: list[SipEvent] = []
         self.refreshes = Refreshes(self)
         self.host, self.port = config.host, config.port
@@ -276,6 +278,8 @@ class Endpoint:
         """A dialog begins."""
         self.dialogs[dialog.id] = dialog
         self.admission.opened(dialog)
+        if not dialog.caller:
+            self.ladders.begin(dialog.call_id, dialog.remote.tag or "")
 
     def end(self, dialog: Dialog, status: int) -> None:
         """The dialog is gone, and its session must hear of it."""
@@ -298,6 +302,7 @@ class Endpoint:
         dialog = self.dialogs.pop(tag, None)
         if dialog:
             self.admission.closed(dialog)
+            self.ladders.end(dialog.call_id, dialog.remote.tag or "")
             self.timers.stop((tag, BACK_OFF))
             self.timers.stop((tag, ANSWER))
             self.refreshes.stop(dialog)
