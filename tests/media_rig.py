@@ -11,6 +11,7 @@ from pathlib import Path
 from mitschnitt.errors import NoSpace
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.reception import Loss
 from mitschnitt.vault.artefact import Timeline, parse_timeline
 from mitschnitt.vault.blobs import Blobs, MemoryBlobs
 from mitschnitt.vault.derive import Kind, artefact_context, artefact_key
@@ -36,12 +37,18 @@ class Rig:
     digits: list[tuple[int, str, int]] = field(default_factory=list)
     leaks: list[tuple[int, int]] = field(default_factory=list)
     failed: list[tuple[Track, NoSpace]] = field(default_factory=list)
+    doubts: list[tuple[int, str, int]] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)
+    losses: list[tuple[int, Loss]] = field(default_factory=list)
     synced: int = 0
+    address: str = "127.0.0.1"
+    keepalive_ns: int = 0
+    max_rtcp_sockets: int = 1_000
 
     def __post_init__(self) -> None:
         self.journal = SliceWriter(self.directory)
         self.media = Media(
-            address="127.0.0.1",
+            address=self.address,
             ports=PortPool(20000, 32000),
             journal=self.journal,
             blobs=self.blobs,
@@ -51,6 +58,11 @@ class Rig:
             on_leak=lambda line, packets: self.leaks.append((line.number, packets)),
             on_failed=lambda track, error: self.failed.append((track, error)),
             on_synced=self._count_sync,
+            on_doubt=lambda line, rule, since_ns: self.doubts.append((line.number, rule, since_ns)),
+            on_named=lambda line: self.named.append(line.number),
+            on_loss=lambda line, loss: self.losses.append((line.number, loss)),
+            keepalive_ns=self.keepalive_ns,
+            max_rtcp_sockets=self.max_rtcp_sockets,
         )
 
     def _count_sync(self) -> None:

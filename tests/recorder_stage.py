@@ -43,6 +43,7 @@ from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.vault.sealed import HEADER_BYTES, Opener, plain_size, read_range
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.wire.sdp import Description, parse_sdp
+from mitschnitt.wire.sip.ladder import Ladder, Rung, Way
 from mitschnitt.wire.siprec import Metadata, Participant, Stream, StreamRoles
 from mitschnitt.wire.siprec import Session as CommunicationSession
 
@@ -161,6 +162,12 @@ class PlayedSignalling:
     def hang_up(self) -> None:
         self.hung_up += 1
 
+    @property
+    def ladder(self) -> Ladder:
+        """One rung for each offer: a call that was opened has more of them."""
+        rungs = [Rung(0, Way.OUT, 0, "INVITE", number) for number, _ in enumerate(self.offers)]
+        return Ladder([Rung(0, Way.IN, 0, "INVITE", 1), *rungs])
+
 
 class Voice:
     """Somebody who speaks RTP; every payload says who and which."""
@@ -209,6 +216,7 @@ class Stage:
     view_age: timedelta = timedelta(seconds=1)
     link: PlayedLink = field(default_factory=PlayedLink)
     failed: list[Track] = field(default_factory=list)
+    keepalive_ns: int = 0
 
     def __post_init__(self) -> None:
         self.view = view(grant())
@@ -233,6 +241,9 @@ class Stage:
             pace=self.now_ns,
             on_digit=self._on_digit,
             on_failed=self._on_failed,
+            on_doubt=self._on_doubt,
+            on_named=self._on_named,
+            keepalive_ns=self.keepalive_ns,
         )
         self.services = Services(
             self.media,
@@ -253,6 +264,16 @@ class Stage:
         owner = self.services.owners.get(line)
         if owner is not None:
             owner.digit(line, digit, at_ns)
+
+    def _on_doubt(self, line: Any, rule: str, since_ns: int) -> None:
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.doubt(line, rule, since_ns=since_ns)
+
+    def _on_named(self, line: Any) -> None:
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.confirm(line)
 
     def _on_failed(self, track: Track, _error: Exception) -> None:
         self.failed.append(track)

@@ -114,7 +114,7 @@ class Pair:
         return found[-1]
 
     def _carry(self, sender: UserAgent, receiver: UserAgent, arrow: str) -> bool:
-        outbox = sender.outbox()
+        outbox = sender.outbox(self.now)
         port = CLIENT_PORT if arrow == ">" else SERVER_PORT
         connection = 1 if self.transport == "TCP" else 0
         for hop, data in outbox:

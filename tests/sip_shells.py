@@ -66,11 +66,17 @@ Test = Callable[["Side", "Side"], Coroutine[None, None, None]]
 
 
 def with_sides(
-    test: Test, *, host: str = LOCALHOST, ours: Tls | None = None, theirs: Tls | None = None, ports: Ports | None = None
+    test: Test,
+    *,
+    host: str = LOCALHOST,
+    ours: Tls | None = None,
+    theirs: Tls | None = None,
+    ports: Ports | None = None,
+    run: Callable[[Coroutine[None, None, None]], None] = asyncio.run,
 ) -> None:
     """Runs a test between a recorder and a client on free ports; with TLS where they have it."""
 
-    async def run() -> None:
+    async def talking() -> None:
         recorder, client = Side("+sip.srs", ours), Side(SRC_FEATURE, theirs)
         await recorder.shell.start(host, ports or Ports(tls=0 if ours else None))
         await client.shell.start(host, Ports(tls=0 if theirs else None))
@@ -80,7 +86,7 @@ def with_sides(
             await client.shell.stop()
             await recorder.shell.stop()
 
-    asyncio.run(run())
+    run(talking())
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mitschnitt import __version__, cli
+from mitschnitt.commands.doctor_client import Wish
 from mitschnitt.errors import ConfigError, KeyGone, MalformedPacket, MitschnittError, NotAllowed
 from source import PACKAGE
 
@@ -54,6 +55,19 @@ def test_every_verb_that_prints_facts_prints_json_too(verb: str) -> None:
 def test_calls_are_listed_shown_explained_and_erased() -> None:
     text = shown("call", "--help")
     assert [verb for verb in ("list", "show", "why", "erase") if not re.search(rf"\b{verb}\b", text)] == []
+
+
+def test_doctor_looks_at_a_site_or_with_client_at_an_sbc(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def run(_directory: Path, wish: object, *, as_json: bool) -> int:
+        asked.append((wish, as_json))
+        return 0
+
+    monkeypatch.setattr(cli.verb("doctor_client"), "run", run)
+    shown("doctor", "--client", "192.0.2.1;transport=tcp", "--wait", "5", "--caller", "+49", "--json")
+    shown("doctor", "--client", "192.0.2.1")
+    assert asked == [(Wish("192.0.2.1;transport=tcp", 5, "+49"), True), (Wish("192.0.2.1", 60, ""), False)]
 
 
 def test_the_version_is_the_packages() -> None:

@@ -130,8 +130,23 @@ def play(
 
 
 @app.command()
-def doctor(directory: Directory = HERE, as_json: AsJson = False) -> None:
-    """Check machine, directory and running processes; say what is wrong and what to do."""
+def doctor(
+    directory: Directory = HERE,
+    client: Annotated[
+        str, typer.Option(metavar="ADDR", help="An SBC instead: host[:port][;transport=udp|tcp|tls], IPv6 in brackets.")
+    ] = "",
+    wait: Annotated[
+        int, typer.Option(min=0, max=600, help="With --client: seconds to wait for a test call; 0: none.")
+    ] = 60,
+    caller: Annotated[
+        str, typer.Option(help="With --client: your own number or address, so that your test call is looked at whole.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check machine, directory and running processes, or an SBC; say what is wrong and what to do."""
+    if client:
+        module = verb("doctor_client")
+        sys.exit(module.run(directory, module.Wish(client, wait, caller), as_json=as_json))
     sys.exit(verb("doctor").run(directory, as_json=as_json))
 
 

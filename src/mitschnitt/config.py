@@ -49,6 +49,7 @@ class Rtp:
     first_port: int = 10_000  # only even ports are used; with several recorders each gets its share of the range
     last_port: int = 32_767  # below the ephemeral range
     receive_buffer_bytes: int = 262_144  # bytes per socket (SO_RCVBUF): about 8 s of 20 ms packets
+    keepalive_s: int = 0  # seconds; 15 to 60 where a NAT lies between: an empty datagram to silent clients; 0 = off
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,8 @@ def _check(config: Config) -> None:
             f"config: [sip] min_se_s and session_expires_s must lie between {LEAST_SESSION_S} and "
             f"{LONGEST_SESSION_S} and not fall, found {low} and {high}"
         )
+    if config.rtp.keepalive_s and not 15 <= config.rtp.keepalive_s <= 60:
+        raise ConfigError(f"config: [rtp] `keepalive_s` must be 0, or 15 to 60, found {config.rtp.keepalive_s}")
     if not config.audio.resolve().is_relative_to(config.directory):
         raise ConfigError(f"config: [vault] `audio` must lie inside {config.directory}, found {config.vault.audio!r}")
     if config.kek_dir.resolve().is_relative_to(config.directory):

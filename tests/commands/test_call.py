@@ -18,8 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from commands.keeper_stub import CALL, OTHER, StubDoor
 from mitschnitt.commands import call as command
+from mitschnitt.commands.call_ladder import NO_LADDER
 from mitschnitt.errors import ConfigError, Damaged, NotAllowed
+from mitschnitt.keeper.ladders import shown_ladders
+from mitschnitt.vault.decision import seal_decision
 from mitschnitt.vault.envelope import pad, seal_to
+from mitschnitt.wire.sip.ladder import ladder_from_json
 
 PARTY = {
     "party": 0,
@@ -30,6 +34,9 @@ PARTY = {
     "media_size": 480_000,
     "timeline_size": 300,
 }
+LADDERS = Path(__file__).parents[1] / "vectors" / "ladder"
+LADDER = json.loads((LADDERS / "kept.json").read_text(encoding="utf-8"))
+DRAWN = (LADDERS / "drawn.txt").read_text(encoding="utf-8")
 KEPT = {"call": CALL, "state": "kept", "purpose": "training", "parties": [PARTY]}
 OFFICER = X25519PrivateKey.from_private_bytes(b"o" * 32)
 DECISION = {"v": 1, "rule": "consent.caller.silent"}
@@ -89,6 +96,39 @@ def test_a_call_is_shown_with_a_line_for_each_party(door: StubDoor, capsys: pyte
     assert "party 0      caller, 2026-11-23T09:00:00Z to 2026-11-23T09:01:00Z (ended), 480000 bytes\n" in told
 
 
+def test_the_ladders_of_a_call_are_drawn_for_whom_the_keeper_gives_them(
+    door: StubDoor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door.answers[("GET", f"/calls/{CALL}")] = {**KEPT, "ladders": shown_ladders([LADDER, LADDER])}
+    command.show(CALL, Path(), role="operator", as_json=False)
+    assert capsys.readouterr().out.count(DRAWN) == 2
+    command.show(CALL, Path(), role="operator", as_json=True)
+    assert len(json.loads(capsys.readouterr().out)["ladders"]) == 2
+
+
+def test_a_kept_call_without_a_ladder_says_why_it_has_none(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    door.answers[("GET", f"/calls/{CALL}")] = {**KEPT, "ladders": []}
+    command.show(CALL, Path(), role="operator", as_json=False)
+    assert capsys.readouterr().out.endswith(f"{NO_LADDER}\n")
+
+
+def test_to_a_role_that_sees_no_ladder_none_is_mentioned(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    command.show(CALL, Path(), role="coach", as_json=False)
+    assert "ladder" not in capsys.readouterr().out
+    assert door.asked
+
+
+def test_what_binds_a_party_is_told_field_by_field(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    first = {"label": "1", "session": 0, "association": "participantstreamassoc", "cname": None}
+    bindings = [first, {**first, "label": "2", "cname": True}]
+    door.answers[("GET", f"/calls/{CALL}")] = {**KEPT, "parties": [{**PARTY, "binding": bindings}]}
+    command.show(CALL, Path(), role="operator", as_json=False)
+    told = capsys.readouterr().out
+    line = 'binding {} of party 0 label "{}", session 0, association "participantstreamassoc", cname {}\n'
+    assert line.format(1, 1, "null") in told
+    assert line.format(2, 2, "true") in told
+
+
 def test_a_call_that_is_not_kept_is_one_word(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
     door.answers[("GET", f"/calls/{CALL}")] = {"call": CALL, "state": "not_kept"}
     command.show(CALL, Path(), role="coach", as_json=False)
@@ -104,6 +144,19 @@ def test_why_is_told_to_whoever_holds_the_officers_key(
     command.why(CALL, Path(), key=key, role="officer", as_json=True)
     assert json.loads(capsys.readouterr().out) == DECISION
     assert door.asked[0] == ("GET", f"/calls/{CALL}/decision", {"as": "officer"})
+
+
+def test_the_ladder_of_a_call_that_was_not_kept_is_in_its_decision(
+    door: StubDoor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"call": CALL, "outcome": "not_kept", "rule": "r.x", "party": "", "policy": "", "acts": []}
+    sealed = seal_decision(OFFICER.public_key().public_bytes_raw(), CALL, told, [ladder_from_json(LADDER)])
+    door.answers[("GET", f"/calls/{CALL}/decision")] = {"decision": base64.b64encode(sealed).decode()}
+    key = key_file(tmp_path / "officer.pem", OFFICER)
+    command.why(CALL, Path(), key=key, role="officer", as_json=False)
+    assert capsys.readouterr().out.endswith(DRAWN)
+    command.why(CALL, Path(), key=key, role="officer", as_json=True)
+    assert json.loads(capsys.readouterr().out)["ladders"] == shown_ladders([LADDER])
 
 
 def test_another_key_opens_nothing_and_the_sentence_says_which_would(door: StubDoor, tmp_path: Path) -> None:

@@ -227,23 +227,23 @@ def test_open_files_are_reckoned_with_one_socket_per_pair_of_ports(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "held_udp_ports", lambda *_, **__: set())
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (306, 306))
-    assert patient.one("open files").level == GOOD  # 50 pairs and 256 besides
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (305, 4096))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (356, 356))
+    assert patient.one("open files").level == GOOD  # 50 pairs of ports and 256 besides
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (355, 4096))
     found = patient.one("open files")
-    assert (found.level, found.found) == (WARN, "limit 305 a process, a recorder may want 306")
-    assert "LimitNOFILE=306" in found.todo
+    assert (found.level, found.found) == (WARN, "limit 355 a process, a recorder may want 356")
+    assert "LimitNOFILE=356" in found.todo
 
 
 def test_ports_of_others_and_calls_that_are_never_taken_want_no_socket(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (296, 296))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (336, 336))
     monkeypatch.setattr(doctor, "held_udp_ports", lambda *_, **__: set(range(FIRST, FIRST + 20)) | {5_353})
-    assert patient.one("open files").found.endswith("may want 296")  # ten pairs are held by others
+    assert patient.one("open files").found.endswith("may want 336")  # ten pairs are held by others
     assert patient.one("RTP ports").found.endswith("other programs hold 10 of 50")
     patient.configure("[sip]\n", "[sip]\nmax_calls = 3\n")
-    assert patient.one("open files").found.endswith("may want 268")  # twelve sockets
+    assert patient.one("open files").found.endswith("may want 274")  # eighteen sockets
 
 
 def test_a_running_recorders_own_limit_counts_not_that_of_this_shell(

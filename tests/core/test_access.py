@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from dialogue import START
-from mitschnitt.core.access import MAY_HEAR, ROLES, Kept, may_read
+from mitschnitt.core.access import MAY_HEAR, ROLES, Kept, may_read, may_see_ladders
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.purpose import ACCOUNTABILITY, TRAINING, Purpose
 
@@ -59,3 +59,17 @@ def test_nothing_is_heard_from_the_due_time_on() -> None:
 
 def test_the_table_names_only_known_roles() -> None:
     assert {role for role, _ in MAY_HEAR} <= set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("state", ["kept", "live", "not_kept", "", "anything else"])
+def test_a_ladder_is_seen_of_kept_calls_only_by_operator_and_officer(role: str, state: str) -> None:
+    decision = may_see_ladders(state, role)
+    allowed = state == "kept" and role in ("operator", "officer")
+    assert (decision.verdict is Verdict.OPEN) is allowed
+    rules = {True: "access.ladder", False: "access.ladder.role" if state == "kept" else "access.not_kept"}
+    assert decision.rule == rules[allowed]
+
+
+def test_whoever_has_no_role_sees_no_ladder() -> None:
+    assert may_see_ladders("kept", "outsider").rule == "access.role.unknown"

@@ -22,7 +22,16 @@ RSS_LIMIT_MB = 256  # instrumented code with numpy takes 70 MB; inputs are below
 TIMEOUT_S = 20  # a hang; what is merely slow is caught by SLOW_CPU_S, which other load does not touch
 SLOW_CPU_S = 1.0  # processor time of one input
 MAX_LEN = {"metadata": 8_192, "agent": 8_192, "stream": 16_384, "rtp": 2_112}  # bytes of one input, else 4,096
-SHARES = {"sip": 20, "stream": 13, "sdp": 18, "metadata": 20, "multipart": 18, "rtp": 8, "agent": 3}  # percent of all
+SHARES = {
+    "sip": 20,
+    "stream": 13,
+    "sdp": 18,
+    "metadata": 20,
+    "multipart": 18,
+    "rtp": 5,
+    "rtcp": 3,
+    "agent": 3,
+}  # percent of all
 MISSING = "atheris is not here: it has wheels for CPython 3.11 to 3.13 on Linux (requirements/fuzz.in)"
 
 

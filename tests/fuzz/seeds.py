@@ -56,6 +56,8 @@ def seeds(target: str) -> Iterator[bytes]:
         for path in sorted((VECTORS / "rtp").glob("*.bin")):
             data = path.read_bytes()[:64]
             yield bytes([len(data), 0]) + data.ljust(64, b"\0")
+    elif target == "rtcp":
+        yield from (path.read_bytes() for path in sorted((VECTORS / "rtcp").glob("*.bin")))
     else:
         yield from _dialogues(short)
 

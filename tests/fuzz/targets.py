@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from mitschnitt.errors import MalformedPacket, PeerError
+from mitschnitt.wire import rtcp as rtcp_datagrams
 from mitschnitt.wire import rtp as rtp_headers
 from mitschnitt.wire.multipart import build_parts, split_parts
 from mitschnitt.wire.sdp import Description, Form, LocalLine, parse_sdp
@@ -181,6 +182,20 @@ def rtp(data: bytes) -> None:
         assert placed.packet.size == np.sum(valid.stream == owner)
 
 
+def rtcp(data: bytes) -> None:
+    """One datagram: what it tells is no more than it holds, and reports are written and read again as the same."""
+    try:
+        found = rtcp_datagrams.parse(data)
+    except PeerError:
+        return
+    assert len(found.reports) + len(found.names) + len(found.goodbyes) + found.skipped <= len(data) // 4
+    name = found.names[0] if found.names else rtcp_datagrams.SourceName(0, b"fuzz")
+    for report in found.reports:
+        again = rtcp_datagrams.parse(rtcp_datagrams.compound(report, name))
+        assert again.reports == (report,)
+        assert again.names == (name,)
+
+
 class Phone:
     """A user agent with one call of its own under way, as the seeds know it: words are t1, t2 ..."""
 
@@ -238,5 +253,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "metadata": metadata,
     "multipart": multipart,
     "rtp": rtp,
+    "rtcp": rtcp,
     "agent": agent,
 }

@@ -35,7 +35,7 @@ class Ivr:
         self._url = f"http://127.0.0.1:{site.demo.control_port}"
         self._token = read_token(site.demo.directory / "secrets" / "control.token")
 
-    def announce(self) -> Ringing:
+    def announce(self, *, answer_by: str = "post") -> Ringing:
         """A call for Jens Albers; the question has been put whole just now."""
         session = uuid.uuid4().hex
 
@@ -45,7 +45,7 @@ class Ivr:
                 queue="hotline",
                 direction="inbound",
                 agent=cast.AGENTS_WITH_GRANT[0].aor,
-                answer_by="post",
+                answer_by=answer_by,
             )
             assert told.ask is not None, "everybody is asked by this policy"
             length_ms = prompt(told.ask.prompt, told.ask.language).length_ms

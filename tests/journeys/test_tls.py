@@ -5,8 +5,13 @@ Debian's sipp has no TLS.
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
+import ssl
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +20,11 @@ import pytest
 
 from certificates import Authority, Issued, write_files
 from journeys.running import Site, free_port, report_rows, running_site
+from sip_shells import OPTIONS
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
 
+FLOOD = 200  # connections of one address, three times what it may have
 NOT_REACHABLE = 3  # exit code of the simulated centre
 CALLS = ("--mix", "agreed_by_act=1", "--rate", "10", "--max-talk", "3", "--transport", "tls", "--stamp")
 
@@ -55,6 +62,16 @@ class SecureSite:
         while self.site.log.read_text(encoding="utf-8").count("changed TLS files are in force") < times:
             assert time.monotonic() < deadline, self.site.log.read_text(encoding="utf-8")[-2000:]
             time.sleep(0.05)
+
+    def turned_away(self, *causes: str) -> str:
+        """What the log says about whom it did not let in, once it has named all these causes."""
+        deadline = time.monotonic() + 30  # it speaks every 10 s at most
+        while True:
+            said = "\n".join(re.findall(r"SIP turned away: [^\"\n]*", self.site.log.read_text(encoding="utf-8")))
+            if all(cause in said for cause in causes):
+                return said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.2)
 
     def outcomes(self, calls: int) -> list[str]:
         """One word for each call that the centre reports."""
@@ -95,6 +112,51 @@ def test_row_31_whoever_is_not_listed_reaches_nobody(own: str, signed_by_us: boo
     authority = secure.authority if signed_by_us else Authority("Somebody else's CA")
     code, outcomes = secure.call(authority.issue(own))
     assert (code, outcomes) == (NOT_REACHABLE, [])
+
+
+def bare(secure: SecureSite, own: Issued | None, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
+    """What a client of the standard library gets for OPTIONS; nothing when it is refused."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=secure.authority.pem.decode())
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():  # that TLS 1.1 is deprecated is why it is refused
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = min(newest, ssl.TLSVersion.TLSv1_2)
+        context.maximum_version = newest
+    if own is not None:
+        files = write_files(secure.root / f"bare-{time.monotonic_ns()}", own, secure.authority, "anybody")
+        context.load_cert_chain(files.certificate, files.key)
+    with contextlib.suppress(OSError):  # ssl.SSLError is one
+        raw = socket.create_connection(("127.0.0.1", secure.port), 5)
+        with context.wrap_socket(raw) as secured:
+            secured.sendall(OPTIONS % 1)
+            return secured.recv(4_096)
+    return b""
+
+
+def test_row_31_no_certificate_an_old_version_and_plain_bytes_get_no_answer(secure: SecureSite) -> None:
+    listed = secure.authority.issue("sbc.example")
+    assert bare(secure, listed).startswith(b"SIP/2.0 200")
+    assert bare(secure, listed, ssl.TLSVersion.TLSv1_2).startswith(b"SIP/2.0 200")
+    assert bare(secure, None) == b""
+    assert bare(secure, secure.authority.issue("sbc.example", days=(-3, -2))) == b""
+    assert bare(secure, listed, ssl.TLSVersion.TLSv1_1) == b""
+    with socket.create_connection(("127.0.0.1", secure.port), 5) as plain, contextlib.suppress(ConnectionError):
+        plain.sendall(OPTIONS % 1)
+        assert b"SIP/2.0" not in plain.recv(4_096)
+    said = secure.turned_away("tls.certificate", "tls.version")
+    assert "example" not in said, "who it was is nobody's business"
+
+
+def test_a_flood_of_handshakes_that_never_end_locks_nobody_out(secure: SecureSite) -> None:
+    with contextlib.ExitStack() as flood:
+        for _ in range(FLOOD):
+            idle = flood.enter_context(socket.create_connection(("127.0.0.1", secure.port), 5))
+            idle.sendall(b"\x16\x03\x01")  # as a ClientHello begins
+        code, outcomes = secure.call(secure.authority.issue("sbc.example"))
+    assert (code, outcomes) == (0, ["kept", "kept"])
+    secure.turned_away("limit.connections_per_source")
 
 
 def test_a_client_does_not_speak_to_a_recorder_of_another_authority(secure: SecureSite) -> None:

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,11 @@ class Books:
     def shred(self, call: str) -> None:
         self.tell(call, "shred", {"party": None})
 
-    def closed(self, call: str, *, kept: bool) -> None:
+    def closed(self, call: str, *, kept: bool, ladders: Sequence[Any] = ()) -> None:
         outcome = "kept" if kept else "not_kept"
         sealed = own_decision(self.officer_key, call, outcome=outcome, rule="test.rule", policy="p")
-        self.tell(call, "closed", {"kept": kept, "decision": base64.b64encode(sealed).decode()})
+        told = {"kept": kept, "decision": base64.b64encode(sealed).decode()}
+        self.tell(call, "closed", {**told, "ladders": list(ladders)} if ladders else told)
 
     def media_slice(self, call: str, node: bytes, party: int, payload: bytes) -> None:
         """One tick of one party, durable."""

@@ -9,7 +9,8 @@ import pytest
 
 from keeper.site_on_disk import OFFICERS_KEY
 from mitschnitt.errors import Damaged
-from mitschnitt.keeper.decisions import SEALED_BYTES, decision_in, own_decision
+from mitschnitt.keeper.decisions import decision_in, own_decision
+from mitschnitt.vault.decision import SEALED_BYTES
 from mitschnitt.vault.envelope import open_with, unpad
 
 CALL = "0" * 25 + "1"

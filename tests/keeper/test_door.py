@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -62,12 +62,25 @@ class FakeKeeper:
 
     def __init__(self) -> None:
         self.acts: list[SignedAct] = []
+        self.trials: list[object] = []
 
     async def import_grant(self, act: SignedAct) -> None:
         self.acts.append(act)
 
     def status(self) -> dict[str, int]:
         return {"recorders": 1}
+
+    def begin_trial(self, role: str, *, host: str, caller: str, wait: timedelta) -> dict[str, Any]:
+        if role != "operator":
+            raise NotAllowed("trial.role", "test calls are the operator's")
+        self.trials.append((host, caller, wait))
+        return {"token": "t1"}
+
+    def look_at_trial(self, role: str, token: str) -> dict[str, Any]:
+        return {"state": f"{role} {token}", "findings": []}
+
+    def stop_trial(self, role: str, token: str) -> None:
+        self.trials.append((role, token))
 
 
 class Door:
@@ -158,3 +171,20 @@ def test_a_grant_comes_in_as_base64(door: Door) -> None:
 def test_the_status_tells_what_the_kernel_was_asked_for(door: Door) -> None:
     told = door.ask("GET", "/status").json()
     assert (told["recorders"], told["no_core"], told["memory_locked"]) == (1, True, False)
+
+
+def test_a_test_call_is_begun_looked_at_and_stopped(door: Door) -> None:
+    wanted = {"role": "operator", "host": "192.0.2.1", "caller": "+49", "wait_s": 30}
+    answer = door.ask("POST", "/trials", json=wanted)
+    assert (answer.status_code, answer.json()) == (201, {"token": "t1"})
+    assert door.ask("GET", "/trials/t1").json()["state"] == "operator t1"
+    assert door.ask("POST", "/trials/t1/stop", json={"role": "operator"}).json()["state"] == "operator t1"
+    assert door.keeper.trials == [("192.0.2.1", "+49", timedelta(seconds=30)), ("operator", "t1")]
+    assert door.ask("POST", "/trials", json={**wanted, "role": "coach"}).json()["rule"] == "trial.role"
+
+
+@pytest.mark.parametrize("wrong", [{"wait_s": 0}, {"wait_s": 601}, {"host": ""}, {"caller": "1" * 129}, {"more": 1}])
+def test_a_test_call_of_another_shape_is_refused(door: Door, wrong: dict[str, Any]) -> None:
+    answer = door.ask("POST", "/trials", json={"role": "operator", "host": "192.0.2.1", **wrong})
+    assert answer.json()["rule"] == "request.invalid"
+    assert door.keeper.trials == []

@@ -14,14 +14,16 @@ import pytest
 from keeper.fake_recorder import Books
 from keeper.site_on_disk import ANNAS_KEY, annas_grant, make_site, open_holdings
 from mitschnitt.config import Config
+from mitschnitt.core.call import encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked
 from mitschnitt.core.purpose import TRAINING
-from mitschnitt.errors import NotAllowed
+from mitschnitt.errors import NoSpace, NotAllowed
 from mitschnitt.keeper.announced import PartyPost, Ref
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.grants import sign_withdrawal
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.site import load_site
+from mitschnitt.store import queries
 from mitschnitt.vault.blobs import LocalBlobs
 
 
@@ -201,3 +203,52 @@ def test_a_journal_that_cannot_be_applied_is_said_once(world: World, caplog: pyt
     told = [record for record in caplog.records if "could not be applied" in record.message]
     assert len(told) == 1
     path.unlink()
+
+
+def test_a_test_call_is_told_to_recorders_now_and_to_those_that_come_while_it_is_awaited(world: World) -> None:
+    world.keeper.attach(1, world.send)
+    token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
+    assert world.sent[-1] == {"type": "watch", "token": token, "host": "192.0.2.1", "caller": "", "seconds": 60}
+    world.keeper.attach(1, world.send)
+    assert world.kinds() == ["view", "watch", "view", "watch"]
+    world.keeper.trial_taken(1, token)
+    world.keeper.attach(1, world.send)
+    assert world.kinds()[-1] == "view"
+
+
+def test_the_testers_call_is_written_down_as_looked_at_and_any_other_is_not(world: World) -> None:
+    def accesses(call: str) -> list[tuple[str, str, str]]:
+        rows = world.holdings.writer.submit(lambda connection: queries.accesses_of(connection, call)).result(10)
+        return [(row.role, row.purpose, row.rule) for row in rows]
+
+    call, other = encode_call_id(b"1" * 16), encode_call_id(b"2" * 16)
+    for looked_at in (call, ""):
+        token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
+        world.keeper.trial_taken(1, token)
+        asyncio.run(world.keeper.trial_told(1, {"token": token, "call": looked_at, "findings": []}))
+        assert world.keeper.look_at_trial("operator", token)["state"] == "told"
+    assert accesses(call) == [("operator", "trial", "trial.operator")]
+    assert accesses(other) == []
+
+
+def test_what_cannot_be_written_down_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_work: object) -> object:
+        raise NoSpace("full")
+
+    token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
+    world.keeper.trial_taken(1, token)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.holdings.writer, "submit", full)
+        asyncio.run(world.keeper.trial_told(1, {"token": token, "call": encode_call_id(b"1" * 16), "findings": []}))
+    assert world.keeper.look_at_trial("operator", token)["state"] == "running"
+
+
+@pytest.mark.parametrize("message", [{"findings": "x", "call": ""}, {"findings": [], "call": "../x"}])
+def test_what_a_recorder_tells_wrongly_is_left_out_and_its_connection_stays(
+    world: World, message: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    token = world.keeper.begin_trial("operator", host="192.0.2.1", caller="", wait=timedelta(seconds=60))["token"]
+    world.keeper.trial_taken(1, token)
+    asyncio.run(world.keeper.trial_told(1, {"token": token, **message}))
+    assert "was left out" in caplog.text
+    assert world.keeper.look_at_trial("operator", token)["findings"] == []

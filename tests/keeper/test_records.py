@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, select
 
 from keeper.fake_recorder import BINDING, Books, stamped
 from keeper.site_on_disk import make_site, open_holdings
@@ -19,8 +21,10 @@ from mitschnitt.keeper.records import ONE_PLAYBACK, Records, Wanted
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.queries import AccessRow
+from mitschnitt.store.tables import ladders
 
 KEPT, REFUSED, WITHDREW, LIVE, NEVER = (encode_call_id(bytes([number]) * 16) for number in range(1, 6))
+LADDER = json.loads((Path(__file__).parents[1] / "vectors" / "ladder" / "kept.json").read_text(encoding="utf-8"))
 COACH = Wanted(0, "media", "training", "coach", 0, None)
 
 
@@ -28,6 +32,12 @@ COACH = Wanted(0, "media", "training", "coach", 0, None)
 class World:
     holdings: Holdings
     records: Records
+
+    def ladder_rows(self) -> list[str]:
+        def look(connection: Connection) -> list[str]:
+            return list(connection.execute(select(ladders.c.call_id)).scalars())
+
+        return self.holdings.writer.submit(look).result(10)
 
     def accesses(self) -> list[AccessRow]:
         return self.holdings.writer.submit(lambda connection: queries.accesses_of(connection, KEPT)).result(10)
@@ -47,7 +57,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         books.sealed(KEPT, block.nodes[0], 0)
         books.shred(WITHDREW)
         for call in (KEPT, REFUSED, WITHDREW):
-            books.closed(call, kept=call == KEPT)
+            books.closed(call, kept=call == KEPT, ladders=[LADDER])  # of the others no recorder would tell one
         Applier(1, config.journal(1), holdings).drain()
         reader = open_reader(config.database)
         yield World(holdings, Records(holdings, reader))
@@ -68,6 +78,27 @@ def test_every_role_gets_the_same_word_for_what_is_not_kept(world: World, role: 
 
 def test_of_a_kept_call_it_is_told_what_each_voice_rests_on(world: World) -> None:
     assert [party["binding"] for party in world.records.show(KEPT, "operator")["parties"]] == [[BINDING]]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_ladder_of_a_kept_call_is_for_whoever_mends_signalling_or_answers_for_it(world: World, role: str) -> None:
+    shown = world.records.show(KEPT, role)
+    if role in ("operator", "officer"):
+        (ladder,) = shown["ladders"]
+        assert [rung["message"] for rung in ladder["rungs"]][:3] == ["INVITE", "100", "200"]
+    else:
+        assert "ladders" not in shown
+
+
+def test_a_ladder_that_a_recorder_told_of_a_call_that_is_not_kept_is_nowhere(world: World) -> None:
+    assert world.ladder_rows() == [KEPT]
+
+
+def test_an_erased_call_loses_its_ladder_with_its_rows(world: World) -> None:
+    assert world.records.show(KEPT, "operator")["ladders"]
+    world.records.erase(KEPT, "officer")
+    assert world.records.show(KEPT, "operator") == {"call": KEPT, "state": "not_kept"}
+    assert world.ladder_rows() == []
 
 
 def test_an_outsider_learns_nothing(world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters
+from mitschnitt.wire.rtcp import MAX_BYTES
 
 MARKER = b"AUDIO-THAT-NOBODY-AGREED-TO" * 4
 
@@ -109,3 +110,28 @@ def test_a_socket_that_takes_no_filter_raises() -> None:
 def test_a_filter_that_is_not_there_cannot_be_taken_off(pair: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(OSError, match="No such file"):
         filters.detach(pair[0])
+
+
+@pytest.mark.parametrize("kind", [192, 200, 201, 202, 203, 207, 223])
+def test_rtcp_passes_its_filter_whole(pair: tuple[socket.socket, socket.socket], kind: int) -> None:
+    filters.attach(pair[0], filters.rtcp_filter())
+    datagram = bytes((0x81, kind)) + bytes(range(30))
+    assert through(pair, datagram) == datagram
+    assert through(pair, datagram[:4]) == datagram[:4]
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [rtp(8, MARKER), b"\x80\xbf" + MARKER, b"\x80\xe0" + MARKER, b"\x40\xc8" + MARKER, b"\x80\xc8\x00"],
+    ids=["rtp", "type below", "type above", "version one", "short"],
+)
+def test_of_anything_else_one_byte_passes_the_filter_of_rtcp(
+    pair: tuple[socket.socket, socket.socket], datagram: bytes
+) -> None:
+    filters.attach(pair[0], filters.rtcp_filter())
+    assert through(pair, datagram) == datagram[:1]
+
+
+def test_an_rtcp_datagram_is_cut_to_one_byte_more_than_is_read(pair: tuple[socket.socket, socket.socket]) -> None:
+    filters.attach(pair[0], filters.rtcp_filter())
+    assert len(through(pair, b"\x80\xc8" + bytes(1_800))) == MAX_BYTES + 1

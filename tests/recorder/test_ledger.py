@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mitschnitt.errors import NoSpace
-from mitschnitt.recorder.ledger import DECISION_BYTES, Ledger, decision_page
+from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.vault.decision import SEALED_BYTES, open_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
-from mitschnitt.vault.envelope import ENVELOPE_OVERHEAD, open_with, unpad
 from mitschnitt.vault.journal import Entry
 from mitschnitt.vault.journal_files import JournalReader, JournalWriter
 from mitschnitt.vault.keytree import leaf_key
+from mitschnitt.wire.sip.ladder import Ladder, Rung, Way
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 CALL, OTHER = "0" * 26, "1" * 26
@@ -89,7 +90,7 @@ def test_entries_stand_in_the_order_in_which_they_were_told(tmp_path: Path) -> N
     scene.ledger.arrived(CALL, KEY, {"refs": []}, at=AT)
     scene.ledger.track(CALL, 0, "caller", {8: ("PCMA", 8000)}, at=AT)
     scene.ledger.shred(CALL, at=AT)
-    scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept="not_kept", at=AT)
+    scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept="not_kept", ladders=[], at=AT)
     found = scene.close()
     assert [entry.type for entry in found] == ["arrived", "track", "shred", "closed"]
     assert [entry.seq for entry in found] == [17, 18, 19, 20]
@@ -123,26 +124,42 @@ def test_what_depends_on_an_entry_happens_after_its_sync(tmp_path: Path) -> None
     assert scene.done == ["sealed"]
 
 
+def ladder(rungs: int) -> Ladder:
+    return Ladder([Rung(0, Way.IN, 0, "INVITE", number) for number in range(rungs)])
+
+
 @pytest.mark.parametrize("kept", ["kept", "not_kept"])
 @pytest.mark.parametrize("acts", [0, 1, 8])
-def test_a_decision_has_one_size_and_opens_with_the_officers_key(tmp_path: Path, kept: str, acts: int) -> None:
+@pytest.mark.parametrize("rungs", [0, 10, 64])
+def test_a_decision_has_one_size_and_opens_with_the_officers_key(
+    tmp_path: Path, kept: str, acts: int, rungs: int
+) -> None:
     scene = Scene(tmp_path)
-    scene.ledger.closed(CALL, decision(acts), OFFICER_PUBLIC, kept=kept, at=AT)
+    scene.ledger.closed(CALL, decision(acts), OFFICER_PUBLIC, kept=kept, ladders=[ladder(rungs)], at=AT)
     (entry,) = scene.close()
     assert entry.data["kept"] is (kept == "kept")
     sealed = base64.b64decode(entry.data["decision"])
-    assert len(sealed) == DECISION_BYTES + ENVELOPE_OVERHEAD
-    context = b"mitschnitt/v1/decision/" + CALL.encode()
-    told = json.loads(unpad(open_with(OFFICER.private_bytes_raw(), sealed, context=context)))
+    assert len(sealed) == SEALED_BYTES
+    told = open_decision(OFFICER.private_bytes_raw(), CALL, sealed)
     assert told["rule"] == "consent.caller.prompt.unknown"
-    assert told["acts"] == decision(acts)["acts"][-len(told["acts"]) :] or not acts
+    assert told["acts"] == decision(acts)["acts"]
+    assert told["ladders"] == [ladder(rungs).to_json()]
 
 
-@pytest.mark.parametrize("party", ["x" * 256, "\U0001f600" * 256, "\udc80" * 256, '"' * 256])
-def test_a_decision_fits_whatever_names_were_posted(party: str) -> None:
-    page = decision_page(decision(8, party))
-    assert len(page) == DECISION_BYTES
-    assert json.loads(unpad(page))["rule"] == "consent.caller.prompt.unknown"
+def test_outside_the_decision_there_is_a_ladder_of_a_kept_call_only(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for kept in ("kept", "not_kept"):
+        scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept=kept, ladders=[ladder(3)], at=AT)
+    kept_entry, other = scene.close()
+    assert kept_entry.data["ladders"] == [ladder(3).to_json()]
+    assert set(other.data) == {"kept", "decision"}
+
+
+def test_entries_of_calls_that_are_not_kept_have_one_size_however_much_went_over_the_wire(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for acts, rungs in ((0, 0), (1, 7), (8, 64)):
+        scene.ledger.closed(CALL, decision(acts), OFFICER_PUBLIC, kept="not_kept", ladders=[ladder(rungs)], at=AT)
+    assert len({len(json.dumps(entry.data)) for entry in scene.close()}) == 1
 
 
 def test_an_entry_that_cannot_be_written_does_not_hold_up_a_withdrawal(tmp_path: Path) -> None:
@@ -154,7 +171,7 @@ def test_an_entry_that_cannot_be_written_does_not_hold_up_a_withdrawal(tmp_path:
 
 def test_an_officers_key_that_seals_nothing_leaves_the_decision_to_the_keeper(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.ledger.closed(CALL, decision(), bytes(32), kept="not_kept", at=AT)
+    scene.ledger.closed(CALL, decision(), bytes(32), kept="not_kept", ladders=[], at=AT)
     (entry,) = scene.close()
     assert entry.data == {"kept": False, "decision": ""}
 

@@ -12,6 +12,7 @@ import pytest
 from mitschnitt.core.gate import State
 from mitschnitt.errors import MalformedPacket, VaultError
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.recorder.session import Session
 from mitschnitt.wire.sdp import parse_sdp
 from recorder_stage import (
@@ -243,4 +244,48 @@ def test_the_owners_of_lines_are_forgotten_soon_after_the_end(tmp_path: Path, mo
         assert session._recording.tracks == {}
 
     monkeypatch.setattr("mitschnitt.recorder.session.LATE_SECONDS", 0.02)
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("client", "peer"),
+    [
+        ("c=IN IP4 127.0.0.1", Peer("127.0.0.1", 40_000, "127.0.0.1", 40_001)),
+        ("c=IN IP4 127.0.0.1\r\na=rtcp:50001", Peer("127.0.0.1", 40_000, "127.0.0.1", 50_001)),
+        ("c=IN IP4 127.0.0.1\r\na=rtcp:50001 IN IP4 127.0.0.9", Peer("127.0.0.1", 40_000, "127.0.0.9", 50_001)),
+        ("c=IN IP4 127.0.0.1\r\na=rtcp:50001 IN IP4 sbc.example.org", None),
+        ("c=IN IP4 127.0.0.1\r\na=rtcp-mux", Peer("127.0.0.1", 40_000, "127.0.0.1", 40_000, is_muxed=True)),
+        (
+            "c=IN IP4 127.0.0.1\r\na=rtcp:50001\r\na=rtcp-mux",
+            Peer("127.0.0.1", 40_000, "127.0.0.1", 40_000, is_muxed=True),
+        ),
+        ("c=IN IP4 0.0.0.0", None),
+        ("c=IN IP6 ::1", None),
+    ],
+)
+def test_where_a_client_wants_its_reports_is_what_it_signalled(client: str, peer: Peer | None, tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        text = offer("1", "2", version=2).replace(
+            b"RTP/AVP 8 101\r\n", b"RTP/AVP 8 101\r\n" + client.encode() + b"\r\n"
+        )
+        assert session.take_offer(branch_of(session), parse_sdp(text), at=stage.now)
+        assert [leg.peer is not None for leg in branch_of(session).legs] == [peer is not None] * 2
+        assert next(iter(branch_of(session).legs)).peer == peer
+        told = parse_sdp(session.body(branch_of(session)))
+        assert [line.rtcp_mux for line in told.lines] == [peer is not None and peer.is_muxed] * 2
+        session.ended()
+        await session.sealed()
+        assert (stage.open_lines(), stage.media.rtcp.sockets) == (0, 0)
+
+    play(tmp_path, scene)
+
+
+def test_a_port_above_which_there_is_none_gets_no_reports(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        text = offer("1", "2", version=2).replace(b"m=audio 40000", b"m=audio 65535")
+        assert session.take_offer(branch_of(session), parse_sdp(text), at=stage.now)
+        assert [leg.peer is not None for leg in branch_of(session).legs] == [False, True]
+
     play(tmp_path, scene)

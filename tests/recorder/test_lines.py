@@ -11,6 +11,7 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters
 from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.wire.dtmf import Press
 from rtp_files import parsed
 
 
@@ -168,3 +169,32 @@ def test_the_tables_grow_and_keep_what_they_know(lines: Lines) -> None:
     assert sorted_as(lines, made[299], 8, b"audio").kept[0]
     assert not sorted_as(lines, made[298], 8, b"audio").kept[0]
     assert lines.state_at(299).line is made[299]
+
+
+def test_what_an_open_line_gets_and_does_not_keep_is_told_apart(lines: Lines) -> None:
+    gated, line = lines.add({}), lines.add({})
+    lines.open(line, 5, PCMA)
+    assert lines.open_numbers() == [line.number]
+    head = struct.pack(">HII", 1, 160, 7)
+    packets = [
+        b"\x80\x08" + head + b"audio",  # kept
+        b"\x80\x08" + head,  # without payload
+        b"\x80\x61" + head + b"unnegotiated",
+        b"\x81\xc9" + head + bytes(20),  # RTCP
+        b"\xbf\xc8\xff\xff" + bytes(24),  # RTCP that is no RTP at all: extension and padding would be wrong
+        b"\x41\xc9" + head + bytes(20),  # neither
+        b"\x81\xc9" + bytes(6),
+    ]
+    headers = parsed([*packets, packets[2], packets[3]], [line.number] * len(packets) + [gated.number] * 2)
+    idle, control = lines.idle(headers, lines.sort(headers))
+    assert (idle.tolist(), control.tolist()) == ([1, 2], [3, 4])
+
+
+def test_whether_keys_came_is_known_until_the_line_is_gone(lines: Lines) -> None:
+    line = lines.add({101: 8_000})
+    assert not lines.has_keys(line)
+    lines.state(line).press = Press(7, 160, 1, ended=True, seen_ns=0)
+    assert lines.has_keys(line)
+    lines.release(line)
+    lines.close_released()
+    assert not lines.has_keys(line)

@@ -84,6 +84,7 @@ class Events:
     def __init__(self) -> None:
         self.views: list[int] = []
         self.facts: list[tuple[str, Mapping[str, Any]]] = []
+        self.trials: list[Mapping[str, Any]] = []
         self.live: list[str] = []
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
@@ -93,6 +94,9 @@ class Events:
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
         self.facts.append((kind, data))
+
+    def trial_wanted(self, data: Mapping[str, Any]) -> None:
+        self.trials.append(data)
 
     def live_calls(self) -> Sequence[str]:
         return self.live
@@ -230,6 +234,18 @@ def test_an_answer_is_heard_before_the_facts_that_follow_it() -> None:
         await stage.until(lambda: bool(stage.events.facts))
         assert heard == [(joined, [])]
         assert stage.events.facts == [("act", fact)]
+
+    play(scene)
+
+
+def test_a_test_call_that_is_awaited_is_no_fact_of_a_call() -> None:
+    async def scene(stage: Scene) -> None:
+        await stage.link.ready
+        watch = {"type": "watch", "token": "t", "host": "192.0.2.1", "caller": "", "seconds": 60}
+        stage.keeper.send(watch)
+        await stage.until(lambda: bool(stage.events.trials))
+        assert stage.events.trials == [watch]
+        assert stage.events.facts == []
 
     play(scene)
 

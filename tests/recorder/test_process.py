@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -23,7 +24,7 @@ from mitschnitt.config import parse_config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.errors import ConfigError
-from mitschnitt.recorder.process import run_recorder
+from mitschnitt.recorder.process import rtcp_sockets, run_recorder
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.supervisor import REFUSED_TO_START
 from mitschnitt.vault.journal_files import JournalReader
@@ -295,3 +296,11 @@ def test_a_sip_port_that_somebody_has_is_a_refusal_to_start() -> None:
 def test_a_recorder_that_is_not_configured_is_refused(tmp_path: Path, number: int) -> None:
     with pytest.raises(ConfigError, match="allows 1 to 1"):
         run_recorder(parse_config("", tmp_path), number)
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"), [(resource.RLIM_INFINITY, 1_000), (20_000, 18_744), (1_300, 44), (1_000, 0)]
+)
+def test_rtcp_gets_the_open_files_that_rtp_leaves(limit: int, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert rtcp_sockets(1_000) == left

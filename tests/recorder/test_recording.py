@@ -33,7 +33,7 @@ def test_without_a_key_there_is_no_track_and_nothing_is_journalled(tmp_path: Pat
         recording = Recording(stage.media, stage.ledger, stage.clock)
         assert recording.track(0, "caller", CODECS, REST) is None
         recording.shred()
-        assert recording.close(TOLD, officer_key(stage))
+        assert recording.close(TOLD, officer_key(stage), [])
         stage.ledger.arrived("0" * 26, stage.link.take_key(), {}, at=stage.now)
         await stage.journalled("arrived")
 
@@ -47,7 +47,7 @@ def test_a_party_has_one_track_however_often_it_is_asked_for(tmp_path: Path) -> 
         recording.forget_keys()
         assert recording.tracks == {}
         assert recording.key is None
-        recording.close(TOLD, officer_key(stage))
+        recording.close(TOLD, officer_key(stage), [])
         await stage.journalled("arrived", "track", "closed")
 
     play(tmp_path, scene)
@@ -59,8 +59,8 @@ def test_the_last_word_is_said_once_and_nothing_after_it(tmp_path: Path, shredde
         recording = begun(stage)
         for _ in range(shredded):
             recording.shred()
-        assert recording.close(TOLD, officer_key(stage))
-        assert not recording.close({**TOLD, "outcome": "kept"}, officer_key(stage))
+        assert recording.close(TOLD, officer_key(stage), [])
+        assert not recording.close({**TOLD, "outcome": "kept"}, officer_key(stage), [])
         recording.shred()
         entries = await stage.journalled("arrived", *["shred"] * shredded, "closed")
         assert decision(entries[-1])["outcome"] == "not_kept"

@@ -481,3 +481,45 @@ def test_a_leak_is_an_alarm_once_and_only_when_the_closed_form_was_answered(tmp_
         await over(stage, session)
 
     play(tmp_path, scene)
+
+
+def test_a_test_calls_behaviour_is_counted_while_its_lines_stand(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        assert session.agents == "known"
+        behaviour = session.behaviour()
+        assert (behaviour.open_lines, behaviour.silent_lines, behaviour.leaked) == (2, 2, 0)
+        assert not behaviour.awaited_digits
+        stage.voices["clara"].says(ports_of(session)[0], 3)
+        stage.tick()
+        assert session.behaviour().silent_lines == 1
+        stage.tick(12)  # sealed by now, and no longer held
+        assert session.behaviour().silent_lines == 1
+        session.ended()
+        assert session.behaviour().open_lines == 0
+
+    play(tmp_path, scene)
+
+
+def test_keys_that_came_while_they_were_awaited_are_counted_and_not_read(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.session()
+        assert not session.behaviour().awaited_digits
+        stage.link.answer(joined(answer_by="digit", asked=[asked()]))
+        behaviour = session.behaviour()
+        assert (behaviour.awaited_digits, behaviour.has_events) == (True, False)
+        stage.voices["clara"].presses(ports_of(session)[0], "7")
+        stage.tick()
+        assert session.behaviour().has_events
+
+    play(tmp_path, scene)
+
+
+def test_the_directorys_word_on_the_line_is_one_of_three(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        assert stage.session(told=None).agents == ""
+        strangers = stage.session(told=metadata(("1", CLARA), ("2", TAREK)))
+        assert strangers.agents == "none"
+        assert stage.session().agents == "known"
+
+    play(tmp_path, scene)

@@ -48,8 +48,9 @@ def test_a_session_runs_over_real_sockets(transport: str, scheme: str, host: str
         contact = str(answered.response.headers.get("Contact"))
         port = recorder.shell.tls_port if transport == "TLS" else recorder.shell.port
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        assert f"@{where}" in contact or f"sip:{where}" in contact
-        assert (f"transport={transport.lower()}" in contact) is (transport != "UDP")
+        assert f"@{where}" in contact or f"{scheme}:{where}" in contact
+        assert contact.startswith(f"<{scheme}:")
+        assert (f"transport={transport.lower()}" in contact) is (transport != "UDP" and scheme == "sip")
         await recorder.hear(AckReceived)
         recorder.shell.agent.reinvite(
             invited.dialog, now=recorder.shell.now, body=b"v=0\r\n", content_type="application/sdp"

@@ -9,9 +9,11 @@ import warnings
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from certificates import Authority, Issued, write_files
 from mitschnitt.recorder import sip_server, sip_streams
+from mitschnitt.recorder.sip_streams import Connection
 from mitschnitt.recorder.tls import Tls, TlsFiles
 from mitschnitt.wire.sip.events import (
     AckReceived,
@@ -23,6 +25,7 @@ from mitschnitt.wire.sip.events import (
     ResponseReceived,
     TransactionTimedOut,
 )
+from mitschnitt.wire.sip.headers import Via
 from mitschnitt.wire.sip.message import MAX_HEAD_BYTES
 from sip_shells import LOCALHOST, OPTIONS, Side, ended, invite, stream_to, with_sides
 
@@ -255,6 +258,43 @@ def test_a_request_over_a_new_connection_moves_the_dialog_there(
     with_sides(talk, ours=Tls(files[0]), theirs=Tls(files[1]))
 
 
+def test_a_dialog_that_began_over_tls_is_neither_ended_nor_moved_by_plain_tcp(
+    files: tuple[TlsFiles, TlsFiles],
+) -> None:
+    async def talk(recorder: Side, client: Side) -> None:
+        mine = invite(client, recorder, "TLS")
+        theirs = (await recorder.hear(InviteReceived)).dialog
+        await recorder.hear(AckReceived)
+        dialog = client.shell.agent._end.dialogs[mine]
+        bye = dialog.request("BYE", Via("TCP", LOCALHOST, 9, (("branch", "z9hG4bKplain"),)))
+        async with stream_to(recorder) as (reader, writer):
+            writer.write(bytes(bye))
+            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"SIP/2.0 481")
+        assert recorder.shell.agent._end.dialogs[theirs].hop.transport == "TLS"
+        client.shell.agent.bye(mine, now=client.shell.now)
+        client.shell.flush()
+        await recorder.hear(ByeReceived)
+
+    with_sides(talk, ours=Tls(files[0]), theirs=Tls(files[1]))
+
+
+def test_fast_clients_lose_no_handshake_on_the_loop_that_serves(
+    files: tuple[TlsFiles, TlsFiles], tmp_path: Path
+) -> None:
+    context = as_client(tmp_path / "client", CLIENT)
+
+    def call(port: int) -> bytes:
+        with context.wrap_socket(socket.create_connection((LOCALHOST, port), 10)) as secured:
+            secured.sendall(OPTIONS % 1)
+            return secured.recv(7)
+
+    async def talk(recorder: Side, _client: Side) -> None:
+        for _ in range(20):
+            assert await asyncio.to_thread(call, recorder.shell.tls_port) == b"SIP/2.0"
+
+    with_sides(talk, ours=Tls(files[0]), run=uvloop.run)
+
+
 # -- slow, greedy and malicious peers --------------------------------------------------------------
 
 
@@ -270,6 +310,116 @@ def test_a_keep_alive_is_answered_and_garbage_ends_the_connection() -> None:
         assert recorder.shell.refused["stream.malformed"] == 1
 
     with_sides(talk)
+
+
+async def silent_call(recorder: Side, client: Side) -> Connection:
+    """The recorder's connection with a call on it, to look at from a time of our own."""
+    invite(client, recorder, "TCP")
+    await recorder.hear(AckReceived)
+    [connection] = recorder.shell.streams.connections.values()
+    return connection
+
+
+def test_a_peer_with_calls_is_pinged_after_silence_and_gone_when_it_answers_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def talk(recorder: Side, client: Side) -> None:
+        connection, streams = await silent_call(recorder, client), recorder.shell.streams
+        streams.sweep(connection.heard_at + sip_streams.PING_SECONDS)
+        await recorder.until(lambda: connection._framer.pongs == 1)
+        [theirs] = client.shell.streams.connections.values()
+        monkeypatch.setattr(theirs, "send", lambda _: None)  # a peer that has died without a word
+        asked_at = connection.heard_at + sip_streams.PING_SECONDS
+        streams.sweep(asked_at)
+        streams.sweep(asked_at + sip_streams.PONG_SECONDS)
+        assert recorder.shell.refused["stream.no_pong"] == 0
+        streams.sweep(asked_at + sip_streams.PONG_SECONDS + 1)
+        assert recorder.shell.refused["stream.no_pong"] == 1
+        await recorder.until(lambda: not streams.connections)
+
+    with_sides(talk)
+
+
+def test_a_peer_that_never_answered_a_ping_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(recorder: Side, client: Side) -> None:
+        connection, streams = await silent_call(recorder, client), recorder.shell.streams
+        [theirs] = client.shell.streams.connections.values()
+        monkeypatch.setattr(theirs, "send", lambda _: None)  # as older clients
+        for minutes in range(2, 30, 2):
+            streams.sweep(connection.heard_at + minutes * 60)
+        assert recorder.shell.refused.total() == 0
+        assert list(streams.connections.values()) == [connection]
+
+    with_sides(talk)
+
+
+def test_a_connection_without_calls_is_not_pinged() -> None:
+    async def talk(recorder: Side, _client: Side) -> None:
+        async with stream_to(recorder) as (reader, writer):
+            writer.write(OPTIONS % 1)
+            await reader.readuntil(b"\r\n\r\n")
+            recorder.shell.streams.sweep(recorder.shell.now + sip_streams.PING_SECONDS + 1)
+            writer.write(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"\r\n"
+            [connection] = recorder.shell.streams.connections.values()
+            assert connection._pinged_at is None
+
+    with_sides(talk)
+
+
+def test_a_single_empty_line_as_a_sign_of_life_does_not_cost_the_connection() -> None:
+    async def talk(recorder: Side, _client: Side) -> None:
+        async with stream_to(recorder) as (reader, writer):
+            writer.write(OPTIONS % 1 + b"\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            recorder.shell.streams.sweep(recorder.shell.now + sip_streams.MESSAGE_SECONDS + 1)
+            writer.write(OPTIONS % 2)
+            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"SIP/2.0 200")
+        assert recorder.shell.refused.total() == 0
+
+    with_sides(talk)
+
+
+def test_who_was_turned_away_is_logged_by_cause_and_number_alone(
+    files: tuple[TlsFiles, TlsFiles], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = as_client(tmp_path / "other", AUTHORITY.issue("other.example"))
+
+    async def talk(recorder: Side, _client: Side) -> None:
+        recorder.shell.streams.sweep(recorder.shell.now)
+        for _ in range(2):
+            assert not await is_answered(recorder, other)
+        await recorder.until(lambda: recorder.shell.refused["tls.not_listed"] == 2)
+        for later in (0, 1, 2):
+            recorder.shell.streams.sweep(recorder.shell.now + later * (sip_streams.TELL_SECONDS + 1))
+
+    with_sides(talk, ours=Tls(files[0]))
+    said = [(record.msg, vars(record)["count"]) for record in caplog.records if "turned away" in record.msg]
+    assert said == [("SIP turned away: tls.not_listed", 2)]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_row_31_no_session_is_resumed_past_the_end_of_a_certificate(
+    version: ssl.TLSVersion, files: tuple[TlsFiles, TlsFiles], tmp_path: Path
+) -> None:
+    context = as_client(tmp_path / "client", CLIENT)
+    context.maximum_version = version
+
+    def twice(port: int) -> list[bool]:
+        found, session = [], None
+        for number in range(2):
+            raw = socket.create_connection((LOCALHOST, port), 5)
+            with context.wrap_socket(raw, session=session) as secured:
+                secured.sendall(OPTIONS % number)
+                assert secured.recv(7) == b"SIP/2.0"
+                session = secured.session
+                found.append(bool(secured.session_reused))
+        return found
+
+    async def talk(recorder: Side, _client: Side) -> None:
+        assert await asyncio.to_thread(twice, recorder.shell.tls_port) == [False, False]
+
+    with_sides(talk, ours=Tls(files[0]))
 
 
 def test_a_connection_is_watched_by_the_kernels_own_keep_alive() -> None:

@@ -40,6 +40,14 @@ def test_a_listed_client_is_admitted_by_any_of_its_names(entry: str, files: TlsF
     assert load_credentials(files).admits(CLIENT.der)
 
 
+def test_row_31_a_name_that_is_written_like_another_certificates_fingerprint_does_not_count(files: TlsFiles) -> None:
+    listed = AUTHORITY.issue("sbc.example")
+    forged = AUTHORITY.issue("other.example", uri=listed.fingerprint)
+    files.clients.write_text(listed.fingerprint + "\n", encoding="utf-8")
+    admits = load_credentials(files).admits
+    assert (admits(listed.der), admits(forged.der)) == (True, False)
+
+
 def test_who_is_not_listed_or_shows_no_certificate_is_not_admitted(files: TlsFiles) -> None:
     credentials = load_credentials(files)
     assert not credentials.admits(AUTHORITY.issue("other.example").der)

@@ -41,5 +41,5 @@ def test_a_row_that_tells_more_than_its_word_is_refused(tmp_path: Path, wrong: d
 
 def test_no_column_can_hold_a_number_name_or_agent_of_a_call() -> None:
     words = {"number", "name", "caller", "callee", "agent", "address", "digit", "value", "rule_of_decision"}
-    for table in ("calls", "parties", "punctures", "leases", "journal_offsets"):
+    for table in ("calls", "parties", "ladders", "punctures", "leases", "journal_offsets"):
         assert not words & {column.name for column in metadata.tables[table].columns}

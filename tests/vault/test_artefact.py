@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,13 @@ def test_the_timeline_of_the_vector_file_opens_and_packs_to_the_same_bytes() -> 
     found = parse_timeline(plain)
     assert found.header == json.loads((VECTORS / "timeline.json").read_text())
     assert pack_timeline(CALL, 1, HEADER, found.runs, flags=artefact.DIGITS_PRESENT) == plain
+
+
+def test_what_was_lost_on_the_way_is_told_where_it_was_counted() -> None:
+    runs = runs_of((3, 160))
+    counted = parse_timeline(pack_timeline(CALL, 1, replace(HEADER, expected=5, received=3), runs, flags=0))
+    assert counted.header["path"] == {"expected": 5, "received": 3}
+    assert "path" not in parse_timeline(pack_timeline(CALL, 1, HEADER, runs, flags=0)).header
 
 
 def test_packets_without_payload_count_as_none() -> None:

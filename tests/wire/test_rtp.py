@@ -43,6 +43,15 @@ def test_a_batch_gives_what_its_packets_give_alone() -> None:
             assert alone.length[0] == together.length[row]
 
 
+def test_contributing_sources_are_counted_and_the_first_is_read() -> None:
+    packets = [packets_of(f"rtp/{name}.bin")[0] for name in ("plain", "csrc_two", "csrc_extension_padding")]
+    found = parsed(packets)
+    assert found.contributors.tolist() == [0, 2, 15]
+    rows, _ = rows_of(packets)
+    assert rtp.first_contributor(rows, np.array([1, 2])).tolist() == [0xC0, 0xC0]
+    assert found.where(np.array([2, 0])).contributors.tolist() == [15, 0]
+
+
 def test_refused_packets_are_counted_by_reason() -> None:
     packets = [packets_of(f"rtp/{name}.bin")[0] for name in PACKETS]
     assert parsed(packets).refused() == {

@@ -20,6 +20,7 @@ from mitschnitt.wire.sdp import (
     MediaLine,
     Origin,
     answer,
+    destination,
     is_usable,
     parse_sdp,
     refusal,
@@ -264,3 +265,45 @@ def test_no_text_makes_the_reader_raise_anything_undocumented(text: str) -> None
         lines = [LocalLine(10_000)] * len(parsed.lines)
         answered = answer(parsed, lines, Form.CLOSED, address="192.0.2.1", session=1)
         assert [line.formats for line in parse_sdp(bytes(answered)).lines] == [line.formats for line in parsed.lines]
+
+
+@pytest.mark.parametrize(
+    ("line", "port", "address"),
+    [
+        (b"a=rtcp:4001", 4001, None),
+        (b"a=rtcp:4001 IN IP4 192.0.2.77", 4001, "192.0.2.77"),
+        (b"a=rtcp:4001 IN IP6 2001:db8::7", 4001, "2001:db8::7"),
+        (b"a=rtcp:4001 IN IP4", 4001, None),
+    ],
+)
+def test_rtcp_may_have_a_port_and_an_address_of_its_own(line: bytes, port: int, address: str | None) -> None:
+    text = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\nc=IN IP4 192.0.2.1\r\n"
+    (read,) = parse_sdp(text + line + b"\r\n").lines
+    assert (read.rtcp_port, read.rtcp_address) == (port, address)
+    answered = answer(parse_sdp(text + line), [LocalLine(10_000)], Form.OPEN, address="192.0.2.9", session=7)
+    assert answered.lines[0].rtcp_address is None
+    assert b"192.0.2.77" not in bytes(answered)
+    assert reoffer(answered, [LocalLine(10_000)], Form.OPEN, address="192.0.2.9") == answered
+
+
+@pytest.mark.parametrize(
+    ("address", "ours", "there"),
+    [
+        ("192.0.2.1", "127.0.0.1", "192.0.2.1"),
+        ("2001:DB8:0::1", "::1", "2001:db8::1"),
+        ("2001:db8::1", "127.0.0.1", None),
+        ("192.0.2.1", "::1", None),
+        ("0.0.0.0", "127.0.0.1", None),
+        ("::", "::1", None),
+        ("224.0.0.1", "127.0.0.1", None),
+        ("ff02::1", "::1", None),
+        ("255.255.255.255", "127.0.0.1", None),
+        ("sbc.example.org", "127.0.0.1", None),
+        ("", "127.0.0.1", None),
+        (None, "127.0.0.1", None),
+    ],
+)
+def test_only_a_literal_address_of_one_host_and_our_family_can_be_sent_to(
+    address: str | None, ours: str, there: str | None
+) -> None:
+    assert destination(address, ours) == there

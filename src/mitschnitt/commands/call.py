@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from mitschnitt.commands.call_ladder import NO_LADDER, draw
 from mitschnitt.commands.door_client import Door
 from mitschnitt.core.access import ROLES
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.errors import ConfigError, Damaged, MalformedPacket
-from mitschnitt.vault.envelope import open_with, unpad
+from mitschnitt.keeper.ladders import shown_ladders
+from mitschnitt.vault.decision import open_decision
 
 
 def list_calls(directory: Path, *, role: str, as_json: bool) -> None:
@@ -33,15 +35,20 @@ def list_calls(directory: Path, *, role: str, as_json: bool) -> None:
 
 
 def show(call: str, directory: Path, *, role: str, as_json: bool) -> None:
-    """One call: its word, and if it is kept its parties, purpose and end of retention."""
-    found = Door(directory).get(f"/calls/{checked(call)}", **{"as": checked_role(role)})
+    """One call: its word, and if it is kept its parties, what binds them, purpose, end of retention and SIP ladders."""
+    found = dict(Door(directory).get(f"/calls/{checked(call)}", **{"as": checked_role(role)}))
     if as_json:
         typer.echo(json.dumps(found))
         return
+    ladders = found.pop("ladders", None)
     for party in found.pop("parties", []):
         label = f"party {party['party']}"
         found[label] = "{role}, {started_at} to {ended_at} ({reason}), {media_size} bytes".format_map(party)
+        for number, binding in enumerate(party.get("binding") or (), 1):
+            told = (f"{name} {json.dumps(value)}" for name, value in binding.items())
+            found[f"  binding {number} of {label}"] = ", ".join(told)
     _print_facts(found)
+    _print_ladders(ladders)
 
 
 def why(call: str, directory: Path, *, key: Path, role: str, as_json: bool) -> None:
@@ -49,18 +56,21 @@ def why(call: str, directory: Path, *, key: Path, role: str, as_json: bool) -> N
     decision = decide(Door(directory), checked(call), load_key(key), role=checked_role(role))
     if as_json:
         typer.echo(json.dumps(decision))
-    else:
-        _print_facts(decision)
+        return
+    ladders = decision.pop("ladders", None)
+    _print_facts(decision)
+    _print_ladders(ladders)
 
 
 def decide(door: Door, call: str, key: bytes, *, role: str = "officer") -> dict[str, Any]:
     """The opened decision of one call. VaultError when the key is not the officer's."""
     sealed = base64.b64decode(door.get(f"/calls/{checked(call)}/decision", **{"as": role})["decision"])
     try:
-        plain = unpad(open_with(key, sealed, context=b"mitschnitt/v1/decision/" + call.encode()))
+        opened = open_decision(key, call, sealed)
     except Damaged as error:
         raise Damaged(f"the decision of {call} does not open with this key; expected the officer's: {error}") from error
-    opened: dict[str, Any] = json.loads(plain)
+    if "ladders" in opened:
+        opened["ladders"] = shown_ladders(opened["ladders"])
     return opened
 
 
@@ -103,3 +113,13 @@ def load_key(path: Path) -> bytes:
 def _print_facts(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         typer.echo(f"{name:12} {value if isinstance(value, str | int | float) else json.dumps(value)}")
+
+
+def _print_ladders(ladders: Sequence[Mapping[str, Any]] | None) -> None:
+    """The ladders of a call whose role may see them; None: it may not, or there is nothing to see."""
+    if ladders is None:
+        return
+    if not ladders:
+        typer.echo(NO_LADDER)
+    for ladder in ladders:
+        typer.echo("\n".join(["", *draw(ladder)]))

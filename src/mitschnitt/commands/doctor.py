@@ -28,15 +28,15 @@ from mitschnitt.exit_codes import DONE, REFUSED
 from mitschnitt.hardening import swap_is_off
 from mitschnitt.keeper.site import load_agents, load_policy, load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
-from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.ports import SPARE_FILES, PortPool
 from mitschnitt.recorder.sip_accounts import read_secrets
 from mitschnitt.recorder.tls import TlsFiles, load_credentials
 from mitschnitt.wire.sip.authentication import users_by_name
 from mitschnitt.wire.sip.digest import Algorithm
 
 FREE_BYTES = 2 * 1024**3  # below it a busy hour no longer fits: 100 calls of G.711 for an hour are 6 GB
-SPARE_FILES = 256  # descriptors besides RTP sockets: journals, blobs, SIP connections
-SOCKETS_PER_CALL = 4  # two parties; each has its line behind the filter and, while it moves, the fresh one
+LINES_PER_CALL = 4  # two parties; each has its line behind the filter and, while it moves, the fresh one
+SOCKETS_PER_CALL = 6  # one a line, and RTCP's beside the two that are kept
 RENEW_DAYS = 30  # before its end a certificate is worth a word: authorities and people take their time
 SWAPS = Path("/proc/swaps")
 PROCESSES = Path("/proc")
@@ -180,7 +180,7 @@ def _disk(config: Config) -> Iterator[Finding]:
 
 
 def _ports(config: Config) -> Iterator[Finding]:
-    """RTP ports, and open files for them: one socket per pair of ports, as RTCP has none of its own."""
+    """RTP ports, and open files for them: a pair has a socket for RTP and, while its line is kept, one for RTCP."""
     serving = _status(config) is not None
     # What our own user holds while we serve are the recorders' own lines.
     own_user = os.getuid() if serving else None
@@ -195,9 +195,9 @@ def _ports(config: Config) -> Iterator[Finding]:
         todo = "choose a range in [rtp] that nobody else uses; until then there is room for fewer calls"
         yield Finding(WARN, "RTP ports", f"{where}: other programs hold {others} of {pairs}", todo)
     else:
-        yield Finding(GOOD, "RTP ports", f"{where}: {pairs} pairs, room for about {pairs // SOCKETS_PER_CALL} calls")
+        yield Finding(GOOD, "RTP ports", f"{where}: {pairs} pairs, room for about {pairs // LINES_PER_CALL} calls")
     usable = (pairs - others) // config.limits.recorders
-    wanted = min(usable, config.sip.max_calls * SOCKETS_PER_CALL) + SPARE_FILES
+    wanted = min(2 * usable, config.sip.max_calls * SOCKETS_PER_CALL) + SPARE_FILES
     limit = _file_limit(config)
     if limit >= wanted:
         yield Finding(GOOD, "open files", f"limit {limit} a process, a recorder may want {wanted}")

@@ -12,6 +12,7 @@ from mitschnitt.core.purpose import TRAINING, Purpose
 
 ROLES = ("caller", "agent", "coach", "officer", "council", "operator")
 MAY_HEAR: Mapping[tuple[str, Purpose], str] = MappingProxyType({("coach", TRAINING): "access.coach.training"})
+MAY_SEE_LADDERS = frozenset({"operator", "officer"})  # whoever mends signalling, and whoever answers for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,14 @@ def may_read(kept: Kept | None, purpose: Purpose, role: str, now: datetime) -> D
     if now >= kept.due_at:
         return Decision(Verdict.REFUSE, "access.retention.over", role)
     return Decision(Verdict.OPEN, rule, role)
+
+
+def may_see_ladders(state: str, role: str) -> Decision:
+    """Whether a role sees the SIP ladders of a call in this state. They show when it was opened: of kept calls only."""
+    if role not in ROLES:
+        return Decision(Verdict.REFUSE, "access.role.unknown", role)
+    if state != "kept":
+        return Decision(Verdict.REFUSE, "access.not_kept", role)
+    if role not in MAY_SEE_LADDERS:
+        return Decision(Verdict.REFUSE, "access.ladder.role", role)
+    return Decision(Verdict.OPEN, "access.ladder", role)

@@ -28,6 +28,7 @@ from mitschnitt.keeper.bindings import binding_text
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.decisions import decision_in, own_decision
 from mitschnitt.keeper.keyring import Keyring, Span
+from mitschnitt.keeper.ladders import ladders_in
 from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.punctures import Punctures
 from mitschnitt.store import queries
@@ -293,7 +294,9 @@ class Applier:
             None,
             decision,
         )
-        return lambda connection: close_call(connection, row, due=at + policy.retention if kept else None)
+        due = at + policy.retention if kept else None
+        ladders = ladders_in(entry.data) if kept else ""
+        return lambda connection: close_call(connection, row, due=due, ladders=ladders)
 
     def _erase(self, doomed: Mapping[str, LiveCall]) -> None:
         """Puncture, then remove files. A crash between leaves files that no key opens; the entry is taken again."""
@@ -342,14 +345,19 @@ class Applier:
         self._applied = position
 
 
-def close_call(connection: Connection, row: CallRow, *, due: datetime | None) -> None:
-    """The call of `row` is over: kept until `due`, or with None nothing of it is left. A closed call stays as it is."""
+def close_call(connection: Connection, row: CallRow, *, due: datetime | None, ladders: str = "") -> None:
+    """The call of `row` is over: kept until `due`, or with None nothing of it is left. A closed call stays as it is.
+
+    `ladders` is JSON of a kept call's dialogs, "" when nobody told of them.
+    """
     known = queries.call_by_id(connection, row.call_id)
     if known is None:
         queries.add_call(connection, row)
     elif known.state == queries.LIVE and due is not None and row.sealed_decision is not None:
         queries.drop_unsealed(connection, row.call_id)
         queries.close_kept(connection, row.call_id, due_at=rfc3339(due), decision=row.sealed_decision)
+        if ladders:
+            queries.add_ladders(connection, row.call_id, ladders)
     elif known.state == queries.LIVE:
         queries.close_not_kept(connection, row.call_id, decision=row.sealed_decision)
 

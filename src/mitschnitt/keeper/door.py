@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
@@ -39,10 +39,19 @@ class ReadBody(Strict):
     stop: Annotated[int, Field(ge=0)] | None = None
 
 
-class EraseBody(Strict):
-    """Who erases."""
+class RoleBody(Strict):
+    """Who asks."""
 
     role: Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class TrialBody(Strict):
+    """Whose test call is awaited; `caller` is the tester's own address or number."""
+
+    role: Annotated[str, Field(min_length=1, max_length=32)]
+    host: Annotated[str, Field(min_length=1, max_length=64)]
+    caller: Annotated[str, Field(max_length=128)] = ""
+    wait_s: Annotated[int, Field(ge=1, le=600)] = 60
 
 
 class GrantBody(Strict):
@@ -66,6 +75,7 @@ def door_app(
     """The application."""
     app = FastAPI(title="mitschnitt door", openapi_url=None, docs_url=None, redoc_url=None)
     _add_errors(app)
+    _add_trials(app, keeper)
 
     @app.get("/calls")
     async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
@@ -87,7 +97,7 @@ def door_app(
         return Response(data, media_type="application/octet-stream")
 
     @app.post("/calls/{call}/erase")
-    async def erase(call: str, body: EraseBody) -> dict[str, Any]:
+    async def erase(call: str, body: RoleBody) -> dict[str, Any]:
         return await asyncio.to_thread(records.erase, _known_id(call), body.role)
 
     @app.post("/grants", status_code=201)
@@ -110,6 +120,22 @@ def door_app(
         }
 
     return app
+
+
+def _add_trials(app: FastAPI, keeper: Keeper) -> None:
+    @app.post("/trials", status_code=201)
+    async def trials(body: TrialBody) -> dict[str, Any]:
+        wait = timedelta(seconds=body.wait_s)
+        return keeper.begin_trial(body.role, host=body.host, caller=body.caller, wait=wait)
+
+    @app.get("/trials/{token}")
+    async def trial(token: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        return keeper.look_at_trial(role, token)
+
+    @app.post("/trials/{token}/stop")
+    async def stop_trial(token: str, body: RoleBody) -> dict[str, Any]:
+        keeper.stop_trial(body.role, token)
+        return keeper.look_at_trial(body.role, token)
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
@@ -23,12 +23,14 @@ from mitschnitt.errors import MitschnittError, NotAllowed
 from mitschnitt.keeper import erasing
 from mitschnitt.keeper.announced import Announced, AnnouncedCall, PartyPost, Ref, party_to_json
 from mitschnitt.keeper.apply import Applier, Holdings
-from mitschnitt.keeper.clock import wall_clock
+from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.grants import SignedAct, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.recovery import recover
 from mitschnitt.keeper.site import Site
+from mitschnitt.keeper.trials import Trials
 from mitschnitt.store import queries
+from mitschnitt.store.queries import AccessRow
 from mitschnitt.vault.blobs import Blobs
 
 STEP_SECONDS = 0.2  # without a poke, journals are looked at this often
@@ -74,6 +76,7 @@ class Keeper:
             applier.recorder: Recorder(applier, ThreadPoolExecutor(1, f"recorder-{applier.recorder}"))
             for applier in appliers
         }
+        self.trials = Trials(self._tell_all)
         self._version = 0
         self.view = self._read_view()
 
@@ -86,7 +89,9 @@ class Keeper:
 
     def push_view(self) -> None:
         """Tell every connected recorder how the world is."""
-        message = {"type": "view", **self.view.to_json()}
+        self._tell_all({"type": "view", **self.view.to_json()})
+
+    def _tell_all(self, message: Mapping[str, Any]) -> None:
         for recorder in self._recorders.values():
             if recorder.send is not None:
                 recorder.send(message)
@@ -192,6 +197,8 @@ class Keeper:
         recorder = self._recorders[number]
         recorder.send, recorder.ready = send, False
         send({"type": "view", **self.view.to_json()})
+        for message in self.trials.greeting(self._now()):
+            send(message)
 
     def detach(self, number: int, send: Send) -> None:
         """The connection is gone, unless a newer one took its place."""
@@ -245,6 +252,42 @@ class Keeper:
             "acts": [act_to_json(act) for act in found.acts],
             "parties": [party_to_json(post) for post in found.parties],
         }
+
+    def begin_trial(self, role: str, *, host: str, caller: str, wait: timedelta) -> dict[str, Any]:
+        """A test call will come from this host. NotAllowed for other roles, or while one is under way."""
+        begun = self.trials.begin(role, host=host, caller=caller, wait=wait, now=self._now())
+        log.info("a test call is awaited", extra={"seconds": int(wait.total_seconds())})
+        return begun
+
+    def look_at_trial(self, role: str, token: str) -> dict[str, Any]:
+        """How far it is, and what was found."""
+        return self.trials.look(role, token, self._now())
+
+    def stop_trial(self, role: str, token: str) -> None:
+        """Nobody waits for it any more."""
+        self.trials.stop(role, token, self._now())
+
+    def trial_taken(self, number: int, token: str) -> None:
+        """A recorder has the test call."""
+        self.trials.taken(number, token, self._now())
+
+    async def trial_told(self, number: int, message: Mapping[str, Any]) -> None:
+        """What a recorder found; what cannot be read or written down is left out, and its connection stays."""
+        if not self.trials.expects(number, message):
+            return
+        try:
+            if message.get("call"):
+                # The row is durable before anybody can ask what was found: nobody is looked at unseen.
+                await asyncio.to_thread(self._note_trial, str(message["call"]))
+            self.trials.told(number, message, self._now())
+        except MitschnittError:
+            log.exception("what a recorder found of a test call was left out", extra={"recorder": number})
+
+    def _note_trial(self, call_id: str) -> None:
+        """The tester's call was looked at more closely than others are; both sides can see that (design, P7)."""
+        decode_call_id(call_id)
+        row = AccessRow(call_id, "operator", "trial", rfc3339(self._now()), "trial.operator")
+        self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
 
     def ended(self, call: str) -> None:
         """The call is over for those who post facts."""

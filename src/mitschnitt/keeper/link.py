@@ -127,6 +127,10 @@ class _Connection:
             self.send({**joined, "token": message["token"]})
         elif kind == "poke":
             self._keeper.poke(self.recorder)
+        elif kind == "watched":
+            self._keeper.trial_taken(self.recorder, str(message["token"]))
+        elif kind == "findings":
+            await self._keeper.trial_told(self.recorder, message)
         elif kind == "ended":
             self._keeper.ended(str(message["call"]))
         # Anything else is of a newer recorder, and nothing depends on it.

@@ -5,6 +5,7 @@ Of a call that is not kept there is one word, and the answers to any two of them
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from mitschnitt.core.access import ROLES, Kept, may_read
+from mitschnitt.core.access import ROLES, Kept, may_read, may_see_ladders
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import Purpose
@@ -21,6 +22,7 @@ from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.erasing import erase, may_erase
+from mitschnitt.keeper.ladders import shown_ladders
 from mitschnitt.store import queries
 from mitschnitt.store.queries import AccessRow, CallRow, PartyRow
 from mitschnitt.vault.derive import Kind
@@ -74,13 +76,13 @@ class Records:
         ]
 
     def show(self, call_id: str, role: str) -> dict[str, Any]:
-        """One call: its word, and if it is kept what it is kept for, until when, and its parties."""
+        """One call: its word, and if it is kept what it is kept for, until when, its parties and its ladders."""
         check_role(role)
         row = self._row(call_id)
         if row.state != queries.KEPT:
             return {"call": row.call_id, "state": row.state}
         parties = self._ask(lambda connection: queries.parties_of(connection, call_id))
-        return {
+        shown = {
             "call": row.call_id,
             "state": row.state,
             "day": row.arrived_day,
@@ -89,6 +91,10 @@ class Records:
             "due_at": row.due_at,
             "parties": [_party(party) for party in parties],
         }
+        if may_see_ladders(row.state, role).verdict is Verdict.OPEN:
+            found = self._ask(lambda connection: queries.ladders_of(connection, call_id))
+            shown["ladders"] = shown_ladders(json.loads(found))
+        return shown
 
     def decision(self, call_id: str, role: str) -> bytes:
         """The sealed decision, for the officer, whose own key opens it. NotAllowed for others, or before the end."""

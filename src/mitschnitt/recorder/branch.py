@@ -18,6 +18,7 @@ from mitschnitt.recorder.legs import Leg, Legs
 from mitschnitt.recorder.media import Line, Media
 from mitschnitt.recorder.parties import Participant
 from mitschnitt.wire.sdp import Description, Form, answer, reoffer
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Metadata, MetadataBroken, Unbound, Update, bind
 
 # A label that may be journalled as it stands. What could be a number or an address is told by its place instead.
@@ -33,6 +34,10 @@ class Signalling(Protocol):
 
     def hang_up(self) -> None:
         """BYE, after the offers that are under way."""
+
+    @property
+    def ladder(self) -> Ladder:
+        """What went over the wire, and goes on doing so."""
 
 
 class Branch:

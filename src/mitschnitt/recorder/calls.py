@@ -13,11 +13,15 @@ from datetime import datetime
 from typing import Any
 
 from mitschnitt.errors import NoSpace, PeerError, TooLarge
+from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.media import Line, Track
+from mitschnitt.recorder.reception import Loss
 from mitschnitt.recorder.session import Services, Session
 from mitschnitt.recorder.sip_server import SipServer
+from mitschnitt.recorder.trial import Trials
 from mitschnitt.wire.sdp import parse_sdp, refusal
 from mitschnitt.wire.sip import events as sip
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.recording import SDP_TYPE, RecordingBody, is_recording_invite, read_body
 from mitschnitt.wire.siprec import Metadata, MetadataBroken, Update
@@ -41,9 +45,11 @@ log = logging.getLogger("mitschnitt.recorder")
 class Dialog:
     """One SIP dialog as its branch uses it: offers one at a time, BYE after the last."""
 
-    def __init__(self, server: SipServer, dialog: str, session: Session) -> None:
+    def __init__(self, server: SipServer, dialog: str, session: Session, *, began_at: str) -> None:
         self._server = server
         self._dialog = dialog
+        self.ladder = server.agent.ladder(dialog) or Ladder()
+        self.ladder.began_at = began_at
         self._session = session
         self.branch = session.add(self)
         self._wanted: Callable[[], bytes] | None = None
@@ -163,6 +169,7 @@ class Calls:
         self._services: Services | None = None
         self._server: SipServer | None = None
         self.counts: Counter[str] = Counter()
+        self.trials = Trials(lambda message: self.services.link.send(message))
 
     def start(self, services: Services, server: SipServer) -> None:
         """What could not be there yet when this was made: they call back into it."""
@@ -197,6 +204,7 @@ class Calls:
         dialog = getattr(event, "dialog", None) or ""
         if dialog in self._dialogs:
             self._dialogs[dialog].heard_at = self.server.now
+            self.trials.saw(event)
         try:
             self._take(event)
         except Exception:  # noqa: BLE001 - the other calls go on, and this one must not stay open
@@ -215,6 +223,8 @@ class Calls:
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.InviteReceived):
             self._invite(event)
+            if event.dialog not in self._dialogs:
+                self.trials.turned_away(event, self.services.clock.now())
         elif isinstance(event, sip.ReinviteReceived | sip.UpdateReceived):
             self._change(event)
         elif isinstance(event, sip.AckReceived):
@@ -251,8 +261,9 @@ class Calls:
             return
         update = read_metadata(body.metadata, charset=body.charset) if body.metadata is not None else None
         session = Session(self.services, self._refs(event.request, update))
-        dialog = self._dialogs[event.dialog] = Dialog(self.server, event.dialog, session)
-        if not session.take_offer(dialog.branch, offer, at=self.services.clock.now()):
+        now = self.services.clock.now()
+        dialog = self._dialogs[event.dialog] = Dialog(self.server, event.dialog, session, began_at=rfc3339(now))
+        if not session.take_offer(dialog.branch, offer, at=now):
             self.counts["no_port"] += 1
             log.error("no RTP port is free; a call is turned away")
             self._over(event.dialog)
@@ -261,6 +272,7 @@ class Calls:
         if update is not None:
             session.take_metadata(dialog.branch, update)
         self.counts["calls"] += 1
+        self.trials.began(event, dialog, now)
         if is_recording_invite(event.request):
             session.join()  # anything else is a telephone call for nobody: closed until its BYE
         loop = asyncio.get_running_loop()
@@ -365,6 +377,7 @@ class Calls:
         dialog = self._dialogs.pop(name, None)
         if dialog is not None:
             session = dialog.session
+            self.trials.over(name)
             if not session.leave(dialog.branch):
                 return
             task = asyncio.get_running_loop().create_task(session.sealed())
@@ -405,6 +418,26 @@ class Calls:
         owner = self.services.owners.get(line)
         if owner is not None and owner.leak(line, packets):
             log.warning("leak")
+
+    def on_doubt(self, line: Line, rule: str, since_ns: int) -> None:
+        """A stream contradicts its binding: its call is shut, and what came since then is taken back."""
+        self.counts["doubted_streams"] += 1
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.doubt(line, rule, since_ns=since_ns)
+
+    def on_named(self, line: Line) -> None:
+        """The source on this line told its CNAME."""
+        owner = self.services.owners.get(line)
+        if owner is not None:
+            owner.confirm(line)
+
+    def on_loss(self, line: Line, loss: Loss) -> None:
+        """A line loses much: once per call a word for the operator."""
+        self.counts["lossy_lines"] += 1
+        owner = self.services.owners.get(line)
+        if owner is not None and owner.loses():
+            log.warning("a call loses packets on their way here; percent", extra={"count": round(100 * loss.share)})
 
     def on_failed(self, track: Track, _error: NoSpace) -> None:
         """The disk took no more for this track."""

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable
 
 from mitschnitt.errors import ConfigError
+from mitschnitt.wire import rtcp
 
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module does not name them
 SO_DETACH_FILTER = 27
@@ -52,6 +53,27 @@ def cutting_filter(event_types: Iterable[int]) -> bytes:
         *((_JEQ_K, whole - 9 - place, 0, kind) for place, kind in enumerate(wanted)),
         (_RET_K, 0, 0, CUT_BYTES),
         (_RET_K, 0, 0, WHOLE),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def rtcp_filter() -> bytes:
+    """The program for an RTCP port: what says version 2 and a type of RTCP passes, cut to the most we read.
+
+    Of everything else one byte is left, so that it can be counted: audio that a client sends there is not read.
+    """
+    first, last = rtcp.FIRST_TYPE, rtcp.LAST_TYPE
+    program: list[Instruction] = [
+        (_LD_W_LEN, 0, 0, 0),
+        (_JGE_K, 0, 7, UDP_HEADER_BYTES + 4),
+        (_LD_B_ABS, 0, 0, UDP_HEADER_BYTES),
+        (_AND_K, 0, 0, 0xC0),
+        (_JEQ_K, 0, 4, 0x80),
+        (_LD_B_ABS, 0, 0, UDP_HEADER_BYTES + 1),
+        (_JGE_K, 0, 2, first),
+        (_JGT_K, 1, 0, last),
+        (_RET_K, 0, 0, UDP_HEADER_BYTES + rtcp.MAX_BYTES + 1),
+        (_RET_K, 0, 0, UDP_HEADER_BYTES + 1),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 

@@ -113,8 +113,13 @@ class Hold:
             block.used = 0
             self._spare.append(block)  # the warmest memory is used next
 
-    def store(self, kept: Kept, slots: NDArray[np.int32], arena: NDArray[np.uint8], arrival_ns: int) -> None:
-        """Copies the payload of the kept rows behind their runs; `slots` is the track's slot of each row."""
+    def store(
+        self, kept: Kept, slots: NDArray[np.int32], arena: NDArray[np.uint8], arrival_ns: int
+    ) -> tuple[NDArray[Any], Ints]:
+        """Copies the payload of the kept rows behind their runs; `slots` is the track's slot of each row.
+
+        Returns the runs and the first row of each, for whoever counts what came.
+        """
         headers = kept.headers
         found, first = rtp.runs(headers, arrival_ns)
         if kept.is_event is not None:
@@ -137,6 +142,7 @@ class Hold:
         parts["length"] = layout.length
         parts["arrival_ns"] = arrival_ns
         self._ticks[-1].fresh.append(parts)
+        return found, first
 
     def parts_of(self, slot: int) -> list[tuple[Tick, int]]:
         """Where the parts of one track lie, oldest first: (tick, number within `all_parts`)."""

@@ -22,13 +22,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mitschnitt.errors import NoSpace, VaultError
 from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.vault.decision import MAX_LADDERS, seal_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
-from mitschnitt.vault.envelope import pad, seal_to
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.keytree import leaf_key
+from mitschnitt.wire.sip.ladder import Ladder
 
-DECISION_BYTES = 1_024  # every decision is padded to this size: its length must not tell the outcome
-MAX_PARTY_CHARS = 40  # of a party's name in a decision: names that gateways post may be longer
 RETRY_SECONDS = 1.0  # between two attempts to write to a disk that takes no more
 
 Job = Callable[[JournalWriter], None]
@@ -99,16 +98,29 @@ class Ledger:
         """A party's files are written, synced and named; `then` goes to `on_synced` once this is durable."""
         self._append(call, "sealed", data, at, then=then)
 
-    def closed(self, call: str, decision: Mapping[str, Any], officer_key: bytes, *, kept: str, at: datetime) -> None:
-        """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only."""
+    def closed(
+        self,
+        call: str,
+        decision: Mapping[str, Any],
+        officer_key: bytes,
+        *,
+        kept: str,
+        ladders: Sequence[Ladder],
+        at: datetime,
+    ) -> None:
+        """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only.
+
+        The ladders of its dialogs stand in the decision; outside of it only those of a kept call: a ladder shows
+        whether a call was ever opened.
+        """
 
         def job(writer: JournalWriter) -> None:
             sealed = b""
             with contextlib.suppress(VaultError):  # no usable key: the keeper writes a decision of its own
-                sealed = seal_to(
-                    officer_key, decision_page(decision), context=b"mitschnitt/v1/decision/" + call.encode()
-                )
-            data = {"kept": kept == "kept", "decision": base64.b64encode(sealed).decode()}
+                sealed = seal_decision(officer_key, call, decision, ladders)
+            data: dict[str, Any] = {"kept": kept == "kept", "decision": base64.b64encode(sealed).decode()}
+            if kept == "kept":
+                data["ladders"] = [ladder.to_json() for ladder in ladders[:MAX_LADDERS]]
             writer.append(call, "closed", data, at=rfc3339(at))
 
         self._jobs.put((job, None))
@@ -187,16 +199,6 @@ def _took(writer: JournalWriter, job: Job) -> bool:
     except NoSpace:
         return False
     return True
-
-
-def decision_page(decision: Mapping[str, Any]) -> bytes:
-    """A decision as JSON, padded to DECISION_BYTES; of acts that do not fit the oldest are left out."""
-    told = {**decision, "party": str(decision.get("party", ""))[:MAX_PARTY_CHARS], "acts": list(decision["acts"])}
-    while (
-        len(page := json.dumps(told, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")) >= DECISION_BYTES
-    ):
-        told["acts"] = told["acts"][1:]
-    return pad(page, DECISION_BYTES)
 
 
 def _entry(writer: JournalWriter, call: str, kind: str, data: Mapping[str, Any], at: datetime) -> None:

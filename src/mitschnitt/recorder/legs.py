@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
-from mitschnitt.wire.sdp import REFUSED, Description, Form, LocalLine, MediaLine, refusal
+from mitschnitt.recorder.rtcp import Peer
+from mitschnitt.wire.sdp import REFUSED, Description, Form, LocalLine, MediaLine, destination, refusal
+
+LAST_PORT = 65_535  # of UDP
 
 log = logging.getLogger("mitschnitt.recorder")
 
@@ -31,6 +34,8 @@ class Leg:
     party: str = ""
     kept: bool = False  # packets go into the party's track
     cname: bool | None = None  # whether RTCP's CNAME confirmed whose voice it is; None: nothing was heard of it
+    peer: Peer | None = None  # where the client's side is, if we may send there
+    is_muxed: bool = False  # RTCP comes on the RTP port
     doubt: str = ""  # rule by which its stream contradicts what signalling says of it
 
 
@@ -90,12 +95,15 @@ class Legs:
                 self._shut_leg(leg, at_ns)
             leg.label = media.label or ""
             leg.codecs, leg.event_types = _meaning_of(media)
+            leg.peer, leg.is_muxed = self._peer_of(media), media.rtcp_mux
             if usable and leg.line is None:
                 leg.line = self._new_line()
                 complete = complete and leg.line is not None
             elif not usable and leg.line is not None:
                 self._release(leg.line)
                 leg.line = None
+            if leg.line is not None:
+                self._media.aim(leg.line, leg.peer)
         return complete
 
     def local_lines(self, count: int, *, form: Form) -> list[LocalLine]:
@@ -104,10 +112,7 @@ class Legs:
         In the open form an m-line that is not kept stays closed: another recording session carries its party.
         """
         self._leaving = {line for leg in self._legs for line in leg.former}
-        return [
-            REFUSED if leg.line is None else LocalLine(leg.line.port, is_shut=form is Form.OPEN and not leg.kept)
-            for leg in self._legs[:count]
-        ]
+        return [replace(_local_line(leg), is_shut=form is Form.OPEN and not leg.kept) for leg in self._legs[:count]]
 
     def moved(self) -> None:
         """The client has answered the newest description: the lines that it left are released."""
@@ -131,7 +136,9 @@ class Legs:
     def trust(self) -> None:
         """Signalling has said anew whose voices these are: what a stream made doubtful before is over."""
         for leg in self._legs:
-            leg.doubt = ""
+            leg.doubt, leg.cname = "", leg.cname or None
+            if leg.line is not None:
+                self._media.trust(leg.line)
 
     def listen(self) -> None:
         """Digits pass the filters of all gated lines; audio does not."""
@@ -155,6 +162,8 @@ class Legs:
         for leg, line in zip(legs, fresh, strict=True):
             if leg.line is not None:
                 leg.former.append(leg.line)
+                self._media.follow(leg.line, line)
+            self._media.aim(line, leg.peer)
             leg.line = line
 
     def keep(self, leg: Leg, track: Track) -> None:
@@ -208,6 +217,16 @@ class Legs:
             self._disown(line)
         self._gone.clear()
 
+    def _peer_of(self, media: MediaLine) -> Peer | None:
+        """Where the client says that its side of an m-line is; None when that is no address to send to."""
+        address = rtcp_address = destination(media.address, self._media.lines.address)
+        if media.rtcp_address is not None and not media.rtcp_mux:
+            rtcp_address = destination(media.rtcp_address, self._media.lines.address)
+        rtcp_port = media.port if media.rtcp_mux else media.rtcp_port or media.port + 1
+        if address is None or rtcp_address is None or rtcp_port > LAST_PORT:
+            return None
+        return Peer(address, media.port, rtcp_address, rtcp_port, media.rtcp_mux)
+
     def _new_line(self) -> Line | None:
         """A gated line, or None when there is no port, socket or filter for one."""
         try:
@@ -227,6 +246,12 @@ class Legs:
     def _disown(self, line: Line) -> None:
         if self._owners.get(line) is self._owner:  # a new session may have an equal line by now
             del self._owners[line]
+
+
+def _local_line(leg: Leg) -> LocalLine:
+    if leg.line is None:
+        return REFUSED
+    return LocalLine(leg.line.port, leg.line.port if leg.is_muxed else None)
 
 
 def _meaning(leg: Leg) -> tuple[Mapping[int, tuple[str, int]], Mapping[int, int]]:

@@ -86,6 +86,11 @@ class Lines:
             raise ConfigError(f"line {line.number} on port {line.port} was released")
         return state
 
+    def has_keys(self, line: Line) -> bool:
+        """Whether any telephone event came to it; False once it is gone."""
+        state = self._states.get(line.number)
+        return state is not None and state.line is line and state.press is not None
+
     def slot(self, line: Line) -> int:
         """Slot of the track that the line goes into, or GATED."""
         return int(self._slots[line.number])
@@ -169,6 +174,19 @@ class Lines:
         leaked = valid & ~is_open & (kind != CONTROL) & ~event
         strange = valid & (kind == 0) & is_open
         return Sorted(is_open & (audio | event), event, leaked, strange)
+
+    def idle(self, headers: rtp.Headers, found: Sorted) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows of open lines that are not kept: (RTP all the same, RTCP by its type), as row numbers."""
+        is_open = (self._slots[headers.stream] != GATED) & ~found.kept
+        is_control = is_open & (self._kinds[headers.stream, headers.payload_type] == CONTROL)
+        # Read as RTP, an RTCP packet's counts look like contributors, extension or padding: no fault of its own.
+        whole = (headers.reason != rtp.Reason.SHORT) & (headers.reason != rtp.Reason.VERSION)
+        whole &= headers.reason != rtp.Reason.TRUNCATED
+        return np.flatnonzero(is_open & headers.valid & ~is_control), np.flatnonzero(is_control & whole)
+
+    def open_numbers(self) -> list[int]:
+        """Numbers of all open lines."""
+        return sorted(number for numbers in self._into.values() for number in numbers)
 
     def slots_of(self, stream: NDArray[np.int32]) -> NDArray[np.int32]:
         """Slot of the track of each row, or GATED."""

@@ -27,6 +27,11 @@ class Lineup:
         """Everybody who is or was on the line."""
         return self._roll.parties
 
+    @property
+    def problem(self) -> str:
+        """The rule by which people cannot be told apart, "" when they can."""
+        return self._roll.problem
+
     def party(self, name: str) -> Party | None:
         """The party of this name."""
         return self._roll.party(name)

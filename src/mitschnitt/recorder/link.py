@@ -45,6 +45,9 @@ class LinkEvents(Protocol):
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
         """An `asked`, `act`, `party` or `withdraw` frame for one of our calls came."""
 
+    def trial_wanted(self, data: Mapping[str, Any]) -> None:
+        """A `watch` frame came: the next call from a host is a test call, or is one no longer."""
+
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder, told again after each reconnect."""
 
@@ -122,6 +125,8 @@ class KeeperLink:
             elif message.get("call"):
                 # It came too late: its call is closed here, and nobody else can join the announced one.
                 self.send({"type": "ended", "call": message["call"]})
+        elif kind == "watch":
+            self._events.trial_wanted(message)
         else:
             self._events.fact_posted(kind, message)
 

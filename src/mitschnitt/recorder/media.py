@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mitschnitt.errors import KeyGone, NoSpace, VaultError
 from mitschnitt.recorder import ports
@@ -26,6 +27,8 @@ from mitschnitt.recorder.hold import Hold, Kept, Parts, Tick
 from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.receiver import Batch, Receiver
+from mitschnitt.recorder.reception import Loss, Reception
+from mitschnitt.recorder.rtcp import MAX_SOCKETS, OnDoubt, OnNamed, Peer, Rtcp
 from mitschnitt.recorder.tracks import (
     FRAME_PARTS,
     Codecs,
@@ -46,7 +49,11 @@ HOLD_NS = 1_500_000_000  # newest audio that a withdrawal still takes back unsea
 TICK_NS = 250_000_000  # between drains; hold + tick + the work of a tick stay below the 2 s that a kill may cost
 DIGIT_TICK_NS = 50_000_000  # between drains of gated lines that wait for a digit: how late a key may act
 FINISH_THREADS = 2  # parties whose files are written at the same time; they mostly wait for the disk
-DROPS_EVERY_TICKS = 40  # ticks between two readings of the kernel's drop counters (10 s)
+DROPS_EVERY_TICKS = 40  # ticks between two readings of the kernel's drop counters, and looks at losses (10 s)
+LOSS_ALARM_SHARE = 0.02  # of a line's packets; more is heard as gaps, and somebody should look at the path
+LOSS_ALARM_PACKETS = 500  # least that a line must have expected before its share says anything: 10 s
+MIXED = "binding.mixed"
+DEFAULT_CLOCK = 8_000  # Hz; of a track without codecs, which keeps nothing
 
 __all__ = ["Line", "Media", "MediaCounts", "Track"]
 
@@ -63,6 +70,8 @@ class MediaCounts:
     strange: int = 0  # payload type not negotiated
     refused: dict[str, int] = field(default_factory=dict)  # not RTP, by reason
     kernel_drops: int = 0  # receive buffers that ran over; read every 10 s and at release
+    lost: int = 0  # by the sequence numbers of lines that are no longer open
+    mixed: int = 0  # lines whose packets named several contributing sources
     late_ticks: int = 0  # that began a whole tick or more after their time
     wiped_octets: int = 0
 
@@ -85,6 +94,11 @@ class Media:
         on_leak: Callable[[Line, int], None] = lambda line, packets: None,  # noqa: ARG005
         on_failed: Callable[[Track, NoSpace], None] = lambda track, error: None,  # noqa: ARG005
         on_synced: Callable[[], None] = lambda: None,
+        on_doubt: OnDoubt = lambda line, rule, since_ns: None,  # noqa: ARG005
+        on_named: OnNamed = lambda line: None,  # noqa: ARG005
+        on_loss: Callable[[Line, Loss], None] = lambda line, loss: None,  # noqa: ARG005
+        keepalive_ns: int = 0,
+        max_rtcp_sockets: int = MAX_SOCKETS,
         finish_threads: int = FINISH_THREADS,
     ) -> None:
         self.counts = MediaCounts()
@@ -101,7 +115,14 @@ class Media:
         self._on_digit, self._on_leak = on_digit, on_leak
         self._on_failed, self._on_synced = on_failed, on_synced
         self._finishers = ThreadPoolExecutor(finish_threads, "finish")
+        self._on_doubt, self._on_loss = on_doubt, on_loss
         self._pending: list[Callable[[], None]] = []  # callbacks that wait until the arena is empty
+        self.reception = Reception()
+        self.rtcp = Rtcp(
+            self.lines, self.reception, clock=self.clock, tell=self._pending.append, on_doubt=on_doubt,
+            on_named=on_named, keepalive_ns=keepalive_ns, max_sockets=max_rtcp_sockets,
+        )  # fmt: skip
+        self._lossy: set[int] = set()  # open lines whose loss was told
         self._leaks: dict[int, int] = {}
         self._drops: dict[int, int] = {}
         self._is_draining = False
@@ -131,7 +152,26 @@ class Media:
         """Filter off: packets that arrive from now on go whole into the track."""
         if track not in self._tracks or track.failed is not None:
             raise VaultError("this track was dropped, settled, or its journal failed: nothing can be kept")
+        self._settle(line)  # it may have gone into another track before
+        self.reception.begin(line.number, next((clock for _, clock in track.codecs.values()), DEFAULT_CLOCK))
         self.lines.open(line, track.slot, track.codecs)
+        self.rtcp.open(line)
+
+    def aim(self, line: Line, peer: Peer | None) -> None:
+        """Where the line's client is, as it signalled; None when it gave no address."""
+        self.rtcp.aim(line, peer)
+
+    def follow(self, old: Line, new: Line) -> None:
+        """The client of one line is told to move to another."""
+        self.rtcp.follow(old, new)
+
+    def trust(self, line: Line) -> None:
+        """Signalling has said anew whose voice the line carries."""
+        self.rtcp.trust(line)
+
+    def loss(self, line: Line) -> Loss:
+        """What the line lost since it was opened."""
+        return self.reception.loss(line.number)
 
     def shut(self, line: Line, *, since_ns: int | None = None) -> int:
         """Closes an open line: filter back, queue thrown away, and its track's newest audio taken back.
@@ -141,7 +181,7 @@ class Media:
         """
         now_ns = self.clock()
         slot = self.lines.slot(line)
-        self.lines.shut(line)
+        self._gate(line)
         self._discard_queue(line)
         track = self._tracks.at(slot) if slot != GATED else None
         if track is None:
@@ -167,6 +207,7 @@ class Media:
             self._count_drops(line.number, ports.kernel_drops(state.sock))
         self._drops.pop(line.number, None)
         self._leaks.pop(line.number, None)
+        self.rtcp.forget(line)
         self.lines.release(line)
         if not self._is_draining:
             self.lines.close_released()
@@ -176,6 +217,14 @@ class Media:
     def track(self, *, call_id: bytes, party: int, leaf_key: bytes, codecs: Codecs) -> Track:
         """Where a party's kept media goes; journal its number before the first `keep`."""
         return self._tracks.add(call_id, party, leaf_key, codecs)
+
+    def has_media(self, track: Track) -> bool:
+        """Whether anything was kept in it: sealed already, or still held."""
+        return bool(track.frames) or bool(self.hold.parts_of(track.slot))
+
+    def has_keys(self, line: Line) -> bool:
+        """Whether any telephone event came to a line; of a released one that is not known."""
+        return self.lines.has_keys(line)
 
     def finish(
         self, track: Track, *, reason: str, started_at: str, ended_at: str,
@@ -198,7 +247,9 @@ class Media:
         for line in self.lines.lines_into(track.slot):
             self._close_in_order(line)
         self._flush(track)
-        header = PartyHeader(track.codecs, started_at, ended_at, reason, tuple(pauses))
+        header = PartyHeader(
+            track.codecs, started_at, ended_at, reason, tuple(pauses), track.loss.expected, track.loss.received
+        )
         is_again, track.has_tried = track.has_tried, True
         return self._finishers.submit(self._write_files, track, header, again=is_again)
 
@@ -210,7 +261,7 @@ class Media:
     def drop(self, track: Track) -> None:
         """Withdrawal: gates the track's lines, wipes its hold, forgets its key and index."""
         for line in self.lines.lines_into(track.slot):
-            self.lines.shut(line)
+            self._gate(line)
             self._discard_queue(line)
         self.counts.wiped_octets += self.hold.wipe(track.slot)
         self.settled(track)
@@ -244,6 +295,7 @@ class Media:
     def close(self) -> None:
         """Closes lines and threads, and zeroes whatever is still held."""
         self._finishers.shutdown()
+        self.rtcp.close_all()
         for state in self.lines:
             self.lines.release(state.line)
         self.lines.close_released()
@@ -260,6 +312,8 @@ class Media:
         self._ticks += 1
         if self._ticks % DROPS_EVERY_TICKS == 0:
             self.read_drops()
+            self._report_losses()
+        yield from self.rtcp.turn(now_ns)
         self._deliver()
 
     def _digit_steps(self) -> Iterator[None]:
@@ -286,26 +340,39 @@ class Media:
         self.counts.received += batch.count
         if found.event.any():
             self._read_digits(batch, headers, found, arrival_ns)
-        kept = found.kept
-        if not kept.all():
-            self._count_others(headers, found)
-            rows = np.flatnonzero(kept)
-            if not rows.size:
-                return
-            headers = headers.where(rows)
-            is_event = found.event[rows]
-            has_events = bool(is_event.any())
-            if has_events:
-                headers.length[is_event] = 0
-            what = Kept(headers, rows, is_event if has_events else None)
-        else:
-            has_events = bool(found.event.any())
-            if has_events:
-                headers.length[found.event] = 0
-            what = Kept(headers, None, found.event if has_events else None)
+        if found.kept.all():
+            self._keep_rows(batch, headers, found.event, None, arrival_ns)
+            return
+        rows = np.flatnonzero(found.kept)
+        if rows.size:
+            self._keep_rows(batch, headers.where(rows), found.event[rows], rows, arrival_ns)
+        self._count_others(batch, headers, found)
+
+    def _keep_rows(
+        self, batch: Batch, headers: rtp.Headers, is_event: NDArray[np.bool_], rows: NDArray[np.intp] | None,
+        arrival_ns: int,
+    ) -> None:  # fmt: skip
+        """Rows of open lines go into the hold and are counted; `rows` are their places, None when it is all of them."""
+        has_events = bool(is_event.any())
+        if has_events:
+            headers.length[is_event] = 0
+        what = Kept(headers, rows, is_event if has_events else None)
         self.counts.kept += headers.seq.size
         self.counts.kept_octets += int(headers.length.sum())
-        self.hold.store(what, self.lines.slots_of(headers.stream), self.receiver.arena, arrival_ns)
+        runs, first = self.hold.store(what, self.lines.slots_of(headers.stream), self.receiver.arena, arrival_ns)
+        if changed := self.reception.count(headers.stream[first], runs, arrival_ns):
+            self.rtcp.changed(changed)
+        if headers.contributors.any():
+            self._look_for_mixes(batch, what, arrival_ns)
+
+    def _look_for_mixes(self, batch: Batch, kept: Kept, arrival_ns: int) -> None:
+        """Contributing sources: more than one on a line, and it is not known who is heard."""
+        headers = kept.headers
+        named = np.flatnonzero(headers.contributors)
+        first = rtp.first_contributor(batch.rows, named if kept.rows is None else kept.rows[named])
+        for number in self.reception.mix(headers.stream[named], headers.contributors[named], first):
+            self.counts.mixed += 1
+            self._pending.append(partial(self._on_doubt, self.lines.state_at(number).line, MIXED, arrival_ns))
 
     def _read_digits(self, batch: Batch, headers: rtp.Headers, found: Sorted, arrival_ns: int) -> None:
         """Turns the event packets of a batch into digits; few lines have any."""
@@ -322,8 +389,17 @@ class Media:
             for digit in digits:
                 self._pending.append(partial(self._on_digit, state.line, digit, arrival_ns))
 
-    def _count_others(self, headers: rtp.Headers, found: Sorted) -> None:
+    def _count_others(self, batch: Batch, headers: rtp.Headers, found: Sorted) -> None:
         self.counts.strange += int(found.strange.sum())
+        idle, control = self.lines.idle(headers, found)
+        if idle.size:
+            self.reception.count_idle(headers.stream[idle], headers.ssrc[idle])
+        for row in control.tolist():  # one in some seconds of each line that is muxed
+            number = int(headers.stream[row])
+            if self.rtcp.is_muxed(number):
+                data = batch.rows[row, : batch.lengths[row]].tobytes()
+                self._pending.append(partial(self.rtcp.take, number, data))  # once this batch is counted
+                headers.reason[row] = rtp.Reason.VALID  # not as RTP, but it was no stray packet either
         for reason, count in headers.refused().items():
             self.counts.refused[reason.name] = self.counts.refused.get(reason.name, 0) + count
         if found.leaked.any():
@@ -341,7 +417,23 @@ class Media:
                 self.hold.begin(now_ns)
             for _ in self._drain([(state.sock.fileno(), line.number)]):
                 pass
+        self._gate(line)
+
+    def _gate(self, line: Line) -> None:
+        """Filter back; RTCP goes, and what the line lost is added to its track."""
+        self._settle(line)
+        self.rtcp.close(line)
         self.lines.shut(line)
+
+    def _settle(self, line: Line) -> None:
+        slot = self.lines.slot(line)
+        track = self._tracks.at(slot) if slot != GATED else None
+        if track is not None:
+            loss = self.reception.loss(line.number)
+            track.loss += loss
+            self.counts.lost += loss.lost
+            self.reception.begin(line.number, DEFAULT_CLOCK)
+            self._lossy.discard(line.number)
 
     def _discard_queue(self, line: Line) -> None:
         """Throws away, unread, what is queued at a gated line."""
@@ -417,7 +509,7 @@ class Media:
             if track.failed is None:
                 self._tracks.fail(track, error)
                 for line in self.lines.lines_into(track.slot):
-                    self.lines.shut(line)
+                    self._gate(line)
                 self.counts.wiped_octets += self.hold.wipe(track.slot)
                 self._pending.append(partial(self._on_failed, track, error))
 
@@ -431,6 +523,14 @@ class Media:
             if count := leaks.get(state.line.number, 0):
                 self.counts.leaked += count
                 self._pending.append(partial(self._on_leak, state.line, count))
+
+    def _report_losses(self) -> None:
+        """Tells of each open line once that it loses much."""
+        watched = [number for number in self.lines.open_numbers() if number not in self._lossy]
+        for number in self.reception.lossy(watched, share=LOSS_ALARM_SHARE, least=LOSS_ALARM_PACKETS):
+            self._lossy.add(number)
+            loss = self.reception.loss(number)
+            self._pending.append(partial(self._on_loss, self.lines.state_at(number).line, loss))
 
     def read_drops(self) -> int:
         """Packets that the kernel dropped at our sockets since the start, asked now."""

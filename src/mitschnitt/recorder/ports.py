@@ -20,6 +20,7 @@ _MEMINFO_DROPS = 8  # place of the drop counter in it
 
 RECEIVE_BUFFER_BYTES = 256 * 1024  # asked of the kernel, which doubles it for its overhead: about 400
 #                                    packets of any size, that is 8 s of 20 ms packets when we are late
+SPARE_FILES = 256  # open files of a recorder besides RTP and RTCP sockets: journals, blobs, SIP connections
 LOWEST_PORT = 1024  # below are privileged ports
 
 

@@ -27,7 +27,7 @@ from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
 from mitschnitt.recorder.outlook import Outlook
-from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.ports import SPARE_FILES, PortPool
 from mitschnitt.recorder.session import Services
 from mitschnitt.recorder.sip_accounts import UsersFile, read_secrets
 from mitschnitt.recorder.sip_server import Ports, SipServer
@@ -64,6 +64,12 @@ def _token() -> str:
     return secrets.token_hex(TOKEN_BYTES)
 
 
+def rtcp_sockets(rtp_sockets: int) -> int:
+    """How many sockets RTCP may take: what the limit on open files leaves beside RTP, which must never want."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return rtp_sockets if limit == resource.RLIM_INFINITY else max(0, limit - rtp_sockets - SPARE_FILES)
+
+
 class Recorder:
     """Builds the parts and keeps their common view of the world."""
 
@@ -86,6 +92,10 @@ class Recorder:
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
         """A fact for one call."""
         self._calls.fact_posted(kind, data)
+
+    def trial_wanted(self, data: Mapping[str, Any]) -> None:
+        """A test call is awaited, or no longer."""
+        self._calls.trials.watch(data)
 
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder."""
@@ -203,15 +213,21 @@ class Recorder:
         config = self._config
         share = (config.rtp.last_port - config.rtp.first_port + 1) // config.limits.recorders
         first = config.rtp.first_port + share * (self._number - 1)
+        pool = PortPool(first, first + share - 1, receive_buffer_bytes=config.rtp.receive_buffer_bytes)
         return Media(
             address=config.rtp.host,
-            ports=PortPool(first, first + share - 1, receive_buffer_bytes=config.rtp.receive_buffer_bytes),
+            ports=pool,
             journal=slices,
             blobs=LocalBlobs(config.audio),
             clock=self._clock.now_ns,
             on_digit=self._calls.on_digit,
             on_leak=self._calls.on_leak,
             on_failed=self._calls.on_failed,
+            on_doubt=self._calls.on_doubt,
+            on_named=self._calls.on_named,
+            on_loss=self._calls.on_loss,
+            keepalive_ns=config.rtp.keepalive_s * 1_000_000_000,
+            max_rtcp_sockets=rtcp_sockets(pool.free),
         )
 
     def _full(self) -> None:

@@ -109,14 +109,18 @@ class Recording:
         self.tracks.clear()
         self.key = None
 
-    def close(self, decision: Mapping[str, Any], officer_key: bytes) -> bool:
-        """The last word on the call, which is journalled if it had a key; False when it was said before."""
+    def close(self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Any]) -> bool:
+        """The last word on the call, which is journalled if it had a key; False when it was said before.
+
+        `ladders` are those of its dialogs, handed on unread.
+        """
         if self.is_closed:
             return False
         self.is_closed = True
         if self._call:
             told = {"call": self._call, **decision}
-            self._ledger.closed(self._call, told, officer_key, kept=str(decision["outcome"]), at=self._clock.now())
+            kept, now = str(decision["outcome"]), self._clock.now()
+            self._ledger.closed(self._call, told, officer_key, kept=kept, ladders=ladders, at=now)
         return True
 
     def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:

@@ -43,7 +43,10 @@ from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.posted import asserted, said_at, with_posted
 from mitschnitt.recorder.recording import Recording
+from mitschnitt.vault.decision import MAX_LADDERS
 from mitschnitt.wire.sdp import Description, Form
+from mitschnitt.wire.session_findings import Behaviour
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
@@ -84,7 +87,9 @@ class Session:
         self._left: list[Branch] = []  # over; keys pressed just before are still on their way
         self._heir: Session | None = None
         self._branches_seen = 0
+        self._ladders: list[Ladder] = []  # of all recording sessions, also of those that ended
         self._in_band = False
+        self._loses = False
         self._alarm: asyncio.TimerHandle | None = None
         self._sealing: asyncio.Task[None] | None = None
         self.call = ""
@@ -112,6 +117,8 @@ class Session:
     def _attach(self, branch: Branch) -> None:
         branch.number, self._branches_seen = self._branches_seen, self._branches_seen + 1
         self._branches.append(branch)
+        if len(self._ladders) < MAX_LADDERS:
+            self._ladders.append(branch.signalling.ladder)
 
     def _inherit(self, other: Session) -> None:
         """A further recording session of this call came: all that holds for the call holds for its lines."""
@@ -167,6 +174,33 @@ class Session:
             return Form.OPEN
         waiting = self.state in (State.ASKING, State.PAUSED) and self._in_band
         return Form.LISTEN if waiting else Form.CLOSED
+
+    # -- what a test call is told of -------------------------------------------------------------
+
+    @property
+    def agents(self) -> str:
+        """What the directory makes of the line: known, none or ambiguous, "" while nobody is reported."""
+        if self._lineup.problem == "agent.ambiguous":
+            return "ambiguous"
+        known = any(party.agent is not None for party in self._lineup.parties)
+        return "known" if known else "none" if self._lineup.parties else ""
+
+    def behaviour(self) -> Behaviour:
+        """What can be counted while the lines stand: open and silent ones, leaks, telephone events."""
+        media, legs = self._services.media, [leg for branch in self._branches for leg in branch.legs]
+        tracks = {leg.party: self._track_of(leg) for leg in legs if leg.kept}
+        kept = [track for track in tracks.values() if track is not None]
+        return Behaviour(
+            open_lines=len(kept),
+            silent_lines=sum(not media.has_media(track) for track in kept),
+            leaked=sum(branch.leaked_packets for branch in self._branches),
+            awaited_digits=self._in_band and bool(self.facts.asked),
+            has_events=any(media.has_keys(leg.line) for leg in legs if leg.line is not None),
+        )
+
+    def _track_of(self, leg: Leg) -> Track | None:
+        party = self._lineup.party(leg.party)
+        return self._recording.tracks.get(party.number) if party is not None else None
 
     # -- who this call is ------------------------------------------------------------------------
 
@@ -284,13 +318,21 @@ class Session:
             return False  # we asked for them, for the digits among them
         return branch.leak(packets)
 
-    def doubt(self, line: Line, rule: str) -> None:
-        """The stream on this line contradicts what signalling says of it: shut until it is told anew whose it is."""
+    def doubt(self, line: Line, rule: str, *, since_ns: int | None = None) -> None:
+        """The stream on this line contradicts what signalling says of it: shut until it is told anew whose it is.
+
+        `since_ns` is when the doubtful stream began, ns since 1970: what was kept since then is taken back.
+        """
         leg = self._leg_of(line)
         if leg is not None and not leg.doubt:
-            leg.doubt = rule
+            leg.doubt, leg.cname = rule, False
             self._bind()
-            self.look()
+            self.look(since=moment(since_ns) if since_ns is not None else None)
+
+    def loses(self) -> bool:
+        """Much of a line is lost on its way to us; whether that is news for this call."""
+        before, self._loses = self._loses, True
+        return not before
 
     def confirm(self, line: Line) -> None:
         """The CNAME of the stream on this line says the same as signalling; its binding rests on that too."""
@@ -540,5 +582,5 @@ class Session:
                 for act in self.facts.acts[-MAX_TOLD_ACTS:]
             ],
         }
-        if self._recording.close(decision, view.officer_key if view is not None else b""):
+        if self._recording.close(decision, view.officer_key if view is not None else b"", self._ladders):
             self._services.link.send({"type": "ended", "call": self.call})

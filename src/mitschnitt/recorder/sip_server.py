@@ -131,7 +131,7 @@ class SipServer:
     # --- sending --------------------------------------------------------------------------------------
 
     def _send_outbox(self) -> None:
-        for hop, data in self.agent.outbox():
+        for hop, data in self.agent.outbox(self.now):
             if hop.transport == "UDP":
                 self._send_datagram(hop, data)
             elif hop.transport in ("TCP", "TLS"):

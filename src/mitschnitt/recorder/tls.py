@@ -21,6 +21,7 @@ from mitschnitt.errors import ConfigError
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 MAX_NAMES = 64  # subjectAltNames of one certificate that are looked at; real ones have a handful
+FINGERPRINT_KIND = "sha256:"
 # Forward secrecy and authenticated ciphers only; TLS 1.3 has nothing else.
 CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -58,16 +59,19 @@ class Credentials:
 def names_of(certificate: bytes) -> frozenset[str]:
     """By what a certificate (DER) can be on the list: its fingerprint, DNS names and URIs (RFC 5922, 7.1).
 
-    The subject's common name is no name once there are others (RFC 5922, 7.1). Never raises.
+    The subject's common name is no name once there are others (RFC 5922, 7.1). A name that is written like a
+    fingerprint is none, for an authority would sign it as a URI. Never raises.
     """
-    fingerprint = f"sha256:{hashlib.sha256(certificate).hexdigest()}"
+    fingerprint = f"{FINGERPRINT_KIND}{hashlib.sha256(certificate).hexdigest()}"
     try:
         extensions = x509.load_der_x509_certificate(certificate).extensions
         found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return frozenset({fingerprint})
-    named = [*found.get_values_for_type(x509.DNSName), *found.get_values_for_type(x509.UniformResourceIdentifier)]
-    return frozenset({fingerprint, *(name.lower() for name in named[:MAX_NAMES])})
+    hosts = [name.lower() for name in found.get_values_for_type(x509.DNSName) if ":" not in name]
+    uris = [name.lower() for name in found.get_values_for_type(x509.UniformResourceIdentifier) if ":" in name]
+    named = [name for name in (*hosts, *uris)[:MAX_NAMES] if not name.startswith(FINGERPRINT_KIND)]
+    return frozenset({fingerprint, *named})
 
 
 def allow_list(text: str) -> frozenset[str]:
@@ -78,8 +82,8 @@ def allow_list(text: str) -> frozenset[str]:
     found = set()
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.partition("#")[0].strip().lower()
-        if entry.startswith("sha256:"):
-            entry = "sha256:" + entry.removeprefix("sha256:").replace(":", "")  # openssl writes colons
+        if entry.startswith(FINGERPRINT_KIND):
+            entry = FINGERPRINT_KIND + entry.removeprefix(FINGERPRINT_KIND).replace(":", "")  # openssl writes colons
             if not FINGERPRINT.fullmatch(entry):
                 raise ConfigError(f"tls: line {number} of the clients' list: expected sha256: and 64 hex digits")
         elif "*" in entry or len(entry.split()) > 1:
@@ -104,6 +108,10 @@ def load_credentials(files: TlsFiles) -> Credentials:
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 7866, 12.1; RFC 8996
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        # A resumed session would not look at the certificate's end again.
+        context.options |= ssl.OP_NO_TICKET
+        if side is ssl.PROTOCOL_TLS_SERVER:
+            context.num_tickets = 0
         context.set_ciphers(CIPHERS_1_2)
         try:
             context.load_cert_chain(files.certificate, files.key, password=_no_password)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mitschnitt.errors import ConfigError, NoSpace, VaultError
 from mitschnitt.recorder.hold import Parts, Tick
+from mitschnitt.recorder.reception import Loss
 from mitschnitt.vault import slices
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
@@ -45,6 +46,7 @@ class Track:
     cipher: AESGCM = field(repr=False)
     failed: NoSpace | None = None  # the disk took no more at some time: what is here ends before
     has_tried: bool = False  # to write its files; a second try deletes what the first left
+    loss: Loss = Loss()  # of the lines that went into it and no longer do
     # Its slices, by frame (segment and offset, packed) and row in the frame's index: 12 bytes a slice,
     # for an hour holds 14,400 of them.
     frames: array[int] = field(default_factory=lambda: array("Q"), repr=False)

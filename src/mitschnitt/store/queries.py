@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from mitschnitt.store.tables import accesses, calls, grants, journal_offsets, leases, parties, punctures
+from mitschnitt.store.tables import accesses, calls, grants, journal_offsets, ladders, leases, parties, punctures
 
 LIVE, KEPT, NOT_KEPT = "live", "kept", "not_kept"
 
@@ -153,7 +153,21 @@ def close_not_kept(connection: Connection, call_id: str, *, decision: bytes | No
     if decision is not None:
         values["sealed_decision"] = decision
     connection.execute(delete(parties).where(parties.c.call_id == call_id))
+    connection.execute(delete(ladders).where(ladders.c.call_id == call_id))
     connection.execute(update(calls).where(calls.c.call_id == call_id).values(**values))
+
+
+def add_ladders(connection: Connection, call_id: str, rungs: str) -> None:
+    """What went over the wire of a kept call, as JSON; told twice it is one."""
+    values = {"call_id": call_id, "rungs": rungs}
+    connection.execute(upsert(ladders).values(**values).on_conflict_do_nothing(index_elements=[ladders.c.call_id]))
+
+
+def ladders_of(connection: Connection, call_id: str) -> str:
+    """The JSON of a kept call's ladders; `[]` for any other."""
+    wanted = select(ladders.c.rungs).join(calls, calls.c.call_id == ladders.c.call_id)
+    found = connection.execute(wanted.where(ladders.c.call_id == call_id, calls.c.state == KEPT)).scalar_one_or_none()
+    return "[]" if found is None else str(found)
 
 
 # Parties

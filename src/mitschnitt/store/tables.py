@@ -71,6 +71,14 @@ parties = Table(
     Column("binding", Text, nullable=True),  # what it rests on that this is the party's voice, as JSON
 )
 
+# The SIP ladders of a kept call: words and numbers. A call that is not kept has no row, and an erasure takes it away.
+ladders = Table(
+    "ladders",
+    metadata,
+    Column("call_id", String(CALL_CHARS), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+    Column("rungs", Text, nullable=False),
+)
+
 # How far each recorder's journal was applied; moved in the transaction that applies.
 journal_offsets = Table(
     "journal_offsets",

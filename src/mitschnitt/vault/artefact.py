@@ -52,6 +52,8 @@ class PartyHeader:
     ended_at: str
     reason: str  # ended, truncated, failed, ...
     pauses: Sequence[tuple[str, str]] = ()  # from, to
+    expected: int = 0  # packets that the sender's sequence numbers count while it was kept; 0: nobody counted
+    received: int = 0  # of them, those that came, duplicates included
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *
         "octets": octets(runs),
         "digits": bool(flags & DIGITS_PRESENT),
     }
+    if header.expected:
+        fields["path"] = {"expected": header.expected, "received": header.received}
     text = rfc8785.dumps(fields)
     return TIMELINE_MAGIC + len(text).to_bytes(4, "big") + text + runs.astype(RUN).tobytes()
 

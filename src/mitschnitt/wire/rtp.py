@@ -70,6 +70,7 @@ class Headers:
     ssrc: NDArray[np.uint32]
     offset: NDArray[np.int32]  # where the payload begins in the row, bytes
     length: NDArray[np.int32]  # payload without padding, bytes
+    contributors: NDArray[np.uint8]  # how many sources a mixer or translator names behind the header
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -93,6 +94,7 @@ class Headers:
             self.ssrc[rows],
             self.offset[rows],
             self.length[rows],
+            self.contributors[rows],
         )
 
 
@@ -128,7 +130,14 @@ def parse(rows: Bytes2, lengths: NDArray[np.int32], stream: NDArray[np.int32]) -
         wire["ssrc"].astype(np.uint32),
         offset,
         length,
+        bits & np.uint8(0x0F),
     )
+
+
+def first_contributor(rows: Bytes2, at: NDArray[Any]) -> NDArray[np.uint32]:
+    """The first contributing source of the rows `at`, each a valid packet that names one (RFC 3550, 5.1)."""
+    words = rows[at, HEADER_BYTES : HEADER_BYTES + 4]
+    return np.ascontiguousarray(words).view(">u4")[:, 0].astype(np.uint32)
 
 
 def _unusual(

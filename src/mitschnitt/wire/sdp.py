@@ -79,6 +79,7 @@ class MediaLine:
     ptime: str | None = None
     rtcp_port: int | None = None
     rtcp_mux: bool = False
+    rtcp_address: str | None = None  # where a=rtcp names one of its own (RFC 3605)
 
     @property
     def event_types(self) -> dict[int, int]:
@@ -206,7 +207,7 @@ def _media_line(rows: Sequence[tuple[str, str]], address: str | None, direction:
     label = attributes.get("label", [None])[0]
     if label and len(label) > MAX_LABEL:
         raise TooLarge(f"a label has at most {MAX_LABEL} characters, got {len(label)}")
-    rtcp = attributes.get("rtcp", [""])[0].split()
+    rtcp = attributes.get("rtcp", [""])[0].split()  # port, and maybe: IN IP4|IP6 address
     return MediaLine(
         kind=words[0].lower(),
         port=parse_port(words[1].partition("/")[0]),
@@ -219,6 +220,7 @@ def _media_line(rows: Sequence[tuple[str, str]], address: str | None, direction:
         ptime=attributes.get("ptime", [None])[0],
         rtcp_port=parse_port(rtcp[0]) if rtcp else None,
         rtcp_mux="rtcp-mux" in attributes,
+        rtcp_address=rtcp[3] if len(rtcp) == 4 else None,
     )
 
 
@@ -348,6 +350,7 @@ def _our_line(theirs: MediaLine, ours: LocalLine, form: Form, address: str, *, f
         direction=Direction.INACTIVE if closed or not flows or not ours.port else Direction.RECVONLY,
         rtcp_port=ours.rtcp_port if ours.rtcp_port not in (None, ours.port, ours.port + 1) else None,
         rtcp_mux=theirs.rtcp_mux and ours.rtcp_port == ours.port != 0,
+        rtcp_address=None,
     )
 
 
@@ -359,6 +362,18 @@ def _versioned(lines: tuple[MediaLine, ...], address: str, session: int, previou
         return previous
     raised = replace(previous.origin, version=previous.origin.version + 1)
     return Description(raised, lines, previous.name)
+
+
+def destination(address: str | None, ours: str) -> str | None:
+    """Where a datagram from our address may go by an address of an offer, as the system spells it.
+
+    None when that is not literal, not of one host, or not of our family.
+    """
+    if not is_usable(address):
+        return None
+    theirs = ip_address(str(address))
+    is_one = not theirs.is_multicast and str(theirs) != "255.255.255.255"
+    return str(theirs) if is_one and theirs.version == ip_address(ours).version else None
 
 
 def is_usable(address: str | None) -> bool:

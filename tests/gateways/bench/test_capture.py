@@ -32,9 +32,12 @@ RUN = Run(
 
 
 @pytest.mark.journey
-def test_a_whole_small_bench_finds_every_file_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("more", [[], ["--rtcp"]], ids=["rtp", "rtcp too"])
+def test_a_whole_small_bench_finds_every_file_complete(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     figures = tmp_path / "figures.json"
-    options = ["--streams", "6", "--pairs", "2", "--seconds", "1", "--dir", str(tmp_path)]
+    options = ["--streams", "6", "--pairs", "2", "--seconds", "1", "--dir", str(tmp_path), *more]
     assert capture.main([*options, "--json", str(figures)]) == 0
     [step] = json.loads(figures.read_text())["steps"]
     assert (step["lost"], step["incomplete_files"], step["wrong_files"]) == (0, 0, 0)

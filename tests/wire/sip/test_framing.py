@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitschnitt.errors import MalformedPacket, PeerError, TooLarge
-from mitschnitt.wire.sip.framing import PING, StreamFramer
+from mitschnitt.wire.sip.framing import PING, PONG, StreamFramer
 from mitschnitt.wire.sip.message import MAX_HEAD_BYTES
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "sip"
@@ -37,6 +37,37 @@ def test_keep_alives_between_messages_are_counted_and_dropped() -> None:
     assert framer.pings == 2
     assert framer.feed(b"\r\n" + MESSAGES[0]) == [MESSAGES[0]]
     assert framer.pings == 2
+
+
+def test_a_single_line_end_is_no_message_that_has_begun() -> None:
+    framer = StreamFramer()
+    for piece in (b"\r", b"\n", b"\r"):
+        assert framer.feed(piece) == []
+        assert framer.waiting == 0
+    assert framer.feed(b"\n" + MESSAGES[0][:20]) == []
+    assert (framer.waiting, framer.pings) == (20, 1)
+
+
+@pytest.mark.parametrize("behind", [b"", MESSAGES[0]])
+def test_after_a_ping_of_ours_a_single_line_end_is_its_answer(behind: bytes) -> None:
+    framer = StreamFramer()
+    assert framer.feed(PONG) == []
+    framer.feed(MESSAGES[0])
+    assert framer.pongs == 0, "nobody had asked"
+    framer.pinged()
+    assert framer.feed(PONG + behind) == [behind] * bool(behind)
+    assert (framer.pongs, framer.pings) == (1, 0)
+    assert framer.feed(PONG) == []
+    assert framer.pongs == 1
+
+
+def test_a_ping_that_crosses_ours_is_a_ping_and_leaves_the_answer_to_come() -> None:
+    framer = StreamFramer()
+    framer.pinged()
+    assert framer.feed(PING) == []
+    assert (framer.pongs, framer.pings) == (0, 1)
+    assert framer.feed(PONG) == []
+    assert (framer.pongs, framer.pings) == (1, 1)
 
 
 def test_a_body_may_begin_with_empty_lines() -> None:

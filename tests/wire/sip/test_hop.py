@@ -6,7 +6,7 @@ import pytest
 
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.wire.sip.headers import Via
-from mitschnitt.wire.sip.hop import Hop, response_hop, stamp_via, uri_hop
+from mitschnitt.wire.sip.hop import Hop, reached_by, response_hop, stamp_via, uri_hop
 from mitschnitt.wire.sip.message import Headers, Request
 
 SOURCE = Hop("UDP", "127.0.0.9", 40_000)
@@ -67,3 +67,18 @@ def test_a_uri_of_another_kind_leads_nowhere() -> None:
 
 def test_only_udp_is_unreliable() -> None:
     assert [hop.reliable for hop in (SOURCE, OVER_TCP)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "headers, behind",
+    [
+        ([], ()),
+        ([("Contact", "<sips:b@192.0.2.9>;+sip.src")], ("sips:b@192.0.2.9",)),
+        ([("Contact", "<sip:b@192.0.2.9>"), ("Record-Route", "<sips:p1;lr>, <sip:p2;lr>")], ("sips:p1;lr",)),
+        ([("Contact", "<<sips:b@192.0.2.9>;x>")], ()),
+    ],
+    ids=["neither", "its Contact", "its first route, not its Contact", "a Contact that cannot be read"],
+)
+def test_a_request_says_by_which_scheme_we_are_reached(headers: list[tuple[str, str]], behind: tuple[str, ...]) -> None:
+    request = Request(Headers.of(headers), b"", "INVITE", "sip:recorder@192.0.2.1")
+    assert reached_by(request) == ("sip:recorder@192.0.2.1", *behind)

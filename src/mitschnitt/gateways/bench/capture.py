@@ -97,10 +97,11 @@ def cores() -> tuple[int | None, int | None]:
 class Bench:
     """Runs pairs in a scratch directory."""
 
-    def __init__(self, directory: Path, *, address: str, finish_threads: int) -> None:
+    def __init__(self, directory: Path, *, address: str, finish_threads: int, rtcp: bool = False) -> None:
         self._directory = directory
         self._address = address
         self._finish_threads = finish_threads
+        self._rtcp = rtcp
         self._programs = build(directory)
         self._receiver_core, self._generator_core = cores()
 
@@ -171,6 +172,7 @@ class Bench:
             last_port=LAST_PORT,
             ports_file=str(data / "ports"),
             finish_threads=self._finish_threads,
+            rtcp=self._rtcp,
         )
         command = [
             sys.executable,
@@ -308,7 +310,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     syncs: list[float] = []
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch:
-        bench = Bench(Path(scratch), address=arguments.address, finish_threads=arguments.finish_threads)
+        bench = Bench(
+            Path(scratch), address=arguments.address, finish_threads=arguments.finish_threads, rtcp=arguments.rtcp
+        )
         receiver_core, generator_core = cores()
         print(f"receiver on core {receiver_core}, generator on core {generator_core}; {platform.platform()}")
         for streams in steps:
@@ -354,6 +358,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--address", default="127.0.0.1", help="loopback address to use")
     parser.add_argument("--dir", type=directory_of, default=None, help="where scratch files go (default: the system's)")
     parser.add_argument("--finish-threads", type=int, default=FINISH_THREADS, help="parties written at once")
+    parser.add_argument("--rtcp", action="store_true", help="report to a client of every stream, as in calls")
     parser.add_argument("--json", default="", help="write all figures to this file")
     return parser.parse_args(argv)
 

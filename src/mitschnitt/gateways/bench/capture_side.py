@@ -23,11 +23,13 @@ from typing import Any
 
 from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.slice_files import SliceWriter
 
 EVENT_TYPES = {101: 8000}
+DISCARD_PORT = 9
 CODECS = {8: ("PCMA", 8000)}
 
 
@@ -42,6 +44,7 @@ class Options:
     last_port: int
     ports_file: str
     finish_threads: int
+    rtcp: bool = False  # each line has a client whom reports go to
     profile: str = ""  # a file for cProfile's figures of the recording; costs time itself
 
 
@@ -66,6 +69,8 @@ def open_lines(media: Media, options: Options) -> list[Track]:
     lines = [media.line(event_types=EVENT_TYPES) for _ in range(options.streams)]
     tracks = []
     for stream, line in enumerate(lines):
+        if options.rtcp:  # nobody listens there: what is measured is the sockets and the sending
+            media.aim(line, Peer(options.address, DISCARD_PORT, options.address, DISCARD_PORT))
         track = media.track(call_id=call_id_of(stream), party=stream % 2, leaf_key=leaf_key_of(stream), codecs=CODECS)
         media.keep(line, track)
         tracks.append(track)
@@ -120,6 +125,7 @@ async def record(options: Options) -> dict[str, Any]:
         "kept": media.counts.kept,
         "packets_in_files": sum(party.packets for party in parties),
         "late_ticks": media.counts.late_ticks,
+        "reports_sent": media.rtcp.counts.sent,
         "kernel_drops": max(drops, media.counts.kernel_drops),
         "cpu_record_s": cpu_recorded - cpu_before,
         "cpu_finish_s": cpu_finished - cpu_recorded,

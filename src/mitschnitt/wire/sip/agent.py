@@ -20,6 +20,7 @@ from mitschnitt.wire.sip.endpoint import DIALOG_TIMERS, Endpoint
 from mitschnitt.wire.sip.events import SipEvent
 from mitschnitt.wire.sip.headers import Address, write_host
 from mitschnitt.wire.sip.hop import Destination, Hop, Source, stamp_via
+from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.sip.message import Request, Response, parse_message
 from mitschnitt.wire.sip.offers import carries_sdp
 from mitschnitt.wire.sip.transaction import Action, Machine, Timer
@@ -58,6 +59,7 @@ class UserAgent:
         """One datagram, or one message of a stream. Never raises for what peers send."""
         try:
             message = parse_message(data)
+            self._end.ladders.came(message, source.transport, now)
             if isinstance(message, Response):
                 self._caller.receive(message, now)
             else:
@@ -76,10 +78,17 @@ class UserAgent:
         drained, self._end.events = self._end.events, []
         return drained
 
-    def outbox(self) -> list[tuple[Destination, bytes]]:
-        """What is to be sent, in order."""
+    def outbox(self, now: float | None = None) -> list[tuple[Destination, bytes]]:
+        """What is to be sent, in order; with `now` it is noted on the ladders of its dialogs."""
         drained, self._end.layer.outbox = self._end.layer.outbox, []
+        noted = [] if now is None else [(hop.transport, data) for hop, data in drained]
+        self._end.ladders.went(noted, now or 0.0)
         return drained
+
+    def ladder(self, dialog: str) -> Ladder | None:
+        """The messages of a dialog that a peer opened and that has not ended."""
+        found = self._end.dialogs.get(dialog)
+        return self._end.ladders.of(found.call_id, found.remote.tag or "") if found else None
 
     def next_timer(self) -> float | None:
         """When `tick` is wanted next, None when nothing waits."""

@@ -186,6 +186,10 @@ class Callee:
 
     def _receive_inside(self, dialog: Dialog, transaction: Transaction, source: Source, now: float) -> None:
         end, request = self._end, transaction.request
+        if dialog.hop.transport == "TLS" != source.transport:
+            # Who knows the tags but shows no certificate is nobody of this dialog, and does not move it off TLS.
+            self._turn_down(transaction, source, now, 481, "dialog.downgraded")
+            return
         number = request.cseq.number
         if dialog.remote_seq is not None and number <= dialog.remote_seq:
             self._turn_down(transaction, source, now, 500, "request.out_of_order")

@@ -19,7 +19,8 @@ from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.dialog import NOTHING, Content, Dialog, Unacknowledged, answer_to
 from mitschnitt.wire.sip.events import DialogEnded, DialogTimedOut, MessageRefused, RetryDue, SipEvent
 from mitschnitt.wire.sip.headers import Via, write_host
-from mitschnitt.wire.sip.hop import Destination, Source, response_hop
+from mitschnitt.wire.sip.hop import Destination, Source, reached_by, response_hop
+from mitschnitt.wire.sip.ladder import Ladders
 from mitschnitt.wire.sip.layer import MAGIC, TransactionLayer
 from mitschnitt.wire.sip.message import Request, Response
 from mitschnitt.wire.sip.offers import carries_sdp
@@ -58,6 +59,7 @@ class Endpoint:
         self.admission = Admission(config)
         self.authenticator = authenticator
         self.accounts = accounts or Accounts()
+        self.ladders = Ladders()
         self.events: list[SipEvent] = []
         self.refreshes = Refreshes(self)
         self.host, self.port = config.host, config.port
@@ -71,7 +73,7 @@ class Endpoint:
         request = dialog.request(method, self.via(hop))
         items = [("User-Agent", self.config.product)]
         if method != "BYE":
-            items.append(("Contact", self.contact(hop.transport)))
+            items.append(("Contact", self.contact(hop.transport, request.uri)))
             items += self.config.capability_headers.items
             named = any(name == "Session-Expires" for name, _ in content.headers)  # by whoever drives us
             items += () if named else self.refreshes.headers_of(dialog, method)
@@ -124,12 +126,16 @@ class Endpoint:
         parameters = (("branch", MAGIC + self.token()), ("rport", None))
         return Via(hop.transport, self.host, self._port(hop.transport), parameters)
 
-    def contact(self, transport: str) -> str:
-        """Our Contact, with the feature that says what we are (RFC 7866, 6)."""
-        suffix = "" if transport == "UDP" else f";transport={transport.lower()}"
+    def contact(self, transport: str, *beside: str) -> str:
+        """Our Contact, with the feature that says what we are (RFC 7866, 6).
+
+        Over TLS it is a sips: URI when one of the URIs `beside` it is (RFC 3261, 8.1.1.8 and 12.1.1).
+        """
+        scheme = "sips" if transport == "TLS" and any(uri[:5].lower() == "sips:" for uri in beside) else "sip"
+        suffix = "" if transport == "UDP" or scheme == "sips" else f";transport={transport.lower()}"
         user = f"{self.config.user}@" if self.config.user else ""
         feature = f";{self.config.feature}" if self.config.feature else ""
-        return f"<sip:{user}{write_host(self.host)}:{self._port(transport)}{suffix}>{feature}"
+        return f"<{scheme}:{user}{write_host(self.host)}:{self._port(transport)}{suffix}>{feature}"
 
     def _port(self, transport: str) -> int:
         return self.tls_port if transport == "TLS" and self.tls_port else self.port
@@ -149,7 +155,7 @@ class Endpoint:
         tag = None if status == 100 else (dialog.id if dialog else self.token())
         items = list(headers)
         if 100 < status < 300 and request.method in (*REFRESHING, "OPTIONS"):
-            items.append(("Contact", self.contact(request.via.transport)))
+            items.append(("Contact", self.contact(request.via.transport, *reached_by(request))))
         if 100 < status < 300 and request.method in REFRESHING:
             items += [("Record-Route", value) for value in request.headers.all("Record-Route")]
             items += self.config.capability_headers.items
@@ -272,6 +278,8 @@ class Endpoint:
         """A dialog begins."""
         self.dialogs[dialog.id] = dialog
         self.admission.opened(dialog)
+        if not dialog.caller:
+            self.ladders.begin(dialog.call_id, dialog.remote.tag or "")
 
     def end(self, dialog: Dialog, status: int) -> None:
         """The dialog is gone, and its session must hear of it."""
@@ -294,6 +302,7 @@ class Endpoint:
         dialog = self.dialogs.pop(tag, None)
         if dialog:
             self.admission.closed(dialog)
+            self.ladders.end(dialog.call_id, dialog.remote.tag or "")
             self.timers.stop((tag, BACK_OFF))
             self.timers.stop((tag, ANSWER))
             self.refreshes.stop(dialog)

@@ -13,14 +13,21 @@ from mitschnitt.wire.sip.message import MAX_HEAD_BYTES, content_length, parse_he
 PING = b"\r\n\r\n"  # asks for a sign of life
 PONG = b"\r\n"  # the answer to it
 
+# Half a ping, or the one line end that some send as their sign of life: no message has begun with it.
+_BETWEEN = (b"\r", b"\r\n", b"\r\n\r")
+
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 class StreamFramer:
-    """Feed what arrives; get whole messages. `pings` counts keep-alives that still want their PONG."""
+    """Feed what arrives; get whole messages. `pings` counts keep-alives that still want their PONG.
+
+    `pongs` counts answers to pings of ours.
+    """
 
     def __init__(self) -> None:
-        self.pings = 0
+        self.pings = self.pongs = 0
+        self._is_pinging = False  # a ping of ours has no answer yet
         self._buffer = bytearray()
         self._searched = 0  # bytes known to hold no end of head: a slow sender costs no quadratic search
         self._total = 0  # length of the message that is arriving, once its head is known
@@ -28,7 +35,15 @@ class StreamFramer:
     @property
     def waiting(self) -> int:
         """Bytes of a message that is not complete yet; 0 between messages."""
-        return len(self._buffer)
+        return 0 if self._is_between else len(self._buffer)
+
+    @property
+    def _is_between(self) -> bool:
+        return len(self._buffer) < len(PING) and bytes(self._buffer) in _BETWEEN
+
+    def pinged(self) -> None:
+        """A ping of ours has left: the next single line end between messages is its answer."""
+        self._is_pinging = True
 
     def feed(self, data: bytes) -> list[bytes]:
         """Messages completed by these bytes; raises MalformedPacket or TooLarge when the stream is lost."""
@@ -58,8 +73,12 @@ class StreamFramer:
             if self._buffer.startswith(PING):
                 self.pings += 1
                 del self._buffer[: len(PING)]
-            elif len(self._buffer) < len(PING) and bytes(self._buffer) in (b"\r\n", b"\r\n\r"):
-                return  # may be half a ping, or a peer's PONG: harmless in front of the next message
+            elif self._is_pinging and self._buffer.startswith(PONG) and not self._buffer.startswith(PONG + b"\r"):
+                self._is_pinging = False
+                self.pongs += 1
+                del self._buffer[: len(PONG)]
+            elif self._is_between:
+                return  # may be half a ping: harmless in front of the next message
             else:
                 del self._buffer[: 2 if self._buffer.startswith(b"\r\n") else 1]
             self._searched = 0

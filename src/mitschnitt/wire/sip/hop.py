@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mitschnitt.wire.sip.headers import SipUri, Via, parameter, parse_port
+from mitschnitt.errors import MalformedPacket
+from mitschnitt.wire.sip.headers import Address, SipUri, Via, parameter, parse_port
 from mitschnitt.wire.sip.message import Headers, Request
 
 SIP_PORT = 5060  # RFC 3261, 19.1.2
@@ -71,3 +72,15 @@ def uri_hop(uri: str, transport: str, connection: int = 0) -> Destination:
     chosen = "TLS" if parsed.scheme == "sips" else parsed.transport or transport
     port = parsed.port or (SIPS_PORT if chosen == "TLS" else SIP_PORT)
     return Hop(chosen, parsed.host, port, connection if chosen == transport else 0)
+
+
+def reached_by(request: Request) -> tuple[str, ...]:
+    """The URIs that say whether our Contact must be sips: (RFC 3261, 12.1.1).
+
+    Where the request went, and its first route, else its Contact when it has one that can be read.
+    """
+    first = request.headers.listed("Record-Route") or request.headers.listed("Contact")
+    try:
+        return (request.uri, *(Address.parse(value).uri for value in first[:1]))
+    except MalformedPacket:
+        return (request.uri,)

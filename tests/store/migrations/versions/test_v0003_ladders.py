@@ -1,0 +1,13 @@
+"""Ladders: the step that adds them, and its refusal to go back."""
+
+from __future__ import annotations
+
+import pytest
+
+from mitschnitt.store.migrations.versions import v0003_ladders
+
+
+def test_the_step_has_no_way_back() -> None:
+    assert v0003_ladders.revision == "0003"
+    with pytest.raises(NotImplementedError, match="only moves forward"):
+        v0003_ladders.downgrade()
