@@ -76,8 +76,9 @@ def test_only_udp_is_unreliable() -> None:
         ([("Contact", "<sips:b@192.0.2.9>;+sip.src")], ("sips:b@192.0.2.9",)),
         ([("Contact", "<sip:b@192.0.2.9>"), ("Record-Route", "<sips:p1;lr>, <sip:p2;lr>")], ("sips:p1;lr",)),
         ([("Contact", "<<sips:b@192.0.2.9>;x>")], ()),
+        ([("Contact", ",".join(["<sips:b@192.0.2.9>"] * 65))], ()),
     ],
-    ids=["neither", "its Contact", "its first route, not its Contact", "a Contact that cannot be read"],
+    ids=["neither", "its Contact", "its first route, not its Contact", "a Contact that cannot be read", "too many"],
 )
 def test_a_request_says_by_which_scheme_we_are_reached(headers: list[tuple[str, str]], behind: tuple[str, ...]) -> None:
     request = Request(Headers.of(headers), b"", "INVITE", "sip:recorder@192.0.2.1")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mitschnitt.errors import MalformedPacket
+from mitschnitt.errors import PeerError
 from mitschnitt.wire.sip.headers import Address, SipUri, Via, parameter, parse_port
 from mitschnitt.wire.sip.message import Headers, Request
 
@@ -79,8 +79,8 @@ def reached_by(request: Request) -> tuple[str, ...]:
 
     Where the request went, and its first route, else its Contact when it has one that can be read.
     """
-    first = request.headers.listed("Record-Route") or request.headers.listed("Contact")
     try:
+        first = request.headers.listed("Record-Route") or request.headers.listed("Contact")
         return (request.uri, *(Address.parse(value).uri for value in first[:1]))
-    except MalformedPacket:
+    except PeerError:
         return (request.uri,)
