@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from journeys.ivr import Ivr, Ringing
 from journeys.running import Site, running_site
 from journeys.sipp_run import HOST, WAIT_SECONDS, SippRun, start_sipp
+from mitschnitt.commands.demo_site import DemoSite
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -36,7 +37,11 @@ class Centre:
     ) -> SippRun:
         """sipp in the background, one call for each that rings; `given` fills the holes of the scenario (or `text`)."""
         fields = [(ringing.session, ringing.call) for ringing in calls]
+<<<<<<< HEAD
         place = directory / f"{scenario}-{transport}"
+=======
+        place = directory / f"{scenario.replace('/', '-')}-{transport}"
+>>>>>>> 7fe5ef8 (tests/journeys: habits of recording clients, each as a scenario with real RTP)
         run = start_sipp(
             scenario,
             transport,
@@ -75,9 +80,17 @@ def unannounced() -> Ringing:
 
 
 @contextlib.contextmanager
-def running_centre(root: Path, *, max_calls: int | None = None, host: str = HOST) -> Iterator[Centre]:
-    """A site of its own, with its callers."""
-    with running_site(root, max_calls=max_calls, host=host) as site:
+def running_centre(
+    root: Path, *, max_calls: int | None = None, sip: Sequence[str] = (), users: str = "", host: str = HOST
+) -> Iterator[Centre]:
+    """A site of its own, with its callers; `users` are the lines of its SIP users."""
+
+    def before(demo: DemoSite) -> None:
+        path = demo.directory / "secrets" / "sip-users"
+        path.touch(mode=0o600)
+        path.write_text(users, encoding="utf-8")
+
+    with running_site(root, max_calls=max_calls, sip=sip, before=before, host=host) as site:
         centre = Centre(site, host)
         try:
             yield centre
