@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from journeys.running import Site
-from journeys.sipp_run import HOST
 from mitschnitt.gateways.rtp_sender import TICK_SECONDS, Aim, RtpStream, StreamReport, StreamSetup
 from mitschnitt.gateways.stamp import find_stamps
 from mitschnitt.wire.g711 import Law
