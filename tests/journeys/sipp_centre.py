@@ -37,11 +37,7 @@ class Centre:
     ) -> SippRun:
         """sipp in the background, one call for each that rings; `given` fills the holes of the scenario (or `text`)."""
         fields = [(ringing.session, ringing.call) for ringing in calls]
-<<<<<<< HEAD
-        place = directory / f"{scenario}-{transport}"
-=======
         place = directory / f"{scenario.replace('/', '-')}-{transport}"
->>>>>>> 7fe5ef8 (tests/journeys: habits of recording clients, each as a scenario with real RTP)
         run = start_sipp(
             scenario,
             transport,
