@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,7 +39,8 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 def bound_udp_ports() -> set[int]:
     """Every local port of a UDP socket on this machine."""
-    rows = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+    tables = [Path("/proc/net/udp"), Path("/proc/net/udp6")]
+    rows = [row for path in tables if path.exists() for row in path.read_text(encoding="ascii").splitlines()[1:]]
     return {int(row.split()[1].rpartition(":")[2], 16) for row in rows}
 
 
@@ -61,6 +63,7 @@ class Site:
     process: subprocess.Popen[bytes]
     log: Path
     answers_at: int = 0  # its port for SIP, where that is not the demo's
+    host: str = "127.0.0.1"  # of SIP and RTP
 
     @property
     def door(self) -> Door:
@@ -80,7 +83,7 @@ class Site:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(PeerError, OSError):
-                if self.door.get("/status") and sip_answers(self.answers_at or self.demo.sip_port):
+                if self.door.get("/status") and sip_answers(self.answers_at or self.demo.sip_port, self.host):
                     return
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}: {self.log.read_text()[-3000:]}")
@@ -134,11 +137,11 @@ class Site:
         return self.process.wait(60)
 
 
-def sip_answers(port: int) -> bool:
+def sip_answers(port: int, host: str = "127.0.0.1") -> bool:
     """Whether something takes TCP connections on the SIP port."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 @contextlib.contextmanager
@@ -151,6 +154,7 @@ def running_site(
     sip: Sequence[str] = (),
     before: Callable[[DemoSite], object] = lambda _: None,
     answers_at: int = 0,
+    host: str = "127.0.0.1",
 ) -> Iterator[Site]:
     """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
 
@@ -166,7 +170,10 @@ def running_site(
     )
     lines = [*sip, *([f"max_calls = {max_calls}"] if max_calls is not None else [])]
     config = demo.directory / "config.toml"
-    config.write_text(config.read_text().replace("[sip]\n", "\n".join(["[sip]", *lines, ""]), 1))
+    text = config.read_text().replace("[sip]\n", "\n".join(["[sip]", *lines, ""]), 1)
+    if host != "127.0.0.1":
+        text = re.sub(r"^\[(sip|rtp)\]\n", rf'[\1]\nhost = "{host}"\n', text, flags=re.MULTILINE)
+    config.write_text(text)
     before(demo)
     log = root / "serve.log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*(str(path) for path in paths), *sys.path])}
@@ -177,7 +184,7 @@ def running_site(
             stderr=subprocess.STDOUT,
             env=environment,
         )
-        site = Site(demo, process, log, answers_at)
+        site = Site(demo, process, log, answers_at, host)
         try:
             site.wait_ready()
             yield site

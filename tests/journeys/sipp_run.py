@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -19,6 +20,15 @@ PART = re.compile(r"<\?part (\w+)([^?]*)\?>")
 ARGUMENT = re.compile(r'(\w+)="([^"]*)"')
 HOLE = re.compile(r"%(\w+)%")
 END_OF_LINE = "[[:cntrl:]]{2}"  # CR LF, as an expression in a scenario can say it
+HOLES = {  # of every scenario, and what they say unless it is told otherwise
+    "eol": END_OF_LINE,
+    "family": "4",
+    "here": r"127\.0\.0\.1",
+    "nowhere": r"0\.0\.0\.0",
+    "port0": "30698",
+    "port1": "30700",
+}
+HOLES_6 = {"family": "6", "here": "::1", "nowhere": "::"}
 WAIT_SECONDS = 15.0  # for something that takes milliseconds on an idle machine
 
 
@@ -45,7 +55,12 @@ class Told:
     """What one description of the recorder asked for."""
 
     direction: str
-    ports: frozenset[int]
+    in_order: tuple[int, ...]  # of its lines
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """All of its ports."""
+        return frozenset(self.in_order)
 
 
 @dataclass
@@ -77,7 +92,7 @@ class SippRun:
             if ports and " message received " in message:
                 directions = set(re.findall(r"^a=(inactive|recvonly|sendonly|sendrecv)", message, re.MULTILINE))
                 assert len(directions) == 1, f"the lines of one description differ: {message}"
-                found.append(Told(directions.pop(), frozenset(int(port) for port in ports)))
+                found.append(Told(directions.pop(), tuple(int(port) for port in ports)))
         return found
 
     def said(self) -> str:
@@ -105,22 +120,36 @@ class SippRun:
 
 
 def start_sipp(
-    scenario: str, transport: str, port: int, directory: Path, fields: Sequence[Sequence[str]], *, seconds: int = 20
+    scenario: str,
+    transport: str,
+    port: int,
+    directory: Path,
+    fields: Sequence[Sequence[str]],
+    *,
+    seconds: int = 20,
+    given: Mapping[str, str] = MappingProxyType({}),
+    text: str | None = None,
+    host: str = HOST,
 ) -> SippRun:
-    """sipp in the background: one call for each row of `fields`, which the scenario knows as [field0], [field1]."""
+    """sipp in the background: one call for each row of `fields`, which the scenario knows as [field0], [field1].
+
+    `text` is a scenario that has no file; `given` fills its holes.
+    """
     directory.mkdir()
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
+    six = ":" in host
+    with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         local = probe.getsockname()[1]
-    text = render((SCENARIOS / f"{scenario}.xml").read_text(encoding="utf-8"), {"eol": END_OF_LINE})
+    holes = {**HOLES, **(HOLES_6 if six else {}), **given}
+    text = render(text or (SCENARIOS / f"{scenario}.xml").read_text(encoding="utf-8"), holes)
     (directory / "scenario.xml").write_text(text, encoding="utf-8")
-    body = render('<?part multipart direction="sendonly"?>', {})  # with LF, of the first call
-    body = body.replace("[field0]", fields[0][0]).replace("[local_ip]", HOST)
+    body = render('<?part multipart direction="sendonly"?>', holes)  # with LF, of the first call
+    body = body.replace("[field0]", fields[0][0]).replace("[media_ip_type]", "4").replace("[media_ip]", HOST)
     (directory / "body.lf").write_text(body + "\n", encoding="utf-8", newline="\n")
     rows = "".join(";".join(row) + ";\n" for row in fields)
     (directory / "calls.csv").write_text(f"SEQUENTIAL\n{rows}", encoding="utf-8")
-    command = [sipp_path(), f"{HOST}:{port}", "-sf", "scenario.xml", "-inf", "calls.csv"]
-    command += ["-t", "u1" if transport == "UDP" else "t1", "-i", HOST, "-p", str(local)]
+    command = [sipp_path(), f"[{host}]:{port}" if six else f"{host}:{port}", "-sf", "scenario.xml", "-inf", "calls.csv"]
+    command += ["-t", "u1" if transport == "UDP" else "t1", "-i", host, "-p", str(local)]
     command += ["-m", str(len(fields)), "-r", "20", "-nostdin", "-timeout", f"{seconds}s", "-timeout_error"]
     command += ["-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log"]
     with (directory / "output.log").open("wb") as output:

@@ -5,20 +5,17 @@ The scenarios compare every description of the recorder whole; what became of th
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from journeys.ivr import NO, YES, Ivr, Ringing
-from journeys.running import Site, bound_udp_ports, running_site
-from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, Told, sipp_path, start_sipp
+from journeys.ivr import NO, YES, Ringing
+from journeys.running import bound_udp_ports
+from journeys.sipp_centre import Centre, running_centre, unannounced
+from journeys.sipp_run import SCENARIOS, SippRun, Told, sipp_path
 from journeys.speaker import speaking
-from mitschnitt.commands.demo_site import DemoSite
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
@@ -31,64 +28,6 @@ OTHERS = [
     "digest",
 ]  # fmt: skip
 ENDED_BY_US_SECONDS = 60  # of an unacknowledged 200: 64 * T1 = 32 s, and its BYE
-
-
-class Centre:
-    """A running site, and whoever speaks to its callers."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.ivr = Ivr(site)
-        self._runs: list[SippRun] = []
-
-    def dial(self, scenario: str, transport: str, directory: Path, *calls: Ringing, seconds: int = 20) -> SippRun:
-        """sipp in the background, one call for each that rings."""
-        fields = [(ringing.session, ringing.call) for ringing in calls]
-        place = directory / f"{scenario}-{transport}"
-        run = start_sipp(scenario, transport, self.site.demo.sip_port, place, fields, seconds=seconds)
-        self._runs.append(run)
-        return run
-
-    def calls(self) -> set[str]:
-        """Every call that is written down."""
-        return {call["call"] for call in self.site.calls()}
-
-    def wait_new(self, before: set[str], count: int) -> set[str]:
-        """The calls besides those `before`, once there are so many."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(new := self.calls() - before) < count:
-            assert time.monotonic() < deadline, f"expected {count} new calls, found {len(new)}"
-            time.sleep(0.05)
-        return new
-
-    def stop(self) -> None:
-        """No sipp runs on, whatever failed."""
-        for run in self._runs:
-            run.stop()
-
-
-def unannounced() -> Ringing:
-    """A session that the site has never heard of."""
-    return Ringing("", uuid.uuid4().hex, None)
-
-
-@contextlib.contextmanager
-def running_centre(
-    root: Path, *, max_calls: int | None = None, sip: Sequence[str] = (), users: str = ""
-) -> Iterator[Centre]:
-    """A site of its own, with its callers; `users` are the lines of its SIP users."""
-
-    def before(demo: DemoSite) -> None:
-        path = demo.directory / "secrets" / "sip-users"
-        path.touch(mode=0o600)
-        path.write_text(users, encoding="utf-8")
-
-    with running_site(root, max_calls=max_calls, sip=sip, before=before) as site:
-        centre = Centre(site)
-        try:
-            yield centre
-        finally:
-            centre.stop()
 
 
 @pytest.fixture(scope="module")
