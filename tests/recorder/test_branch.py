@@ -68,6 +68,26 @@ def test_the_version_of_our_description_rises_exactly_when_something_changes(tmp
     play(tmp_path, scene)
 
 
+def test_what_is_agreed_already_is_not_offered_again_unless_to_refresh(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        branch = branch_on(stage)
+        assert branch.take_offer(parse_sdp(offer("1", "2")), at=stage.now)
+        branch.body(Form.CLOSED)
+        assert branch.offer_body(Form.CLOSED), "our answer is not known to have left"
+        branch.agreed()
+        assert branch.offer_body(Form.CLOSED) == b""
+        assert is_closed(parse_sdp(branch.offer_body(Form.CLOSED, again=True)))
+        assert is_open(parse_sdp(branch.offer_body(Form.LISTEN)))
+        # The client refused that: what was agreed before still holds (RFC 3261, 14.1), and need not be said.
+        assert branch.offer_body(Form.CLOSED) == b""
+        branch.offer_body(Form.LISTEN)
+        branch.agreed()
+        assert is_closed(parse_sdp(branch.offer_body(Form.CLOSED)))
+        branch.legs.release_all()
+
+    play(tmp_path, scene)
+
+
 def test_without_an_offer_there_is_no_answer_and_without_an_answer_no_offer(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         branch = branch_on(stage)

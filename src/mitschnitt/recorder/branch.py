@@ -17,7 +17,7 @@ from mitschnitt.recorder.clock import nanoseconds
 from mitschnitt.recorder.legs import Leg, Legs
 from mitschnitt.recorder.media import Line, Media
 from mitschnitt.recorder.parties import Participant
-from mitschnitt.wire.sdp import Description, Form, answer, reoffer
+from mitschnitt.wire.sdp import Description, Form, MediaLine, answer, reoffer
 from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Metadata, MetadataBroken, Unbound, Update, bind
 
@@ -30,7 +30,7 @@ class Signalling(Protocol):
     """What a branch asks of its SIP dialog."""
 
     def offer(self, make_body: Callable[[], bytes]) -> None:
-        """Send a re-INVITE as soon as the dialog is free; the body is made at that moment."""
+        """Send a re-INVITE as soon as the dialog is free; the body is made at that moment, and empty sends nothing."""
 
     def hang_up(self) -> None:
         """BYE, after the offers that are under way."""
@@ -57,6 +57,7 @@ class Branch:
         self._binding = bind(None, [])
         self._offer: Description | None = None
         self._told: Description | None = None
+        self._agreed: tuple[MediaLine, ...] | None = None  # what holds between the client and us
         self._sdp_session = secrets.randbits(31)
 
     def take_offer(self, offer: Description, *, at: datetime) -> bool:
@@ -133,14 +134,25 @@ class Branch:
         )
         return bytes(self._told)
 
-    def offer_body(self, form: Form) -> bytes:
-        """Our own offer in this form. PeerError before the first answer."""
-        self.told_form = form
+    def offer_body(self, form: Form, *, again: bool = False) -> bytes:
+        """Our own offer in this form; empty when just that is agreed already. PeerError before the first answer.
+
+        Nothing is said twice, unless to refresh (`again`; RFC 4028, 7.4): whoever watches the wire would learn
+        from it when a question was answered with no.
+        """
         if self._told is None:
             raise PeerError("nothing was answered yet, so nothing can be offered anew")
+        self.told_form = form
         lines = self.legs.local_lines(len(self._told.lines), form=form)
-        self._told = reoffer(self._told, lines, form, address=self._address)
-        return bytes(self._told)
+        offered = reoffer(self._told, lines, form, address=self._address)
+        if offered.lines == self._agreed and not again:
+            return b""
+        self._told = offered
+        return bytes(offered)
+
+    def agreed(self) -> None:
+        """What was told last holds: it answered the client, or the client has answered it."""
+        self._agreed = self._told.lines if self._told is not None else None
 
     def moved(self) -> None:
         """The client has answered what we told it: the lines that it was told to leave are released."""

@@ -114,11 +114,13 @@ class Dialog:
         self._is_held = False
         self.go_on()
 
-    def finished(self, transaction: str, *, retry_due: bool) -> bool:
+    def finished(self, transaction: str, status: int, *, retry_due: bool) -> bool:
         """Whether this was our running offer. If a RetryDue follows, the same wish waits for it (RFC 3261, 14.1)."""
         if transaction != self._running:
             return False
         self._running = ""
+        if status < 300:
+            self.branch.agreed()
         self._put_off = self._put_off + 1 if retry_due else 0
         if retry_due and not (self._bye_wanted and self._put_off >= MAX_PUT_OFF):
             self._wanted = self._wanted or self._sent
@@ -133,12 +135,13 @@ class Dialog:
         agent, now = self._server.agent, self._server.now
         if self._wanted is not None:
             make_body, self._wanted = self._wanted, None
-            transaction = agent.reinvite(self._dialog, now=now, body=make_body(), content_type=SDP_TYPE)
+            body = make_body()
+            transaction = agent.reinvite(self._dialog, now=now, body=body, content_type=SDP_TYPE) if body else ""
             if transaction is None:
                 self._wanted = make_body  # RetryDue comes when it can be sent
-            else:
+            elif transaction:
                 self._running, self._sent = transaction, make_body
-        elif self._bye_wanted:
+        if self._bye_wanted and not self._running and self._wanted is None:
             self._bye_wanted = False
             agent.bye(self._dialog, now=now)
         self._server.flush()
@@ -294,6 +297,8 @@ class Calls:
             return
         try:
             dialog.branch.answered = self._respond(transaction, 200, body=dialog.session.body(dialog.branch))
+            if dialog.branch.answered:
+                dialog.branch.agreed()
         except Exception:  # noqa: BLE001 - nobody else would end this session
             self._failed(name)
             self._over(name)
@@ -336,6 +341,8 @@ class Calls:
     def _answer_offer(self, event: sip.ReinviteReceived | sip.UpdateReceived, dialog: Dialog) -> None:
         waiting = dialog.told()
         sent = self._respond(event.transaction, 200, body=dialog.session.body(dialog.branch))
+        if sent:
+            dialog.branch.agreed()
         if sent and isinstance(event, sip.UpdateReceived):
             dialog.branch.moved()
         elif not sent and waiting is not None:
@@ -349,9 +356,10 @@ class Calls:
         known = self._dialogs.get(event.dialog or "")
         if known is None or event.response.status < 200:
             return
-        if known.finished(event.transaction, retry_due=event.retry_due) and not event.retry_due:
+        status = event.response.status
+        if known.finished(event.transaction, status, retry_due=event.retry_due) and not event.retry_due:
             known.branch.moved()
-            if event.response.status >= 300 and event.response.status not in GONE_STATUSES:
+            if status >= 300 and status not in GONE_STATUSES:
                 known.session.refused(known.branch)
 
     def _unanswered(self, dialog: str, method: str) -> None:

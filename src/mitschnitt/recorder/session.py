@@ -166,7 +166,7 @@ class Session:
     def refresh(self, branch: Branch) -> None:
         """Offer anew what holds now; an unchanged description keeps its version (RFC 4028, 7.4)."""
         if branch.answered:
-            branch.signalling.offer(partial(self._offer_body, branch))
+            branch.signalling.offer(lambda: branch.offer_body(self.form(), again=True))
 
     def form(self) -> Form:
         """Closed, listening behind the filter, or open: a function of the state alone."""
