@@ -21,11 +21,11 @@ EVERY_SECONDS = 0.01  # a line that is open for 50 ms hears some of it
 
 
 @contextlib.contextmanager
-def speaking(config: Path) -> Iterator[None]:
+def speaking(config: Path, *, host: str = "127.0.0.1") -> Iterator[None]:
     """While this lasts, RTP comes to all bound ports of the site with this configuration file."""
     rtp = tomllib.loads(config.read_text(encoding="utf-8"))["rtp"]
     quiet = threading.Event()
-    thread = threading.Thread(target=_speak, args=(rtp["first_port"], rtp["last_port"], quiet))
+    thread = threading.Thread(target=_speak, args=(host, rtp["first_port"], rtp["last_port"], quiet))
     thread.start()
     try:
         yield
@@ -34,14 +34,14 @@ def speaking(config: Path) -> Iterator[None]:
         thread.join()
 
 
-def _speak(first: int, last: int, quiet: threading.Event) -> None:
+def _speak(host: str, first: int, last: int, quiet: threading.Event) -> None:
     sent = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as mouth:
         while not quiet.is_set():
             sent += 1
             packet = struct.pack(">BBHII", 0x80, PCMA, sent & 0xFFFF, sent * 160, 0x5EA) + b"\xd5" * 160
             for port in bound_udp_ports():
                 if first <= port <= last:
                     with contextlib.suppress(ConnectionRefusedError):
-                        mouth.sendto(packet, ("127.0.0.1", port))
+                        mouth.sendto(packet, (host, port))
             time.sleep(EVERY_SECONDS)
