@@ -119,8 +119,9 @@ class FlawedClient:
 
     async def hang_up(self) -> None:
         """BYE, until it is answered, unless the recorder was faster."""
-        self._agent.bye(self._dialog, now=self._server.now)
-        self._server.flush()
+        if not self.ended.is_set():
+            self._agent.bye(self._dialog, now=self._server.now)
+            self._server.flush()
         await asyncio.wait_for(self.ended.wait(), STEP_SECONDS)
 
     async def speak(self) -> None:
@@ -137,6 +138,9 @@ class FlawedClient:
         if isinstance(event, sip.ResponseReceived) and event.method == "INVITE" and event.response.status == 200:
             self._aim(sdp_of(event.response.content_type, event.response.body))
             self.acknowledged.set()
+        elif isinstance(event, sip.ResponseReceived) and event.method == "INVITE" and event.response.status >= 300:
+            self.acknowledged.set()
+            self.ended.set()
         elif isinstance(event, sip.ReinviteReceived):
             self._answer(event)
         elif isinstance(event, sip.UpdateReceived):
@@ -150,7 +154,10 @@ class FlawedClient:
         self._agent.respond(
             event.transaction, status, now=self._server.now, body=body, content_type=SDP_TYPE if body else ""
         )
-        self._aim(sdp_of(event.request.content_type, event.request.body))
+        if status < 300:
+            self._aim(sdp_of(event.request.content_type, event.request.body))
+        else:
+            self.opened.set()  # it was asked to
 
     def _aim(self, sdp: bytes) -> None:
         asked = read_description(sdp)

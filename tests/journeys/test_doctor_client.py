@@ -108,7 +108,7 @@ FLAWS: dict[str, tuple[Flaw, Course, list[str]]] = {
     ),
     "nobody is an agent": (Flaw(agent=cast.THIRD), hangs_up, ["agents.none"]),
     "no telephone-event": (Flaw(sdp=PLAIN), hangs_up, ["events.missing"]),
-    "SRTP": (Flaw(sdp=replacing(b"RTP/AVP", b"RTP/SAVP")), hangs_up, ["srtp.offered"]),
+    "SRTP": (Flaw(sdp=replacing(b"RTP/AVP", b"RTP/SAVP")), hangs_up, ["invite.refused", "srtp.offered"]),
     "its clock": (Flaw(clock=timedelta(seconds=90)), hangs_up, ["time.ahead"]),
     "re-INVITE refused": (Flaw(offer_status=488), agrees, ["refused"]),
     "BYE refused": (Flaw(allow=tuple(m for m in ALLOW if m != "BYE")), withdraws, ["refused"]),

@@ -15,7 +15,7 @@ from journeys.ivr import NO, YES, Ringing
 from journeys.running import bound_udp_ports
 from journeys.sipp_centre import Centre, running_centre, unannounced
 from journeys.sipp_run import SCENARIOS, SippRun, Told, sipp_path
-from journeys.speaker import speaking
+from journeys.speaker import ports_of_site, speaking
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
@@ -60,7 +60,7 @@ def kept_after_a_yes(centre: Centre, scenario: str, transport: str, directory: P
     ringing = centre.ivr.announce()
     run = centre.dial(scenario, transport, directory, ringing)
     run.wait_for("ACK sip:")
-    with speaking(centre.site.demo.directory / "config.toml"):
+    with speaking(ports_of_site(centre.site.demo.directory / "config.toml")):
         centre.ivr.press(ringing, YES)
         run.finish()
     assert centre.site.wait_outcome(ringing.call) == "kept"

@@ -16,6 +16,7 @@ from journeys.ivr import YES, Ringing
 from journeys.running import bound_udp_ports
 from journeys.sipp_centre import Centre, running_centre
 from journeys.sipp_run import SCENARIOS, WAIT_SECONDS, SippRun, sipp_path
+from journeys.speaker import ports_told, speaking
 from journeys.test_nothing_unconsented import Finds
 from journeys.voices import Voices, heard
 from mitschnitt.wire.g711 import Law
@@ -148,10 +149,12 @@ def test_a_client_holds_and_pauses_before_and_after_the_opening_as_it_likes(
         transport = TRANSPORTS[place % 2]
         run = centre.dial(f"walk{place}", transport, tmp_path, ringing, seconds=60, text=walk(before, after))
         runs.append((after, ringing, run))
-    for _, ringing, run in runs:
-        agreed(centre, run, ringing, offers=len(before))
+    with speaking(ports_told(*(run for _, _, run in runs))):
+        for _, ringing, run in runs:
+            agreed(centre, run, ringing, offers=len(before))
+        for _, _, run in runs:
+            run.finish()
     for after, ringing, run in runs:
-        run.finish()
         told = run.told()
         closed, opened = told[: 1 + len(before)], told[1 + len(before) :]
         assert len(opened) == 1 + len(after)
@@ -189,8 +192,9 @@ def test_a_second_offer_before_the_acknowledgement_of_the_first_is_answered(
 ) -> None:
     ringing = centre.ivr.announce()
     run = centre.dial("habits/second_offer", transport, tmp_path, ringing)
-    agreed(centre, run, ringing)
-    run.finish()
+    with speaking(ports_told(run)):
+        agreed(centre, run, ringing)
+        run.finish()
     assert centre.site.wait_outcome(ringing.call) == "kept"
     assert [one.direction for one in run.told()] == ["inactive", "recvonly", "inactive", "recvonly"]
 
@@ -201,8 +205,9 @@ def test_when_both_offer_at_once_the_recorder_comes_again_and_opens(
 ) -> None:
     ringing = centre.ivr.announce()
     run = centre.dial("habits/glare", transport, tmp_path, ringing)
-    agreed(centre, run, ringing)
-    run.finish()
+    with speaking(ports_told(run)):
+        agreed(centre, run, ringing)
+        run.finish()
     assert centre.site.wait_outcome(ringing.call) == "kept"
 
 
@@ -213,8 +218,9 @@ def test_updates_without_a_body_and_with_all_metadata_again_change_nothing(
     ringing = centre.ivr.announce()
     run = centre.dial("habits/told_by_update", transport, tmp_path, ringing)
     run.wait_for("CSeq: 3 UPDATE", 2)
-    centre.ivr.press(ringing, YES)
-    run.finish()
+    with speaking(ports_told(run)):
+        centre.ivr.press(ringing, YES)
+        run.finish()
     assert centre.site.wait_outcome(ringing.call) == "kept"
     assert [one.direction for one in run.told()] == ["inactive", "recvonly"]
 
@@ -231,11 +237,10 @@ def test_a_call_that_is_over_before_its_200_is_not_kept(transport: str, centre: 
         assert centre.site.wait_outcome(call) == "not_kept"
 
 
-def silent(centre: Centre, ringing: Ringing) -> bool:
-    """Whether the call, which everybody agreed to, holds not a packet of anybody."""
-    assert centre.site.wait_outcome(ringing.call) == "kept"
-    assert centre.site.rule(ringing.call) == "consent.all"
-    return not any(heard(centre.site, ringing.call).values())
+def closed_by(centre: Centre, ringing: Ringing) -> str:
+    """The rule by which nothing is kept of a call that everybody agreed to."""
+    assert centre.site.wait_outcome(ringing.call) == "not_kept"
+    return centre.site.rule(ringing.call)
 
 
 # -- what it does not do -------------------------------------------------------------------------------
@@ -255,7 +260,7 @@ def test_an_opening_that_the_client_refuses_lets_no_voice_in(
         voices.aim(run.told()[0].in_order)  # the closed answer's, which stands
         run.finish()
         assert all(voices.counters())
-    assert silent(centre, ringing)
+    assert closed_by(centre, ringing) == "client.refused"
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -331,7 +336,7 @@ def test_an_offer_that_is_never_answered_keeps_nothing(
 ) -> None:
     for ringing, run in unanswered:
         run.finish(GIVEN_UP_SECONDS)
-        assert silent(centre, ringing)
+        assert closed_by(centre, ringing) == "call.empty"
 
 
 def test_none_of_it_was_an_error(centre: Centre) -> None:

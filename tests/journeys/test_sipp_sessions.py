@@ -11,7 +11,7 @@ import pytest
 from journeys.ivr import YES
 from journeys.sipp_centre import Centre, running_centre
 from journeys.sipp_run import SCENARIOS, sipp_path
-from journeys.speaker import speaking
+from journeys.speaker import ports_told, speaking
 from journeys.voices import Voices, heard
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
@@ -119,7 +119,7 @@ def test_a_site_on_ipv6_is_closed_and_opened_as_any_other(tmp_path: Path) -> Non
             ringing = six.ivr.announce()
             run = six.dial("pause_resume", transport, tmp_path, ringing)
             run.wait_for("ACK sip:")
-            with speaking(six.site.demo.directory / "config.toml", host="::1"):
+            with speaking(ports_told(run), host="::1"):
                 six.ivr.press(ringing, YES)
                 run.finish()
             assert "c=IN IP6 ::\n" in run.messages
