@@ -188,6 +188,21 @@ def test_nothing_is_sent_before_the_clients_first_packet(rig: Rig) -> None:
     assert [one.blocks for one in client.reports()] == [0]
 
 
+def test_that_a_client_sends_no_rtcp_is_known_after_a_while_and_not_before(rig: Rig) -> None:
+    client = Client()
+    line = opened(rig, client.peer)
+    found = []
+    for _ in range(12):
+        client.says(line.port, 1)
+        rig.tick(SECOND)
+        found.append(rig.media.rtcp.has_heard(line))
+    assert found == [None] * 9 + [False] * 3
+    client.tells(line.port, sender_report(client.ssrc) + named(client.ssrc, b"c"))
+    rig.tick(2 * SECOND)
+    assert rig.media.rtcp.has_heard(line) is True
+    assert rig.media.rtcp.has_heard(rig.media.line()) is None
+
+
 def test_a_gated_line_has_no_rtcp_and_a_shut_one_loses_it(rig: Rig) -> None:
     client, line = Client(), rig.media.line()
     rig.media.aim(line, client.peer)

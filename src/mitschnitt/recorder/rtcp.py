@@ -24,6 +24,7 @@ from mitschnitt.wire import rtcp
 from mitschnitt.wire.rtcp import Compound, ReceiverReport, SenderReport, SourceName
 
 TURN_NS = 1_000_000_000  # between two looks at all RTCP sockets; a report is due every 2.5 to 7.5 s
+MISSED_NS = 10_000_000_000  # without a report of the client: twice the interval that RFC 3550, 6.2 knows
 RECEIVE_BUFFER_BYTES = 8 * 1024  # per socket; the kernel doubles it: a dozen reports, where one comes in 5 s
 SOCKET_BUDGET = 8  # datagrams read of one socket in one turn; what a flood brings beyond, the kernel drops
 CHUNK = 256  # sockets or reports after which the loop may do something else
@@ -83,6 +84,7 @@ class _Control:
     sock: socket.socket | None  # None when muxed
     ssrc: int  # ours
     due_ns: int  # when we report next
+    opened_ns: int
     has_heard: bool = False  # an RTCP packet of the client came
     newest_sr: tuple[int, int, int] = (-1, 0, 0)  # SSRC, middle of its NTP time, arrival in ns
     told_ns: int = -1  # arrival of the newest packet that was reported
@@ -153,8 +155,9 @@ class Rtcp:
         if sock is None and not peer.is_muxed:
             self.counts.unbound += 1
             return
-        due_ns = self._clock() + self._interval_ns(first=True)
-        control = _Control(line, peer, sock, secrets.randbits(32), due_ns)
+        now_ns = self._clock()
+        due_ns = now_ns + self._interval_ns(first=True)
+        control = _Control(line, peer, sock, secrets.randbits(32), due_ns, now_ns)
         self._controls[line.number] = control
         if sock is not None:
             self._by_descriptor[sock.fileno()] = control
@@ -171,6 +174,13 @@ class Rtcp:
         self.close(line)
         for known in (self._peers, self._names, self._alive_ns):
             known.pop(line.number, None)
+
+    def has_heard(self, line: Line) -> bool | None:
+        """Whether RTCP of the client came to a kept line; None while it is too early to miss it."""
+        control = self._controls.get(line.number)
+        if control is None or control.has_heard:
+            return None if control is None else True
+        return None if self._clock() - control.opened_ns < MISSED_NS else False
 
     def close_all(self) -> None:
         """At the end of the process."""

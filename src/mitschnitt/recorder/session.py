@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -196,6 +196,7 @@ class Session:
             leaked=sum(branch.leaked_packets for branch in self._branches),
             awaited_digits=self._in_band and bool(self.facts.asked),
             has_events=any(media.has_keys(leg.line) for leg in legs if leg.line is not None),
+            has_rtcp=_any(media.rtcp.has_heard(leg.line) for leg in legs if leg.line is not None),
         )
 
     def _track_of(self, leg: Leg) -> Track | None:
@@ -584,3 +585,9 @@ class Session:
         }
         if self._recording.close(decision, view.officer_key if view is not None else b"", self._ladders):
             self._services.link.send({"type": "ended", "call": self.call})
+
+
+def _any(found: Iterable[bool | None]) -> bool | None:
+    """True as soon as one is; None when nobody knows."""
+    known = [one for one in found if one is not None]
+    return any(known) if known else None
