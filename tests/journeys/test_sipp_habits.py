@@ -83,7 +83,7 @@ def agreed(centre: Centre, run: SippRun, ringing: Ringing, *, offers: int = 0) -
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("labels", ["01", "10"])
-def test_voices_go_by_label_though_they_share_an_ssrc_come_in_any_order_and_names_are_not_escaped(
+def test_row_16_voices_go_by_label_though_they_share_an_ssrc_come_in_any_order_and_names_are_not_escaped(
     labels: str, transport: str, centre: Centre, tmp_path: Path
 ) -> None:
     ringing = centre.ivr.announce()
@@ -165,7 +165,7 @@ def test_a_client_holds_and_pauses_before_and_after_the_opening_as_it_likes(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_who_has_paused_before_the_opening_is_heard_from_the_resume_on(
+def test_row_11_who_has_paused_before_the_opening_is_heard_from_the_resume_on(
     transport: str, centre: Centre, tmp_path: Path
 ) -> None:
     ringing = centre.ivr.announce()
@@ -200,7 +200,7 @@ def test_a_second_offer_before_the_acknowledgement_of_the_first_is_answered(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_when_both_offer_at_once_the_recorder_comes_again_and_opens(
+def test_row_39_when_both_offer_at_once_the_recorder_comes_again_and_opens(
     transport: str, centre: Centre, tmp_path: Path
 ) -> None:
     ringing = centre.ivr.announce()
@@ -268,7 +268,7 @@ def test_an_opening_that_the_client_refuses_lets_no_voice_in(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.skipif(os.geteuid() != 0, reason="reading the memory of an undumpable process needs root")
-def test_media_to_a_closed_answer_raises_the_alarm_and_is_nowhere_and_after_the_yes_only_new_ports_count(
+def test_row_12_media_to_a_closed_answer_raises_the_alarm_and_is_nowhere_and_after_the_yes_only_new_ports_count(
     transport: str, centre: Centre, tmp_path: Path
 ) -> None:
     ringing, finds = centre.ivr.announce(), Finds()
@@ -299,6 +299,77 @@ def test_media_to_a_closed_answer_raises_the_alarm_and_is_nowhere_and_after_the_
         counters = found[role][stream.setup.stream]
         assert min(counters) >= first, "what went to a closed port was kept"
         assert len(counters) > TALK_PACKETS // 2
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_that_restarts_its_media_on_its_next_offer_is_still_closed_and_raises_the_alarm(
+    transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    ringing = centre.ivr.announce()
+    text = walk_closed("hold").replace(BYE, PAUSE_A_WHILE * 4 + BYE)
+    with Voices() as voices:
+        alarms = leak_alarms(centre)
+        run = centre.dial("restarts", transport, tmp_path, ringing, given=voices.given, text=text)
+        run.wait_for("CSeq: 3 ACK")
+        voices.aim(run.told()[1].in_order)
+        voices.speak(LEAK_PACKETS)
+        wait_for_alarm(centre, alarms)
+        run.finish()
+    assert {one.direction for one in run.told()} == {"inactive"}
+    assert centre.site.wait_outcome(ringing.call) == "not_kept"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_client_that_ignores_the_pause_is_not_heard_until_its_ports_are_opened_anew(
+    transport: str, centre: Centre, tmp_path: Path
+) -> None:
+    ringing = centre.ivr.announce()
+    text = joined_and_left()
+    with Voices() as voices:
+        run = centre.dial("ignores", transport, tmp_path, ringing, given=voices.given, text=text)
+        agreed(centre, run, ringing)
+        run.wait_for("ACK sip:127", 1)
+        voices.aim(run.told()[1].in_order)
+        run.wait_for("CSeq: 2 ACK", 2)  # ours, of the closed form
+        shut = voices.counters()
+        run.wait_for("CSeq: 3 ACK")
+        voices.aim(run.told()[3].in_order)
+        again = voices.counters()
+        run.finish()
+    assert [one.direction for one in run.told()] == ["inactive", "recvonly", "inactive", "recvonly"]
+    assert centre.site.wait_outcome(ringing.call) == "kept"
+    found = heard(centre.site, ringing.call)
+    for role, stream, first, last in zip(("caller", "agent"), voices.streams, shut, again, strict=True):
+        counters = found[role][stream.setup.stream]
+        assert any(counter < first for counter in counters)
+        assert any(counter >= last for counter in counters)
+        assert last > first + TALK_PACKETS // 2, "it did not go on while it should have been silent"
+        assert not any(first <= counter < last for counter in counters), "what came while it was shut was kept"
+
+
+def walk_closed(*offers: str) -> str:
+    """A scenario: the client's own offers while nobody agrees."""
+    steps = ['<?part invite cseq="2" to="" direction="sendonly"?><?part closed_answer cseq="2"?>']
+    steps += [offered(number, direction, "closed") for number, direction in enumerate(directions(offers), 3)]
+    steps.append(f'<?part bye cseq="{3 + len(offers)}"?><Reference variables="1"/>')
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', '<scenario name="closed">', *steps, "</scenario>", ""])
+
+
+def joined_and_left() -> str:
+    """A scenario: once opened, a third party joins, whom nobody has asked, and leaves again two seconds later."""
+    left = "<disassociate-time>2026-11-23T17:01:00Z</disassociate-time>"
+    ok = '<recv response="200"/>'
+    steps = [
+        '<?part invite cseq="2" to="" direction="sendonly"?><?part closed_answer cseq="2"?>',
+        '<?part opened meanwhile="nothing"?>',
+        PAUSE_A_WHILE * 3,
+        f'<?part update cseq="3" more=""?>{ok}<?part closed meanwhile="nothing"?>',
+        PAUSE_A_WHILE * 2,
+        f'<?part update cseq="4" more="{left}"?>{ok}<?part opened meanwhile="nothing"?>',
+        PAUSE_A_WHILE * 3,
+        '<?part bye cseq="5"?><Reference variables="1"/>',
+    ]
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', '<scenario name="ignores">', *steps, "</scenario>", ""])
 
 
 def leak_alarms(centre: Centre) -> int:

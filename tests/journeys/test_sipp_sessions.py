@@ -146,7 +146,7 @@ def test_row_08_every_line_is_answered_in_its_place_and_video_is_refused(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_three_parties_who_agreed_are_kept_by_label_each_on_its_own(
+def test_row_09_three_parties_who_agreed_are_kept_by_label_each_on_its_own(
     transport: str, centre: Centre, tmp_path: Path
 ) -> None:
     ringing = centre.ivr.announce()
