@@ -35,8 +35,8 @@ class Ivr:
         self._url = f"http://127.0.0.1:{site.demo.control_port}"
         self._token = read_token(site.demo.directory / "secrets" / "control.token")
 
-    def announce(self, *, answer_by: str = "post") -> Ringing:
-        """A call for Jens Albers; the question has been put whole just now."""
+    def announce(self, *, answer_by: str = "post", asked: bool = True) -> Ringing:
+        """A call for Jens Albers; the question has been put whole just now, or will be when it is answered."""
         session = uuid.uuid4().hex
 
         async def work(client: ControlClient) -> Ringing:
@@ -48,13 +48,26 @@ class Ivr:
                 answer_by=answer_by,
             )
             assert told.ask is not None, "everybody is asked by this policy"
-            length_ms = prompt(told.ask.prompt, told.ask.language).length_ms
-            end = datetime.now(UTC)
-            begin = end - timedelta(milliseconds=length_ms)
-            await client.asked(told.call, told.ask, begin=begin, end=end, played_ms=length_ms, length_ms=length_ms)
             return Ringing(told.call, session, told.ask)
 
-        return self._run(work)
+        ringing = self._run(work)
+        if asked:
+            self.ask(ringing)
+        return ringing
+
+    def ask(self, ringing: Ringing) -> None:
+        """The question has been put whole just now."""
+
+        async def work(client: ControlClient) -> None:
+            assert ringing.ask is not None, "nobody announced this call"
+            length_ms = prompt(ringing.ask.prompt, ringing.ask.language).length_ms
+            end = datetime.now(UTC)
+            begin = end - timedelta(milliseconds=length_ms)
+            await client.asked(
+                ringing.call, ringing.ask, begin=begin, end=end, played_ms=length_ms, length_ms=length_ms
+            )
+
+        self._run(work)
 
     def press(self, ringing: Ringing, digit: str) -> None:
         """The caller answers now."""

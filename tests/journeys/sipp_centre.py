@@ -7,14 +7,11 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from journeys.ivr import Ivr, Ringing
 from journeys.running import Site, running_site
-from journeys.sipp_run import HOST, WAIT_SECONDS, SippRun, start_sipp
+from journeys.sipp_run import HOST, NOTHING_GIVEN, WAIT_SECONDS, SippRun, start_sipp
 from mitschnitt.commands.demo_site import DemoSite
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Centre:
@@ -32,8 +29,9 @@ class Centre:
         directory: Path,
         *calls: Ringing,
         seconds: int = 20,
-        given: Mapping[str, str] = NOTHING,
+        given: Mapping[str, str] = NOTHING_GIVEN,
         text: str | None = None,
+        options: Sequence[str] = (),
     ) -> SippRun:
         """sipp in the background, one call for each that rings; `given` fills the holes of the scenario (or `text`)."""
         fields = [(ringing.session, ringing.call) for ringing in calls]
@@ -48,6 +46,7 @@ class Centre:
             given=given,
             text=text,
             host=self.host,
+            options=options,
         )
         self._runs.append(run)
         return run

@@ -27,8 +27,11 @@ HOLES = {  # of every scenario, and what they say unless it is told otherwise
     "nowhere": r"0\.0\.0\.0",
     "port0": "30698",
     "port1": "30700",
+    "metadata": "metadata",  # which part
+    "told_lines": '<?part told_line label="0"?><?part told_line label="1"?>',
 }
 HOLES_6 = {"family": "6", "here": "::1", "nowhere": "::"}
+NOTHING_GIVEN: Mapping[str, str] = MappingProxyType({})
 WAIT_SECONDS = 15.0  # for something that takes milliseconds on an idle machine
 
 
@@ -48,6 +51,11 @@ def render(text: str, given: Mapping[str, str]) -> str:
         return render(inner, {**given, **dict(ARGUMENT.findall(found[2]))})
 
     return PART.sub(part, HOLE.sub(lambda hole: given[hole[1]], text))
+
+
+def line_parts(*ports: str) -> str:
+    """One m-line for each port, labelled by its place."""
+    return "\n".join(f'<?part line label="{place}" port="{port}"?>' for place, port in enumerate(ports))
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,10 @@ class SippRun:
         """The recorder's descriptions, in order; for runs of one call."""
         found = []
         for message in self.messages.split("\n-------"):
-            ports = re.findall(r"^m=audio (\d+) ", message, re.MULTILINE)
+            ports = re.findall(r"^m=\w+ (\d+) ", message, re.MULTILINE)
             if ports and " message received " in message:
-                directions = set(re.findall(r"^a=(inactive|recvonly|sendonly|sendrecv)", message, re.MULTILINE))
+                taken = "".join(line for line in message.split("\nm=")[1:] if not re.match(r"\w+ 0 ", line))
+                directions = set(re.findall(r"^a=(inactive|recvonly|sendonly|sendrecv)", taken, re.MULTILINE))
                 assert len(directions) == 1, f"the lines of one description differ: {message}"
                 found.append(Told(directions.pop(), tuple(int(port) for port in ports)))
         return found
@@ -127,13 +136,14 @@ def start_sipp(
     fields: Sequence[Sequence[str]],
     *,
     seconds: int = 20,
-    given: Mapping[str, str] = MappingProxyType({}),
+    given: Mapping[str, str] = NOTHING_GIVEN,
     text: str | None = None,
     host: str = HOST,
+    options: Sequence[str] = (),
 ) -> SippRun:
     """sipp in the background: one call for each row of `fields`, which the scenario knows as [field0], [field1].
 
-    `text` is a scenario that has no file; `given` fills its holes.
+    `text` is a scenario that has no file; `given` fills its holes; `options` are more of sipp's own.
     """
     directory.mkdir()
     six = ":" in host
@@ -141,17 +151,19 @@ def start_sipp(
         probe.bind((host, 0))
         local = probe.getsockname()[1]
     holes = {**HOLES, **(HOLES_6 if six else {}), **given}
+    holes.setdefault("lines", line_parts(holes["port0"], holes["port1"]))
     text = render(text or (SCENARIOS / f"{scenario}.xml").read_text(encoding="utf-8"), holes)
     (directory / "scenario.xml").write_text(text, encoding="utf-8")
     body = render('<?part multipart direction="sendonly"?>', holes)  # with LF, of the first call
-    body = body.replace("[field0]", fields[0][0]).replace("[media_ip_type]", "4").replace("[media_ip]", HOST)
+    body = body.replace("[field0]", fields[0][0])
+    body = body.replace("[media_ip_type]", "6" if six else "4").replace("[media_ip]", host)
     (directory / "body.lf").write_text(body + "\n", encoding="utf-8", newline="\n")
     rows = "".join(";".join(row) + ";\n" for row in fields)
     (directory / "calls.csv").write_text(f"SEQUENTIAL\n{rows}", encoding="utf-8")
     command = [sipp_path(), f"[{host}]:{port}" if six else f"{host}:{port}", "-sf", "scenario.xml", "-inf", "calls.csv"]
     command += ["-t", "u1" if transport == "UDP" else "t1", "-i", host, "-p", str(local)]
     command += ["-m", str(len(fields)), "-r", "20", "-nostdin", "-timeout", f"{seconds}s", "-timeout_error"]
-    command += ["-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log"]
+    command += ["-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log", *options]
     with (directory / "output.log").open("wb") as output:
         process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
     return SippRun(process, directory)

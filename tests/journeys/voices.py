@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from journeys.running import Site
+from journeys.sipp_run import HOST
 from mitschnitt.gateways.rtp_sender import TICK_SECONDS, Aim, RtpStream, StreamReport, StreamSetup
 from mitschnitt.gateways.stamp import find_stamps
 from mitschnitt.wire.g711 import Law
@@ -21,9 +22,7 @@ _numbers = iter(range(FIRST_STREAM, 1 << 31))
 class Voices:
     """One stream for each line of a call; both with the same SSRC if asked."""
 
-    def __init__(
-        self, lines: int = 2, *, same_ssrc: bool = False, law: Law = Law.PCMA, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, lines: int = 2, *, same_ssrc: bool = False, law: Law = Law.PCMA, host: str = HOST) -> None:
         self.host = host
         self.streams = []
         for place in range(lines):
@@ -32,7 +31,7 @@ class Voices:
             setup = StreamSetup(
                 number, str(place), ssrc, 100 * place, 1_000 * place, law, PAYLOAD_TYPES[law], stamped=True
             )
-            self.streams.append(RtpStream(setup, address=self.host))
+            self.streams.append(RtpStream(setup, address=host))
         self.reports: list[StreamReport] = []
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -81,13 +80,13 @@ class Voices:
             time.sleep(max(0.0, due - time.monotonic()))
 
 
-def heard(site: Site, call: str) -> dict[str, dict[int, set[int]]]:
-    """What the door plays of a kept call: role to stream to counters."""
+def heard(site: Site, call: str, *, by: str = "role") -> dict[str, dict[int, set[int]]]:
+    """What the door plays of a kept call: role (or what else tells parties apart) to stream to counters."""
     found: dict[str, dict[int, set[int]]] = {}
     for party in site.door.get(f"/calls/{call}", **{"as": "coach"})["parties"]:
         request = {"party": party["party"], "artefact": "media", "purpose": "training", "role": "coach"}
         media = site.door.read(f"/calls/{call}/read", {**request, "start": 0, "stop": None})
-        streams = found.setdefault(party["role"], {})
+        streams = found.setdefault(str(party[by]), {})
         for _, stream, counter in find_stamps(media):
             streams.setdefault(int(stream), set()).add(int(counter))
     return found

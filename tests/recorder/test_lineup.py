@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dialogue import JENS
@@ -56,6 +57,26 @@ def test_the_first_thing_that_does_not_fit_is_the_rule(tmp_path: Path) -> None:
         assert bind(stage, lineup, one) == ""
         for each in (one, two):
             each.legs.release_all()
+
+    play(tmp_path, scene)
+
+
+def test_the_announced_agent_may_hand_the_call_over_and_must_have_been_there_for_that(tmp_path: Path) -> None:
+    mia = replace(JENS, id="mia.lorenz", patterns=("sip:mia.lorenz@centre.example.org",))
+
+    async def scene(stage: Stage) -> None:
+        assert stage.view is not None
+        stage.view = replace(stage.view, agents=(JENS, mia))
+        lineup, one = Lineup(), branch(stage, TWO, "1", "2")
+        lineup.announced_agent = JENS.id
+        assert bind(stage, lineup, one) == ""
+        one.take_metadata(metadata(("1", CLARA), ("2", mia.patterns[0])))
+        assert bind(stage, lineup, one) == ""
+        assert [party.agent for party in lineup.parties] == [None, JENS.id, mia.id]
+        other = Lineup()
+        other.announced_agent = JENS.id
+        assert bind(stage, other, one) == "binding.contradiction"
+        one.legs.release_all()
 
     play(tmp_path, scene)
 

@@ -92,7 +92,7 @@ class RtpStream:
 
     def __init__(self, setup: StreamSetup, *, address: str = "127.0.0.1") -> None:
         self.setup = setup
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind((address, 0))
         self.port: int = self._socket.getsockname()[1]

@@ -54,8 +54,9 @@ class Lineup:
         return problem or self._roll.problem or self._contradiction() or _doubt(branches)
 
     def _contradiction(self) -> str:
-        named = {party.agent for party in self._roll.parties if party.agent is not None and party.present}
-        if self.announced_agent is not None and named and self.announced_agent not in named:
+        agents = {party.agent: party.present for party in self._roll.parties if party.agent is not None}
+        # Whoever was announced may have handed the call over since; the others are asked for themselves.
+        if self.announced_agent is not None and any(agents.values()) and self.announced_agent not in agents:
             return "binding.contradiction"
         return ""
 
