@@ -31,7 +31,12 @@ def ports_of_site(config: Path) -> Ports:
 
 def ports_told(*runs: SippRun) -> Ports:
     """All ports to which these clients were asked to send."""
-    return lambda: {port for run in runs for told in run.told() if told.direction == "recvonly" for port in told.ports}
+
+    def ports() -> set[int]:
+        opened = [told for run in runs for told in run.told() if told.direction == "recvonly"]
+        return {port for told in opened for port in told.ports if port}  # 0 refuses a line
+
+    return ports
 
 
 @contextlib.contextmanager
