@@ -274,7 +274,7 @@ def test_a_flood_from_many_addresses_is_taken_at_the_rate_and_no_faster() -> Non
     assert server.pressure == (400, 400, 2_600)
 
 
-@pytest.mark.parametrize("method", ["OPTIONS", "BYE", "CANCEL", "DANCE"])
+@pytest.mark.parametrize("method", ["OPTIONS", "BYE", "DANCE"])
 def test_a_flood_of_other_requests_stays_within_the_transactions(method: str) -> None:
     server = UserAgent(replace(ROOMY, max_transactions=500), tokens("s"))
     for number in range(2_000):
@@ -283,6 +283,17 @@ def test_a_flood_of_other_requests_stays_within_the_transactions(method: str) ->
         server.outbox()
         server.events()
     assert server.load == (0, 500)
+
+
+def test_a_flood_of_cancels_which_no_password_can_stop_holds_nothing() -> None:
+    server = UserAgent(ROOMY, tokens("s"))
+    for number in range(2_000):
+        via = ("Via", f"SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK{number}")
+        server.receive(raw_request("CANCEL", via), peer(), 0.0)
+        [(_, answer)] = server.outbox()
+        assert answer.startswith(b"SIP/2.0 481 ")
+        server.events()
+    assert server.load == (0, 0)
 
 
 @settings(max_examples=40, deadline=None)

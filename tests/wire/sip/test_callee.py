@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.events import (
     AckReceived,
@@ -19,7 +20,7 @@ from mitschnitt.wire.sip.events import (
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Headers, Request
 from mitschnitt.wire.sip.reasons import NORMAL
-from sip_pair import SDP, Pair, established, inside, raw_request
+from sip_pair import SDP, Pair, established, inside, raw_request, tokens
 
 
 def test_100_is_sent_before_anybody_decides() -> None:
@@ -66,6 +67,17 @@ def test_cancel_for_an_unknown_invite_is_answered_481() -> None:
     pair.server.receive(bytes(Request(stranger, b"", "CANCEL", "sip:c@d")), Hop("UDP", "127.0.0.1", 5070), pair.now)
     pair.run()
     assert pair.log == ["< 481 CANCEL"]
+
+
+@pytest.mark.parametrize("transport, answered, cancelled", [("UDP", 481, 0), ("TCP", 481, 0), ("TLS", 200, 1)])
+def test_an_invite_over_tls_is_cancelled_over_tls_only(transport: str, answered: int, cancelled: int) -> None:
+    server = UserAgent(AgentConfig(), tokens("s"))
+    via = ("Via", "SIP/2.0/TLS 127.0.0.1:5070;branch=z9hG4bK1")
+    server.receive(raw_request("INVITE", via), Hop("TLS", "127.0.0.1", 5070, 1), 0.0)
+    server.outbox()
+    server.receive(raw_request("CANCEL", via), Hop(transport, "127.0.0.1", 5070, 1), 0.0)
+    assert server.outbox()[0][1].startswith(f"SIP/2.0 {answered} ".encode())
+    assert sum(isinstance(event, CancelReceived) for event in server.events()) == cancelled
 
 
 def test_a_second_offer_before_the_first_is_answered_gets_500_with_retry_after() -> None:

@@ -55,6 +55,11 @@ class Callee:
         except PeerError:
             end.refuse(request, source, 400, "request.malformed")
             return
+        if request.method == "CANCEL" and not self._cancelled(request, source):
+            # Needs no credentials, so it must cost no state (RFC 3261, 22.1).
+            status, why, headers = refusal or (481, "cancel.unknown", ())
+            end.refuse(request, source, status, why, *headers)
+            return
         begins = request.method == "INVITE" and not inside and not refusal
         full = end.admission.refusal(stateless_tag(request), source.host, now) if begins else None
         if full:
@@ -83,12 +88,10 @@ class Callee:
     def _serve(
         self, request: Request, refusal: Refusal | None, inside: Dialog | None, source: Source, now: float
     ) -> None:
-        end = self._end
-        invite = end.layer.cancelled_invite(request) if request.method == "CANCEL" else None
-        hop = response_hop(request.via, source)
+        end, hop = self._end, response_hop(request.via, source)
         transaction = end.layer.serve(request, end.token(), hop, now)
         try:
-            self._dispatch(transaction, refusal, invite, inside, source, now)
+            self._dispatch(transaction, refusal, inside, source, now)
         except PeerError:
             # Whatever could not be read after all: an unanswered transaction would stay for ever.
             self._turn_down(transaction, source, now, 400, "request.malformed")
@@ -97,16 +100,16 @@ class Callee:
         self,
         transaction: Transaction,
         refusal: Refusal | None,
-        invite: Transaction | None,
         inside: Dialog | None,
         source: Source,
         now: float,
     ) -> None:
         request = transaction.request
+        invite = self._cancelled(request, source) if request.method == "CANCEL" else None
         if refusal:
             self._turn_down(transaction, source, now, *refusal)
-        elif request.method == "CANCEL":
-            self._receive_cancel(transaction, invite, source, now)
+        elif invite:
+            self._receive_cancel(transaction, invite, now)
         elif inside:
             transaction.dialog = inside.id
             self._receive_inside(inside, transaction, source, now)
@@ -229,11 +232,14 @@ class Callee:
             dialog.update_in = transaction.id if carries_sdp(request) else dialog.update_in
             end.events.append(UpdateReceived(dialog.id, transaction.id, request))
 
-    def _receive_cancel(self, transaction: Transaction, invite: Transaction | None, source: Source, now: float) -> None:
+    def _cancelled(self, cancel: Request, source: Source) -> Transaction | None:
+        """The INVITE that this CANCEL is about; one that came over TLS is cancelled over TLS only."""
+        invite = self._end.layer.cancelled_invite(cancel)
+        hop = self._end.layer.hop(invite) if invite else None
+        return invite if hop and not (hop.transport == "TLS" != source.transport) else None
+
+    def _receive_cancel(self, transaction: Transaction, invite: Transaction, now: float) -> None:
         end = self._end
-        if not invite:
-            self._turn_down(transaction, source, now, 481, "cancel.unknown")
-            return
         transaction.dialog = invite.dialog
         dialog = end.dialogs.get(invite.dialog or "")
         opening = dialog is None or not dialog.confirmed
