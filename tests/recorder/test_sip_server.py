@@ -103,6 +103,21 @@ def test_a_peer_that_cannot_be_reached_is_told() -> None:
     with_sides(talk)
 
 
+@pytest.mark.parametrize("transport", ["UDP", "TCP"])
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b"])
+def test_a_name_that_no_host_can_have_is_told_as_any_that_cannot_be_reached(host: str, transport: str) -> None:
+    async def talk(recorder: Side, client: Side) -> None:
+        for _ in range(2):  # nothing of the first attempt stands in the way of the next
+            recorder.shell.agent.options(
+                f"sip:{host}", Hop(transport, host, 5060), now=recorder.shell.now, sender="sip:r@127.0.0.1"
+            )
+            recorder.shell.flush()
+            assert (await recorder.hear(TransactionTimedOut)).undeliverable
+        assert recorder.shell.refused["host.unknown" if transport == "UDP" else "connect.failed"] == 2
+
+    with_sides(talk)
+
+
 def test_without_tls_files_nothing_is_sent_over_tls() -> None:
     async def talk(recorder: Side, client: Side) -> None:
         invite(client, recorder, "TLS")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ from mitschnitt.recorder.sip_streams import CONNECT_SECONDS, Streams
 from mitschnitt.recorder.tls import Tls
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.events import SipEvent
-from mitschnitt.wire.sip.hop import Destination, Hop
+from mitschnitt.wire.sip.hop import Destination, Hop, is_address
 
 LONGEST_SLEEP = 1.0  # seconds between looks at the timers; bounds what a missed wake-up could cost
 
@@ -145,7 +144,7 @@ class SipServer:
             if self._is_started:
                 asyncio.get_running_loop().call_soon(self.undeliverable, hop)
             return
-        if _is_address(hop.host):
+        if is_address(hop.host):
             self._udp.sendto(data, (hop.host, hop.port))
         else:  # sendto itself would look the name up on the loop and hold up every call
             self.streams.spawn(self._send_by_name(hop, data))
@@ -154,7 +153,7 @@ class SipServer:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         found: list[tuple[str, int]] = []
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, UnicodeError, TimeoutError):  # UnicodeError: no host can have that name
             async with asyncio.timeout(CONNECT_SECONDS):
                 rows = await loop.getaddrinfo(hop.host, hop.port, family=family, type=socket.SOCK_DGRAM)
                 found = [(str(row[4][0]), int(row[4][1])) for row in rows]
@@ -188,14 +187,6 @@ class SipServer:
             self.streams.renew()
         self.agent.tick(now)
         self.flush()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -198,7 +198,7 @@ class Streams:
 
     async def _open(self, address: Address) -> None:
         connection: Connection | None = None
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, UnicodeError, TimeoutError):  # UnicodeError: no host can have that name
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await self._connect(address)
         waiting = self._opening.pop(address)

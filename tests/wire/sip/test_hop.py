@@ -29,6 +29,7 @@ def stamped(via: str) -> Via:
         ("SIP/2.0/UDP host.example:5070;branch=b", Hop("UDP", "127.0.0.9", 5070)),
         ("SIP/2.0/UDP 127.0.0.9:5060;branch=b;rport", Hop("UDP", "127.0.0.9", 40_000)),
         ("SIP/2.0/UDP 127.0.0.9;maddr=127.0.0.3", Hop("UDP", "127.0.0.3", 5060)),
+        ("SIP/2.0/UDP 127.0.0.9;maddr=look.me.up.example", Hop("UDP", "127.0.0.9", 5060)),
     ],
 )
 def test_answers_over_udp_follow_the_via(via: str, expected: Hop) -> None:

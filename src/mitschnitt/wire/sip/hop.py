@@ -5,6 +5,7 @@ Names and numbers only: nothing is resolved or opened here, and a transport is n
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from mitschnitt.errors import PeerError
@@ -56,7 +57,9 @@ def response_hop(via: Via, source: Source) -> Destination:
     """Where the answer to a request goes that carried this (stamped) Via (RFC 3261, 18.2.2)."""
     port = via.port or (SIPS_PORT if via.transport == "TLS" else SIP_PORT)
     if not source.reliable:
-        host = parameter(via.parameters, "maddr") or source.host
+        named = parameter(via.parameters, "maddr") or ""
+        # A name would have to be looked up, for every stranger who sends one: the source does as well.
+        host = named if is_address(named) else source.host
         rport = parameter(via.parameters, "rport")
         return Hop(source.transport, host, parse_port(rport) if rport else port)
     return Hop(source.transport, source.host, port, source.connection)
@@ -84,3 +87,12 @@ def reached_by(request: Request) -> tuple[str, ...]:
         return (request.uri, *(Address.parse(value).uri for value in first[:1]))
     except PeerError:
         return (request.uri,)
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
