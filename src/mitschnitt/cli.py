@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-call_app = typer.Typer(help="Calls: list them, look at one, erase one.", no_args_is_help=True)
+call_app = typer.Typer(help="Calls: list them, look at one, ask why, erase one.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure on this machine, against a floor.", no_args_is_help=True)
 app.add_typer(call_app, name="call")
 app.add_typer(bench_app, name="bench")

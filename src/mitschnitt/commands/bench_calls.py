@@ -270,7 +270,7 @@ def report_overload(measured: Measured, room: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the bench; 1 when a call got another answer than it should."""
+    """Sets calls up and tears them down; exit code 1 when a call got another answer than it should."""
     options = parse(argv)
     faults: list[str] = []
     figures: dict[str, Any] = {}
