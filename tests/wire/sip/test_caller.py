@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mitschnitt.wire.sip.config import AgentConfig
+from mitschnitt.wire.sip.dialog import answer_to
 from mitschnitt.wire.sip.events import (
     ByeReceived,
     ByeRefused,
@@ -15,8 +18,23 @@ from mitschnitt.wire.sip.events import (
     TransactionTimedOut,
 )
 from mitschnitt.wire.sip.hop import Hop
-from mitschnitt.wire.sip.message import Headers, Response, parse_message
+from mitschnitt.wire.sip.message import Headers, Request, Response, parse_message
 from sip_pair import SDP, Pair, established
+
+
+@pytest.mark.parametrize("transport", ["TCP", "UDP"])
+def test_an_answer_that_comes_plain_does_not_move_a_dialog_off_tls(transport: str) -> None:
+    pair = Pair(transport="TLS")
+    _, theirs = established(pair)
+    pair.server.reinvite(theirs, now=pair.now, body=SDP, content_type="application/sdp")
+    [(_, data)] = pair.server.outbox()
+    invite = parse_message(data)
+    assert isinstance(invite, Request)
+    answer = answer_to(invite, 200, None, headers=[("Contact", "<sip:c@127.0.0.1:5070>")])
+    pair.server.receive(bytes(answer), Hop(transport, "127.0.0.1", 5070, 9), pair.now)
+    [(hop, ack)] = pair.server.outbox()
+    assert ack.startswith(b"ACK ")
+    assert hop.transport == "TLS"
 
 
 def test_a_lost_ack_is_sent_again_with_each_copy_of_the_200() -> None:

@@ -24,7 +24,7 @@ from mitschnitt.wire.sip.events import (
     UpdateReceived,
 )
 from mitschnitt.wire.sip.headers import write_host
-from mitschnitt.wire.sip.hop import Source, response_hop
+from mitschnitt.wire.sip.hop import Source, leaves_tls, response_hop
 from mitschnitt.wire.sip.message import Request
 from mitschnitt.wire.sip.offers import Refusal, carries_sdp, collision
 from mitschnitt.wire.sip.reasons import end_reason
@@ -189,7 +189,7 @@ class Callee:
 
     def _receive_inside(self, dialog: Dialog, transaction: Transaction, source: Source, now: float) -> None:
         end, request = self._end, transaction.request
-        if dialog.hop.transport == "TLS" != source.transport:
+        if leaves_tls(dialog.hop, source):
             # Who knows the tags but shows no certificate is nobody of this dialog, and does not move it off TLS.
             self._turn_down(transaction, source, now, 481, "dialog.downgraded")
             return
@@ -236,7 +236,7 @@ class Callee:
         """The INVITE that this CANCEL is about; one that came over TLS is cancelled over TLS only."""
         invite = self._end.layer.cancelled_invite(cancel)
         hop = self._end.layer.hop(invite) if invite else None
-        return invite if hop and not (hop.transport == "TLS" != source.transport) else None
+        return invite if hop and not leaves_tls(hop, source) else None
 
     def _receive_cancel(self, transaction: Transaction, invite: Transaction, now: float) -> None:
         end = self._end

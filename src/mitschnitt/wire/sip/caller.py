@@ -9,7 +9,7 @@ from mitschnitt.wire.sip.accounts import ASKING, MAX_ATTEMPTS, proof_of
 from mitschnitt.wire.sip.dialog import NOTHING, Dialog, routes_of
 from mitschnitt.wire.sip.endpoint import Endpoint
 from mitschnitt.wire.sip.events import ByeRefused, OfferReceived, ResponseReceived, TransactionTimedOut
-from mitschnitt.wire.sip.hop import Source
+from mitschnitt.wire.sip.hop import Source, leaves_tls
 from mitschnitt.wire.sip.message import Headers, Request, Response
 from mitschnitt.wire.sip.offers import MIN_WAIT_SECONDS, carries_sdp, offer_wait
 from mitschnitt.wire.sip.reasons import NORMAL, OTHER_FORK, reason_header
@@ -63,7 +63,7 @@ class Caller:
             return  # the same request is on its way with credentials; its answer will be told
         success = 200 <= response.status < 300
         if method == "INVITE" and success:
-            if dialog and source and source.reliable:
+            if dialog and source and source.reliable and not leaves_tls(dialog.hop, source):
                 dialog.hop = source
             if dialog:
                 dialog.proof = proof_of(transaction.request)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.wire.sip.headers import Address, SipUri, Via, parameter
-from mitschnitt.wire.sip.hop import Destination, Hop, uri_hop
+from mitschnitt.wire.sip.hop import Destination, Hop, leaves_tls, uri_hop
 from mitschnitt.wire.sip.message import Headers, Request, Response
 from mitschnitt.wire.sip.session_timer import SessionTimer
 
@@ -106,7 +106,7 @@ class Dialog:
             found = uri_hop(first, self.hop.transport, self.hop.connection)
         except MalformedPacket:
             return self.hop
-        return self.hop if self.hop.transport == "TLS" != found.transport else found
+        return self.hop if leaves_tls(self.hop, found) else found
 
     def request(self, method: str, via: Via, *, seq: int | None = None) -> Request:
         """A request within the dialog; takes the next number unless one is given (for ACK)."""

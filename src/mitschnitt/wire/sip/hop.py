@@ -89,6 +89,11 @@ def reached_by(request: Request) -> tuple[str, ...]:
         return (request.uri,)
 
 
+def leaves_tls(hop: Hop, other: Hop) -> bool:
+    """Whether what began over TLS, at `hop`, would go on without it at the other."""
+    return hop.transport == "TLS" != other.transport
+
+
 def is_address(host: str) -> bool:
     """Whether this is an IP address and not a name."""
     try:
