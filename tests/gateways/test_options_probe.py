@@ -213,5 +213,6 @@ def test_only_loopback_and_private_addresses_are_called() -> None:
         with pytest.raises(ConfigError, match="neither loopback nor private"):
             asyncio.run(resolve(Hop("UDP", public, 5060)))
     assert asyncio.run(resolve(Hop("TLS", "8.8.8.8", 5061))).host == "8.8.8.8"
-    with pytest.raises(PeerError, match="no address and no name"):
-        asyncio.run(resolve(Hop("UDP", "nowhere.invalid", 5060)))
+    for nobody in ("nowhere.invalid", "a..b"):
+        with pytest.raises(PeerError, match="no address and no name"):
+            asyncio.run(resolve(Hop("UDP", nobody, 5060)))

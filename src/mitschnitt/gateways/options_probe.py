@@ -50,7 +50,7 @@ async def resolve(hop: Hop) -> Hop:
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
             rows = await loop.getaddrinfo(hop.host, hop.port, type=socket.SOCK_DGRAM)
-    except (OSError, TimeoutError) as error:
+    except (OSError, UnicodeError, TimeoutError) as error:  # UnicodeError: no host can have that name
         raise PeerError(f"client: {hop.host} is no address and no name that is known here") from error
     address = ipaddress.ip_address(str(rows[0][4][0]).partition("%")[0])
     is_near = address.is_loopback or address.is_private
