@@ -157,7 +157,9 @@ class PlayedSignalling:
         self.hung_up = 0
 
     def offer(self, make_body: Callable[[], bytes]) -> None:
-        self.offers.append(parse_sdp(make_body()))
+        body = make_body()
+        if body:  # nothing is said twice
+            self.offers.append(parse_sdp(body))
 
     def hang_up(self) -> None:
         self.hung_up += 1

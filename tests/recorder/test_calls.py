@@ -527,3 +527,29 @@ def test_the_keeper_is_told_the_calls_that_run(tmp_path: Path) -> None:
         assert wire.calls.live_calls() == []
 
     wired(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"type": "joined", "call": None, "rule": "call.unmatched"},
+        joined(asked=[asked()], acts=[act("2", 5.5)]),
+        joined(asked=[asked()]),
+    ],
+    ids=["announced by nobody", "refused", "asked"],
+)
+def test_whatever_the_keeper_says_late_a_call_that_stays_closed_is_told_nothing(
+    told: dict[str, Any], tmp_path: Path
+) -> None:
+    async def scene(wire: Wire) -> None:
+        dialog = wire.invite()
+        await wire.answered()
+        wire.stage.seconds = 6.0
+        wire.stage.link.answer(told)
+        wire.flush()
+        assert is_closed(wire.told[-1])
+        assert wire.requests("INVITE")[1:] == []
+        wire.bye(dialog)
+        await wire.until(lambda: wire.clean)
+
+    wired(tmp_path, scene)

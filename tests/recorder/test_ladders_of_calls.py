@@ -98,7 +98,7 @@ def test_entries_of_calls_that_were_not_kept_differ_in_what_is_sealed_only(tmp_p
 
 @pytest.mark.parametrize(
     "scene, messages",
-    [(not_asked, 6), (refused_by_the_caller, 10), (refused_by_the_agent, 6), (withdrawn, 14)],
+    [(not_asked, 6), (refused_by_the_caller, 6), (refused_by_the_agent, 6), (withdrawn, 14)],
 )
 def test_the_officers_key_opens_the_ladder_of_a_call_that_was_not_kept(
     tmp_path: Path, scene: Scene, messages: int

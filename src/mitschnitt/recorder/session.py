@@ -542,8 +542,8 @@ class Session:
 
     def _send_form(self, _since: datetime, *, only: Collection[Branch] | None = None) -> None:
         for branch in self._branches:
-            if only is None or branch in only:
-                self.refresh(branch)
+            if branch.answered and (only is None or branch in only):
+                branch.signalling.offer(partial(self._offer_body, branch))
 
     def _hang_up(self, _since: datetime) -> None:
         for branch in self._branches:
