@@ -40,6 +40,9 @@ class Direction(StrEnum):
     INACTIVE = "inactive"
 
 
+DIRECTIONS = {direction.value: direction for direction in Direction}
+
+
 class Form(StrEnum):
     """How a recorder answers or offers (design, "The gate")."""
 
@@ -192,7 +195,7 @@ def _address(rows: Sequence[tuple[str, str]]) -> str | None:
 
 def _direction(rows: Sequence[tuple[str, str]]) -> Direction | None:
     found = [value.lower() for kind, value in rows if kind == "a"]
-    return next((Direction(value) for value in found if value in set(Direction)), None)
+    return next((DIRECTIONS[value] for value in found if value in DIRECTIONS), None)
 
 
 def _media_line(rows: Sequence[tuple[str, str]], address: str | None, direction: Direction | None) -> MediaLine:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mitschnitt.errors import MalformedPacket, TooLarge
 
@@ -219,11 +220,7 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> Via:
         """Raises MalformedPacket unless it reads `SIP/2.0/TRANSPORT host[:port][;parameters]`."""
-        match = re.match(r"\s*SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9\-]+)\s+([^;]+)(.*)$", text, re.IGNORECASE)
-        if not match:
-            raise MalformedPacket("expected Via: SIP/2.0/TRANSPORT host")
-        host, port = parse_host_port(match.group(2))
-        return cls(match.group(1).upper(), host, port, parse_parameters(match.group(3)))
+        return _via(text)
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
@@ -238,6 +235,15 @@ class Via:
         """The same Via with these parameters set."""
         others = tuple(pair for pair in self.parameters if pair[0] not in values)
         return Via(self.transport, self.host, self.port, others + tuple(values.items()))
+
+
+@lru_cache(maxsize=256)  # the same text is read several times while its message is dealt with; it names machines only
+def _via(text: str) -> Via:
+    match = re.match(r"\s*SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9\-]+)\s+([^;]+)(.*)$", text, re.IGNORECASE)
+    if not match:
+        raise MalformedPacket("expected Via: SIP/2.0/TRANSPORT host")
+    host, port = parse_host_port(match.group(2))
+    return Via(match.group(1).upper(), host, port, parse_parameters(match.group(3)))
 
 
 @dataclass(frozen=True, slots=True)

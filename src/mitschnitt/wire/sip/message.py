@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from mitschnitt.errors import MalformedPacket, PeerError, TooLarge
 from mitschnitt.wire.sip.headers import Address, CSeq, Via, is_token, split_outside_quotes
@@ -45,6 +46,7 @@ REASONS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=512)  # a few dozen names are all that comes, hundreds of times a second
 def canonical_name(name: str) -> str:
     """The long spelling with usual capitals: `i` and `call-id` are both `Call-ID`."""
     lower = name.lower()
