@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mitschnitt.wire.siprec import (
+    MAX_VIEW_CHARS,
     Doubt,
     Metadata,
     MetadataBroken,
@@ -13,6 +14,7 @@ from mitschnitt.wire.siprec import (
     Stream,
     StreamRoles,
     Unbound,
+    Update,
     bind,
 )
 
@@ -141,3 +143,29 @@ def test_row_30_a_transfer_moves_a_label_to_the_stream_of_the_new_session() -> N
 def test_doubts_are_kept_with_the_view() -> None:
     odd = Metadata(partial=True, doubts=frozenset({Doubt.TIME_ODD}))
     assert view().apply(odd).doubts == {Doubt.TIME_ODD}
+
+
+def test_a_view_that_updates_make_too_large_is_broken_and_says_both_sizes() -> None:
+    told: Update = view()
+    for number in range(MAX_VIEW_CHARS):
+        assert isinstance(told, Metadata)
+        update = Metadata(partial=True, sessions={str(number): Session(str(number), ("x" * 1000,))})
+        told = told.apply(update).bounded()
+        if isinstance(told, MetadataBroken):
+            break
+    assert isinstance(told, MetadataBroken)
+    assert str(MAX_VIEW_CHARS) in told.why
+    assert number > 100
+
+
+def test_a_view_of_an_ordinary_call_is_whole() -> None:
+    assert view().bounded() == view()
+
+
+def test_an_update_tells_anew_of_the_streams_that_it_names_and_of_whom_it_names() -> None:
+    assert view().told_anew(view()) == {"0", "1"}
+    assert view().told_anew(Metadata(partial=True)) == frozenset()
+    assert view().told_anew(Metadata(partial=True, left={("agent", "cs"): False})) == frozenset()
+    assert view().told_anew(Metadata(partial=True, participants={"agent": AGENT})) == {"1"}
+    assert view().told_anew(Metadata(partial=True, streams={"s0": Stream("s0", "cs", "0")})) == {"0"}
+    assert view().told_anew(joined()) == {"1"}

@@ -73,13 +73,13 @@ class Branch:
         """The client's newest word on who is on the line; what does not parse unbinds everybody."""
         known = self.metadata
         if isinstance(update, Metadata) and isinstance(known, Metadata):
-            self.metadata = known.apply(update)
+            self.metadata = known.apply(update).bounded()
         elif isinstance(update, Metadata) and update.partial:
             self.metadata = MetadataBroken("a partial update before any snapshot (RFC 7866, 9.2)")
         else:
             self.metadata = update
-        if isinstance(self.metadata, Metadata):
-            self.legs.trust()
+        if isinstance(self.metadata, Metadata) and isinstance(update, Metadata):
+            self.legs.trust(self.metadata.told_anew(update) if update.partial else None)
 
     @property
     def is_lost(self) -> bool:

@@ -7,7 +7,7 @@ Every line that is taken here is released here, once. Shutting never fails and n
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -133,9 +133,9 @@ class Legs:
                 leg.cname = None  # it was said of somebody else
             leg.party = party
 
-    def trust(self) -> None:
-        """Signalling has said anew whose voices these are: what a stream made doubtful before is over."""
-        for leg in self._legs:
+    def trust(self, labels: Collection[str] | None = None) -> None:
+        """Signalling has said anew whose voices these are, None for all: what a stream made doubtful before is over."""
+        for leg in [leg for leg in self._legs if labels is None or leg.label in labels]:
             leg.doubt, leg.cname = "", leg.cname or None
             if leg.line is not None:
                 self._media.trust(leg.line)

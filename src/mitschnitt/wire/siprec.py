@@ -7,9 +7,11 @@ data is never looked at. What is doubtful is reported as doubtful; nothing is gu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+MAX_VIEW_CHARS = 131_072  # of names and ids in a view that updates add to: two of the largest documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class Metadata:
     def apply(self, update: Metadata) -> Metadata:
         """The view after an update: a complete one replaces it, a partial one merges (RFC 7865, 8.2).
 
-        Nothing goes by omission: participants end by disassociation, roles by an association without them.
+        Nothing goes by omission: participants end by disassociation, roles by an association without them. So a
+        view only grows under updates: whoever keeps one asks for it `bounded`.
         """
         if not update.partial:
             return update
@@ -97,6 +100,33 @@ class Metadata:
             left={**self.left, **update.left},
             doubts=self.doubts | update.doubts,
         )
+
+    def bounded(self) -> Update:
+        """The view itself; one that updates have made too large is broken, until all of it is told anew."""
+        size = sum(1 + len(text) for text in self._texts())
+        if size > MAX_VIEW_CHARS:
+            return MetadataBroken(f"a view has at most {MAX_VIEW_CHARS} characters, updates made it {size}")
+        return self
+
+    def told_anew(self, update: Metadata) -> frozenset[str]:
+        """Labels whose voice a partial update speaks of, this being the view after it: by stream, role or person."""
+        streams = {*update.streams, *(stream for roles in update.roles.values() for stream in roles.sends)}
+        for who in update.participants:
+            streams |= self.roles.get(who, StreamRoles()).sends
+        return frozenset(label for key in streams if (label := self.streams.get(key, Stream(key)).label) is not None)
+
+    def _texts(self) -> Iterator[str]:
+        """Every text of the view; ids as often as they are held."""
+        for who in self.participants.values():
+            yield from (who.id, who.aor, who.name)
+        for stream in self.streams.values():
+            yield from (stream.id, stream.session, stream.label or "")
+        for session in self.sessions.values():
+            yield from (session.id, session.group, *session.sip_session_ids)
+        for key, roles in self.roles.items():
+            yield from (key, *roles.sends, *roles.receives)
+        for member in self.left:
+            yield from member
 
     @property
     def sip_session_ids(self) -> tuple[str, ...]:
