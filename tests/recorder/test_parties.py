@@ -8,6 +8,7 @@ from mitschnitt.core.consent import Role
 from mitschnitt.core.policy import parse_policy
 from mitschnitt.core.view import Agent, View
 from mitschnitt.recorder.parties import (
+    MAX_IDS,
     MAX_PARTIES,
     Participant,
     Roll,
@@ -144,3 +145,12 @@ def test_what_is_no_global_number_is_one_party_only_in_the_same_spelling() -> No
 def test_two_of_one_number_in_one_session_are_two_whatever_another_session_says() -> None:
     twice = [Participant("q1", CALLER.aor, 1), Participant("q2", CALLER.aor, 1)]
     assert len(signalled(Roll(), [CALLER, ONE, *twice], VIEW).parties) == 3
+
+
+def test_one_person_under_ever_new_ids_is_a_problem_before_the_ids_fill_the_memory() -> None:
+    roll = signalled(Roll(), [CALLER, ONE], VIEW)
+    for number in range(MAX_IDS + 1):
+        roll = signalled(roll, [replace(CALLER, id=f"p-{number}"), ONE], VIEW)
+    assert roll.problem == "parties.too_many"
+    assert len(roll.by_participant) == MAX_IDS
+    assert signalled(roll, [CALLER, ONE], VIEW).problem == "parties.too_many"

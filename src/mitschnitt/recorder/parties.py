@@ -15,6 +15,7 @@ from mitschnitt.core.gate import Party
 from mitschnitt.core.view import View
 
 MAX_PARTIES = 12  # leaves of a call's node in the key tree
+MAX_IDS = 256  # participant ids, of all parties and recording sessions of a call over its life; a call has a dozen
 GLOBAL_NUMBER = re.compile(r"\+[0-9]{5,15}")  # the same subscriber wherever it is written (E.164; RFC 3966, 5.1.4)
 
 
@@ -95,6 +96,14 @@ def _known_as(roll: Roll, view: View, aor: str) -> str:
     return next((name for known, name in roll.by_aor.items() if user_of(known) == number), "")
 
 
+def _named(roll: Roll, participant: Participant, name: str) -> Roll:
+    if participant in roll.by_participant:
+        return roll
+    if len(roll.by_participant) >= MAX_IDS:
+        return replace(roll, problem="parties.too_many")
+    return replace(roll, by_participant={**roll.by_participant, participant: name})
+
+
 def _present(roll: Roll, names: set[str], posted: frozenset[str]) -> Roll:
     parties = tuple(replace(party, present=party.name in names or party.name in posted) for party in roll.parties)
     return replace(roll, parties=parties)
@@ -118,7 +127,7 @@ def signalled(
             roll, name = _add(roll, view, participant.aor)
         if name:
             taken.add(name)
-            roll = replace(roll, by_participant={**roll.by_participant, participant: name})
+            roll = _named(roll, participant, name)
     return _present(roll, set().union(*names.values()), posted)
 
 
