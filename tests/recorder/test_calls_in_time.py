@@ -270,3 +270,36 @@ def test_somebody_who_joins_while_a_refresh_is_due_is_not_kept_by_it(tmp_path: P
         await wire.until(lambda: wire.clean)
 
     wired(tmp_path, scene)
+
+
+def test_a_refused_closing_offer_does_not_fail_the_opening_that_waited_behind_it(tmp_path: Path) -> None:
+    async def scene(wire: Wire) -> None:
+        dialog = await keeping(wire)
+        wire.answers = [488]
+        real, put_off = wire.pair.client.respond, []
+
+        def slow(*arguments: object, **rest: object) -> bool:
+            put_off.append((arguments, rest))
+            return True
+
+        wire.pair.client.respond = slow  # type: ignore[method-assign]
+        wire.calls.fact_posted("act", {"call": CALL, **act("", 6.2, kind="pause")})
+        wire.flush()
+        wire.stage.seconds = 7.0
+        wire.calls.fact_posted("act", {"call": CALL, **act("", 6.8, kind="resume")})
+        assert state_of(wire.session) is State.KEEPING
+        wire.pair.client.respond = real  # type: ignore[method-assign]
+        (arguments, rest), waiting = put_off[0], ports_of(wire.session)
+        before = wire.stage.open_lines()
+        wire.answers = [491]  # the opening is not answered yet: what it is told to leave stands
+        real(*arguments, **rest)  # type: ignore[arg-type]
+        wire.flush()
+        assert state_of(wire.session) is State.KEEPING
+        assert (wire.stage.open_lines(), ports_of(wire.session)) == (before, waiting)
+        wire.wait(5.0)
+        assert is_open(wire.told[-1])
+        assert wire.stage.open_lines() == 2
+        wire.bye(dialog)
+        await wire.until(lambda: wire.clean)
+
+    wired(tmp_path, scene)

@@ -121,12 +121,19 @@ class Dialog:
         self._running = ""
         if status < 300:
             self.branch.agreed()
+        if not retry_due:
+            self._concluded(status)  # before the next offer, for that is not answered yet
         self._put_off = self._put_off + 1 if retry_due else 0
         if retry_due and not (self._bye_wanted and self._put_off >= MAX_PUT_OFF):
             self._wanted = self._wanted or self._sent
         else:
             self.go_on()
         return True
+
+    def _concluded(self, status: int) -> None:
+        self.branch.moved()
+        if status >= 300 and status not in GONE_STATUSES:
+            self.session.refused(self.branch)
 
     def go_on(self) -> None:
         """Send what waits, if the dialog is free."""
@@ -356,11 +363,7 @@ class Calls:
         known = self._dialogs.get(event.dialog or "")
         if known is None or event.response.status < 200:
             return
-        status = event.response.status
-        if known.finished(event.transaction, status, retry_due=event.retry_due) and not event.retry_due:
-            known.branch.moved()
-            if status >= 300 and status not in GONE_STATUSES:
-                known.session.refused(known.branch)
+        known.finished(event.transaction, event.response.status, retry_due=event.retry_due)
 
     def _unanswered(self, dialog: str, method: str) -> None:
         if dialog in self._dialogs and method in ("INVITE", "UPDATE"):
