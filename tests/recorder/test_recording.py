@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from mitschnitt.recorder.recording import Recording
+from dialogue import START
+from mitschnitt.core.consent import Act, ActKind
+from mitschnitt.core.decision import Decision, Verdict
+from mitschnitt.recorder.recording import MAX_TOLD_ACTS, Recording, told_decision
 from recorder_stage import CALL, Stage, decision, play
 
 REST = {"label": "1", "session": 0, "association": "participantstreamassoc", "cname": None}
@@ -66,3 +69,16 @@ def test_the_last_word_is_said_once_and_nothing_after_it(tmp_path: Path, shredde
         assert decision(entries[-1])["outcome"] == "not_kept"
 
     play(tmp_path, scene)
+
+
+def test_a_decision_tells_the_newest_acts_of_many_so_that_its_size_says_nothing() -> None:
+    acts = [Act("caller", ActKind.DIGIT, str(number), START) for number in range(MAX_TOLD_ACTS + 3)]
+    told = told_decision("not_kept", Decision(Verdict.REFUSE, "consent.caller.no", "caller"), acts, policy="h")
+    assert [act["value"] for act in told["acts"]] == [str(number) for number in range(3, MAX_TOLD_ACTS + 3)]
+    assert {**told, "acts": []} == {
+        "outcome": "not_kept",
+        "rule": "consent.caller.no",
+        "party": "caller",
+        "policy": "h",
+        "acts": [],
+    }

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.consent import Act
+from mitschnitt.core.decision import Decision
 from mitschnitt.recorder.clock import SteadyClock, rfc3339
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
@@ -19,6 +21,7 @@ from mitschnitt.recorder.sealing import Sealing, drop
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.keytree import leaf_key
 
+MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
 MAX_BINDINGS = 32  # of one party that are told: a client that renames its m-lines for ever is not followed
 
 
@@ -129,3 +132,18 @@ class Recording:
         return self._media.finish(
             track, reason=reason, started_at=self._started_at, ended_at=now, pauses=[*self._pauses, *open_pause]
         )
+
+
+def told_decision(outcome: str, decision: Decision, acts: Sequence[Act], *, policy: str) -> dict[str, Any]:
+    """What the officer reads of a call: {outcome, rule, party, policy, acts}, of the acts the newest ones."""
+    told = [
+        {"party": act.party, "kind": act.kind.value, "value": act.value, "at": rfc3339(act.at)}
+        for act in acts[-MAX_TOLD_ACTS:]
+    ]
+    return {
+        "outcome": outcome,
+        "rule": decision.rule,
+        "party": decision.party,
+        "policy": policy,
+        "acts": told,
+    }
