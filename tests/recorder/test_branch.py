@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mitschnitt.core.gate import State
 from mitschnitt.errors import PeerError
 from mitschnitt.recorder.branch import LEAK_ALARM_PACKETS, Branch
+from mitschnitt.recorder.keys import MAX_HEARD_ACTS
+from mitschnitt.recorder.media import Line
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import MAX_BRANCHES, Session
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
@@ -465,3 +467,123 @@ def opened_fields(stage: Stage, entry: Entry) -> Any:
     key = artefact_key(leaf_key(stage.link.given[0].node, FACTS_LEAF), Kind.FACTS, 0)
     nonce = (1).to_bytes(4, "big") + entry.seq.to_bytes(8, "big")
     return json.loads(AESGCM(key).decrypt(nonce, base64.b64decode(entry.data["sealed"]), b"arrived"))
+
+
+def lines_of(branch: Branch) -> list[Line]:
+    """Where a branch listens, by m-line."""
+    return [leg.line for leg in branch.legs if leg.line is not None]
+
+
+def two_sources_by_digit(stage: Stage) -> Session:
+    """A call that two clients send, in which the caller agreed by a key that both handed on; 6.25 s after the start."""
+    first = stage.session()
+    stage.link.answer(joined(answer_by="digit", asked=[asked()]))
+    second(stage, told=TWO)
+    stage.seconds = 6.0
+    both_press(stage, first, "1")
+    assert state_of(first) is State.KEEPING
+    return first
+
+
+def both_press(stage: Stage, session: Session, keys: str) -> None:
+    """The caller presses once; both clients hand it on."""
+    for branch in session.branches:
+        stage.voices["clara"].presses(lines_of(branch)[0].port, keys)
+    stage.tick()
+
+
+def test_a_pause_that_two_sources_hand_on_is_one_pause_and_not_its_end(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = two_sources_by_digit(stage)
+        both_press(stage, session, "*0")
+        assert state_of(session) is State.PAUSED
+        stage.tick(12)
+        both_press(stage, session, "*0")
+        assert state_of(session) is State.KEEPING
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_a_withdrawal_whose_keys_two_sources_hand_on_in_turns_is_a_withdrawal(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = two_sources_by_digit(stage)
+        for key in "*9":
+            both_press(stage, session, key)
+        assert state_of(session) is State.WITHDRAWN
+        await over(stage, session, "arrived", "track", "track", "shred", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_whoever_leans_on_a_key_is_heard_no_more_and_can_still_withdraw(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = two_sources_by_digit(stage)
+        for _ in range(MAX_HEARD_ACTS):
+            stage.voices["clara"].presses(lines_of(session.branches[0])[0].port, "*0")
+            stage.tick()
+        assert state_of(session) is State.PAUSED
+        assert session.facts.excluded == "facts.broken"
+        assert len(session.facts.acts) == MAX_HEARD_ACTS
+        both_press(stage, session, "*0*0*9")
+        assert len(session.facts.acts) == MAX_HEARD_ACTS + 1
+        assert state_of(session) is State.WITHDRAWN
+        session.ended()
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "update, is_over",
+    [
+        (Metadata(partial=True), False),
+        (metadata(("2", JENS_AOR), partial=True), False),
+        (metadata(("1", CLARA), partial=True), True),
+        (TWO, True),
+    ],
+)
+def test_a_doubt_is_over_only_when_it_is_told_anew_whose_that_very_stream_is(
+    tmp_path: Path, update: Metadata, *, is_over: bool
+) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        branch = branch_of(session)
+        session.doubt(lines_of(branch)[0], "binding.mixed")
+        assert state_of(session) is State.PAUSED
+        session.take_metadata(branch, update)
+        session.look()
+        assert state_of(session) is (State.KEEPING if is_over else State.PAUSED)
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_what_failed_in_a_session_before_it_was_known_whose_it_is_fails_the_call(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        other = stage.session(told=TWO)
+        other.failed("recorder.failed")
+        stage.link.answer(joined(again=True))
+        assert other.heir is session
+        assert state_of(session) is State.FAILED
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_updates_that_add_for_ever_break_the_view_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        branch = branch_of(session)
+        for number in range(200):
+            left = {(f"p-{number}-{'x' * 1000}", "cs"): True}
+            session.take_metadata(branch, Metadata(partial=True, left=left))
+            session.look()
+        assert branch.is_lost
+        assert state_of(session) is State.PAUSED
+        session.take_metadata(branch, TWO)
+        session.look()
+        assert state_of(session) is State.KEEPING
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)

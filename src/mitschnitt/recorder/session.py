@@ -18,7 +18,6 @@ from typing import Any
 from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
 from mitschnitt.core.consent import ActKind
 from mitschnitt.core.decision import Decision, Verdict
-from mitschnitt.core.digits import NOTHING_PRESSED, Pressed, press
 from mitschnitt.core.gate import (
     CallFacts,
     Command,
@@ -34,7 +33,8 @@ from mitschnitt.core.gate import (
 from mitschnitt.core.policy import Asking
 from mitschnitt.errors import KeyGone, MitschnittError
 from mitschnitt.recorder.branch import Branch, Signalling
-from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds, rfc3339
+from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds
+from mitschnitt.recorder.keys import Keys
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.legs import Leg
 from mitschnitt.recorder.lineup import Lineup
@@ -42,7 +42,7 @@ from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.posted import asserted, said_at, with_posted
-from mitschnitt.recorder.recording import Recording
+from mitschnitt.recorder.recording import Recording, told_decision
 from mitschnitt.vault.decision import MAX_LADDERS
 from mitschnitt.wire.sdp import Description, Form
 from mitschnitt.wire.session_findings import Behaviour
@@ -50,7 +50,6 @@ from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
-MAX_TOLD_ACTS = 8  # in a decision, so that it stays below its fixed size
 MAX_BRANCHES = 12  # recording sessions of one call: one for each party that it can have
 # What a later snapshot or a further recording session may still tell: until then the call has just arrived.
 NOT_TOLD_YET = ("binding.missing", "parties.none", "parties.alone")
@@ -82,7 +81,7 @@ class Session:
         self._refs = list(refs)
         self._recording = Recording(services.media, services.ledger, services.clock)
         self._lineup = Lineup()
-        self._pressed: dict[str, Pressed] = {}
+        self._keys = Keys()
         self._branches: list[Branch] = []
         self._left: list[Branch] = []  # over; keys pressed just before are still on their way
         self._heir: Session | None = None
@@ -125,6 +124,7 @@ class Session:
         (branch,), other._branches, other._heir = other._branches, [], self
         branch.legs.belong_to(self)
         self._attach(branch)
+        self._fail(other.facts.failed)
         if self.form() is Form.LISTEN:
             branch.legs.listen()
         self._bind()
@@ -296,19 +296,20 @@ class Session:
 
     def digit(self, line: Line, digit: str, at_ns: int) -> None:
         """A key of the party whose stream arrives at this line; read only if it can mean something now."""
-        leg = self._leg_of(line)
+        branch, leg = self._branch_of(line), self._leg_of(line)
         view = self._services.surroundings().view
-        if leg is None or not leg.party or view is None:
+        if branch is None or leg is None or not leg.party or view is None:
             return
         hears = may_hear_digits(self.state, self.facts)
         if self._may_still_withdraw():
             hears = frozenset({ActKind.WITHDRAW})
-        pressed = self._pressed.get(leg.party, NOTHING_PRESSED)
-        pressed, act = press(pressed, digit, moment(at_ns), party=leg.party, hears=hears, policy=view.policy)
-        self._pressed[leg.party] = pressed
+        at, keys = moment(at_ns), self._keys
+        act = keys.press(digit, at, party=leg.party, source=branch.number, hears=hears, policy=view.policy)
         if act is not None:
             self.facts = self.facts.with_act(act)
-            self.look(since=act.at)
+            if keys.is_full:
+                self._exclude("facts.broken")  # the next one, that is not read, may be a no
+            self.look(since=at)
 
     def leak(self, line: Line, packets: int) -> bool:
         """Packets came that the gate had cut; whether that is now an alarm: more than a slow client's last second."""
@@ -573,17 +574,9 @@ class Session:
         if not self.call:
             return
         view = self._services.surroundings().view
-        decision = {
-            "outcome": outcome,
-            "rule": self.decision.rule,
-            "party": self.decision.party,
-            "policy": view.policy.hash if view is not None else "",
-            "acts": [
-                {"party": act.party, "kind": act.kind.value, "value": act.value, "at": rfc3339(act.at)}
-                for act in self.facts.acts[-MAX_TOLD_ACTS:]
-            ],
-        }
-        if self._recording.close(decision, view.officer_key if view is not None else b"", self._ladders):
+        policy = view.policy.hash if view is not None else ""
+        told = told_decision(outcome, self.decision, self.facts.acts, policy=policy)
+        if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders):
             self._services.link.send({"type": "ended", "call": self.call})
 
 
