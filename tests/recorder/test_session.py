@@ -523,3 +523,31 @@ def test_the_directorys_word_on_the_line_is_one_of_three(tmp_path: Path) -> None
         assert stage.session().agents == "known"
 
     play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("lost, opens", [(True, False), (False, True)], ids=["it was lost", "it said goodbye"])
+def test_whom_a_lost_recording_session_named_has_not_left(tmp_path: Path, *, lost: bool, opens: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        other = stage.session("1", told=metadata(("1", TAREK)))
+        stage.link.answer(joined(again=True))
+        assert other.heir is session
+        assert state_of(session) is State.PAUSED
+        assert not session.leave(session.branches[1], lost=lost)
+        assert (state_of(session) is State.KEEPING) is opens
+        assert (session.facts.excluded == "session.lost") is lost
+        session.ended()
+
+    play(tmp_path, scene)
+
+
+def test_a_recording_session_that_is_lost_while_everybody_agrees_ends_nothing(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        stage.session(told=TWO)
+        stage.link.answer(joined(again=True))
+        assert not session.leave(session.branches[1], lost=True)
+        assert state_of(session) is State.KEEPING
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)

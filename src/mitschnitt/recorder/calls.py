@@ -37,7 +37,8 @@ MAX_REFS = 16  # references of one INVITE that are looked up; a call has two or 
 MAX_REF_CHARS = 512  # of one reference: a session id has 73 at most, a Call-ID rarely 100
 MAX_PUT_OFF = 3  # refusals for now of the last offer: then the BYE goes without it, for it must go
 
-ENDS = (sip.ByeReceived, sip.DialogTimedOut, sip.DialogEnded, sip.SessionExpired)
+LOSSES = (sip.DialogTimedOut, sip.DialogEnded, sip.SessionExpired)  # of a client that did not say goodbye
+ENDS = (sip.ByeReceived, *LOSSES)
 
 log = logging.getLogger("mitschnitt.recorder")
 
@@ -240,7 +241,7 @@ class Calls:
         elif isinstance(event, sip.AckReceived):
             self._acknowledged(event.dialog)
         elif isinstance(event, ENDS) or (isinstance(event, sip.CancelReceived) and event.ends):
-            self._over(event.dialog)
+            self._over(event.dialog, lost=isinstance(event, LOSSES))
         elif isinstance(event, sip.ByeRefused):
             self._bye_refused(event.dialog)
         elif isinstance(event, sip.ResponseReceived):
@@ -369,7 +370,7 @@ class Calls:
         if dialog in self._dialogs and method in ("INVITE", "UPDATE"):
             # The client is gone (RFC 3261, 14.1); its BYE will never come.
             self.server.agent.bye(dialog, now=self.server.now)
-            self._over(dialog)
+            self._over(dialog, lost=True)
             self.server.flush()
 
     def _acknowledged(self, name: str) -> None:
@@ -384,12 +385,12 @@ class Calls:
         self._over(dialog)
         asyncio.get_running_loop().call_later(REFUSED_BYE_SECONDS, self.server.agent.forget, dialog)
 
-    def _over(self, name: str) -> None:
+    def _over(self, name: str, *, lost: bool = False) -> None:
         dialog = self._dialogs.pop(name, None)
         if dialog is not None:
             session = dialog.session
             self.trials.over(name)
-            if not session.leave(dialog.branch):
+            if not session.leave(dialog.branch, lost=lost):
                 return
             task = asyncio.get_running_loop().create_task(session.sealed())
             self._sealing[task] = session

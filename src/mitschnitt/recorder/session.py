@@ -429,11 +429,14 @@ class Session:
             self._recording.shred()
             self._close("not_kept")
 
-    def leave(self, branch: Branch) -> bool:
-        """A recording session is over: BYE came, or its client is gone. Whether the call is, for it was the last."""
+    def leave(self, branch: Branch, *, lost: bool = False) -> bool:
+        """A recording session is over: BYE came, or its client is `lost`. Whether the call is, for it was the last."""
         if self.state is State.ENDED or self._branches == [branch]:
             self.ended()
             return True
+        if lost and self.state is not State.KEEPING:
+            # Whom it named may still be on the line, and not all had agreed: nobody said that they have left.
+            self._exclude("session.lost")
         self._branches.remove(branch)
         self._left.append(branch)
         branch.legs.release_all()
