@@ -43,7 +43,7 @@ from mitschnitt.wire.sip.config import AgentConfig
 from mitschnitt.wire.sip.digest import Algorithm
 
 WATCH_SECONDS = 1.0  # between two looks at clock and age of the view; a stale view shuts at most this much later
-GARBAGE_OBJECTS = 50_000  # made and not freed before garbage is looked for: about a second of 20 calls, some 10 MB
+GARBAGE_OBJECTS = 50_000  # made and not freed before garbage is looked for; Python's own 700 are a part of one call
 TOKEN_BYTES = 12  # of tags and branches (RFC 3261, 19.3 asks for 32 bits at least)
 
 log = logging.getLogger("mitschnitt.recorder")
