@@ -23,7 +23,7 @@ test: $(DEV)  ## all quick tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not journey"
 
 journeys: $(DEV)  ## whole processes, killed and watched: minutes
-	@$(BIN)/python -m pytest -m journey
+	@$(BIN)/python -m pytest -m journey -n 2 --dist loadfile
 
 check: $(DEV)  ## lint, format, types, and the rules of the house
 	@$(BIN)/ruff check .

@@ -24,8 +24,11 @@ from mitschnitt.errors import PeerError
 
 START_SECONDS = 30.0  # keeper and recorder on a busy machine
 RTP_PORTS = 2_000  # of one site: a hundred calls, each opened a few times
-# Below the ephemeral ports; the range that was given last comes again last, so that two sites share none.
-RTP_RANGES = deque(range(10_000, 32_000, RTP_PORTS))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+# Below the ephemeral ports; each worker has its own, and the range that was given last comes again last: no two sites
+# share one.
+RTP_RANGES = deque(list(range(10_000, 32_000, RTP_PORTS))[WORKER::WORKERS])
 HERE = Path(__file__).parent
 
 
