@@ -15,9 +15,9 @@ from mitschnitt.recorder.rtcp import Peer
 LOOPBACK = "127.0.0.1"
 
 
-def sender_report(ssrc: int, *, ntp: int = 0xE8F1A2B380000000, packets: int = 0) -> bytes:
+def sender_report(ssrc: int, *, ntp: int = 0xE8F1A2B380000000, rtp_time: int = 0, packets: int = 0) -> bytes:
     """SR without blocks."""
-    return struct.pack(">BBHIQIII", 0x80, 200, 6, ssrc, ntp, 0, packets, 0)
+    return struct.pack(">BBHIQIII", 0x80, 200, 6, ssrc, ntp, rtp_time, packets, 0)
 
 
 def named(ssrc: int, cname: bytes) -> bytes:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media_rig import T0, TICK_NS, Rig, read_party
-from mitschnitt.recorder.media import LOSS_ALARM_PACKETS
+from mitschnitt.recorder.counts import LOSS_ALARM_PACKETS
 from mitschnitt.recorder.reception import FIRST_LINES, Loss, Reception, Source
+from mitschnitt.vault.artefact import PathCounts, path_of
 from mitschnitt.wire import rtp
 from rtcp_client import Client
 from rtp_files import parsed
@@ -347,7 +348,7 @@ def test_row_38_what_a_line_lost_is_known_while_it_runs_and_told_in_its_timeline
     sender.stamped(range(5))
     sender.stamped(range(6, 10))
     _, timeline = read_party(rig.blobs, rig.finish(track))
-    assert timeline.header["path"] == {"expected": 70, "received": 59}
+    assert path_of(timeline.header) == PathCounts(70, 59)
     assert rig.media.counts.lost == 11
     assert rig.media.loss(other) == Loss()
 
@@ -388,4 +389,4 @@ def test_a_line_that_goes_into_another_track_is_counted_for_each(rig: Rig) -> No
     for party, track, path in ((0, first, (10, 10)), (1, second, (3, 3))):
         _, timeline = read_party(rig.blobs, rig.finish(track))
         assert timeline.header["party"] == party
-        assert timeline.header["path"] == {"expected": path[0], "received": path[1]}
+        assert path_of(timeline.header) == PathCounts(*path)

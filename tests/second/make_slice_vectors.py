@@ -40,7 +40,7 @@ def main() -> None:
     (artefact / "slice.json").write_text(json.dumps(what, indent=1) + "\n")
 
     bits = f"{int(CALL.hex(), 16):0130b}"  # Crockford base 32: 26 digits of 5 bits
-    header = {
+    header: dict[str, object] = {
         "call": "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[int(bits[n : n + 5], 2)] for n in range(0, 130, 5)),
         "codecs": {"8": ["PCMA", 8000]},
         "digits": True,
@@ -57,6 +57,16 @@ def main() -> None:
     timeline = b"MTL1" + struct.pack(">I", len(text)) + text + b"".join(map(run, RUNS))
     (artefact / "timeline.bin").write_bytes(timeline)
     (artefact / "timeline.json").write_text(json.dumps(header, indent=1) + "\n")
+
+    header["path"] = {"duplicates": 2, "expected": 9, "injected": 4, "late": 1, "other_sources": 3, "received": 8}
+    header["reports"] = [
+        ["1700000000100000000", 0xDEADBEEF, "1700000000000000000", 2**32 - 960],
+        ["1700000005100000000", 0xDEADBEEF, "-2208988795000000000", 39040],  # a sender without a wall clock
+    ]
+    text = json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
+    timeline = b"MTL1" + struct.pack(">I", len(text)) + text + b"".join(map(run, RUNS))
+    (artefact / "timeline_path.bin").write_bytes(timeline)
+    (artefact / "timeline_path.json").write_text(json.dumps(header, indent=1) + "\n")
 
     bodies, rows, offset = b"", b"", 24 + 3 * 32
     for track, number in ((3, 7), (3, 8)):

@@ -17,9 +17,13 @@ from mitschnitt.vault import artefact
 from mitschnitt.vault.artefact import (
     RUN,
     PartyHeader,
+    PathCounts,
+    Report,
     pack_slice,
     pack_timeline,
     parse_timeline,
+    path_of,
+    reports_of,
     unpack_slice,
 )
 
@@ -32,6 +36,12 @@ HEADER = PartyHeader(
     "ended",
     [("2026-11-23T10:01:00.000000Z", "2026-11-23T10:02:00.000000Z")],
 )
+
+PATH = PathCounts(expected=9, received=8, late=1, duplicates=2, injected=4, other_sources=3)
+REPORTS = [
+    Report(1_700_000_000_100_000_000, 0xDEADBEEF, 1_700_000_000_000_000_000, 2**32 - 960),
+    Report(1_700_000_005_100_000_000, 0xDEADBEEF, -2_208_988_795_000_000_000, 39_040),
+]
 
 
 def runs_of(*counts_and_lengths: tuple[int, int]) -> artefact.Runs:
@@ -59,11 +69,50 @@ def test_the_timeline_of_the_vector_file_opens_and_packs_to_the_same_bytes() -> 
     assert pack_timeline(CALL, 1, HEADER, found.runs, flags=artefact.DIGITS_PRESENT) == plain
 
 
-def test_what_was_lost_on_the_way_is_told_where_it_was_counted() -> None:
-    runs = runs_of((3, 160))
-    counted = parse_timeline(pack_timeline(CALL, 1, replace(HEADER, expected=5, received=3), runs, flags=0))
-    assert counted.header["path"] == {"expected": 5, "received": 3}
-    assert "path" not in parse_timeline(pack_timeline(CALL, 1, HEADER, runs, flags=0)).header
+def test_a_timeline_with_path_and_reports_opens_and_packs_to_the_same_bytes() -> None:
+    plain = (VECTORS / "timeline_path.bin").read_bytes()
+    found = parse_timeline(plain)
+    assert found.header == json.loads((VECTORS / "timeline_path.json").read_text())
+    assert path_of(found.header) == PATH
+    assert reports_of(found.header) == REPORTS
+    header = replace(HEADER, path=PATH, reports=REPORTS)
+    assert pack_timeline(CALL, 1, header, found.runs, flags=artefact.DIGITS_PRESENT) == plain
+
+
+def test_an_older_timeline_has_no_reports_and_counts_nothing_that_it_does_not_tell() -> None:
+    header = parse_timeline((VECTORS / "timeline.bin").read_bytes()).header
+    assert (path_of(header), reports_of(header)) == (PathCounts(), [])
+    assert path_of({"path": {"expected": 5, "received": 3}}) == PathCounts(5, 3)
+
+
+@pytest.mark.parametrize("told", [[], {"late": -1}, {"late": True}, {"late": "1"}, {"late": 1.0}])
+def test_a_path_that_counts_nothing_countable_is_damaged(told: object) -> None:
+    with pytest.raises(Damaged, match="object of counts"):
+        path_of({"path": told})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        [["1", 7, "2", 3]] * 257,
+        [{}],
+        [["1", 7, "2"]],
+        [[1, 7, 2, 3]],
+        [["1", True, "2", 3]],
+        [["1", 7, "2x", 3]],
+        [["1", 7, "9" * 20, 3]],
+        [["1", -1, "2", 3]],
+        [["1", 7, "2", 1 << 32]],
+    ],
+)
+def test_reports_that_are_none_are_damaged(told: object) -> None:
+    with pytest.raises(Damaged, match="report"):
+        reports_of({"reports": told})
+
+
+def test_paths_add_up() -> None:
+    assert PATH + PathCounts(expected=1, other_sources=2) == PathCounts(10, 8, 1, 2, 4, 5)
 
 
 def test_packets_without_payload_count_as_none() -> None:

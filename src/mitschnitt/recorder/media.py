@@ -14,17 +14,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mitschnitt.errors import KeyGone, NoSpace, VaultError
-from mitschnitt.recorder import ports
 from mitschnitt.recorder.clock import SteadyClock
-from mitschnitt.recorder.hold import Hold, Kept, Parts, Tick
-from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
+from mitschnitt.recorder.counts import MediaCounts, Watch
+from mitschnitt.recorder.hold import Hold, Parts, Tick
+from mitschnitt.recorder.intake import Intake
+from mitschnitt.recorder.lines import GATED, Line, Lines
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.receiver import Batch, Receiver
 from mitschnitt.recorder.reception import Loss, Reception
@@ -38,42 +35,20 @@ from mitschnitt.recorder.tracks import (
     Tracks,
     as_no_space,
 )
-from mitschnitt.vault.artefact import PartyHeader
+from mitschnitt.vault.artefact import PartyHeader, Report
 from mitschnitt.vault.blobs import Blobs
 from mitschnitt.vault.derive import Kind, artefact_name
 from mitschnitt.vault.finish import SALT_BYTES, SealedParty, finish_party, opened
 from mitschnitt.vault.slice_files import SliceWriter
-from mitschnitt.wire import dtmf, rtp
 
 HOLD_NS = 1_500_000_000  # newest audio that a withdrawal still takes back unsealed (design section 4)
 TICK_NS = 250_000_000  # between drains; hold + tick + the work of a tick stay below the 2 s that a kill may cost
 DIGIT_TICK_NS = 50_000_000  # between drains of gated lines that wait for a digit: how late a key may act
 FINISH_THREADS = 2  # parties whose files are written at the same time; they mostly wait for the disk
 DROPS_EVERY_TICKS = 40  # ticks between two readings of the kernel's drop counters, and looks at losses (10 s)
-LOSS_ALARM_SHARE = 0.02  # of a line's packets; more is heard as gaps, and somebody should look at the path
-LOSS_ALARM_PACKETS = 500  # least that a line must have expected before its share says anything: 10 s
-MIXED = "binding.mixed"
 DEFAULT_CLOCK = 8_000  # Hz; of a track without codecs, which keeps nothing
 
 __all__ = ["Line", "Media", "MediaCounts", "Track"]
-
-
-@dataclass
-class MediaCounts:
-    """Counters since the start; packets unless named otherwise."""
-
-    received: int = 0
-    kept: int = 0
-    kept_octets: int = 0
-    events: int = 0
-    leaked: int = 0  # on gated lines, cut to 12 bytes by the kernel
-    strange: int = 0  # payload type not negotiated
-    refused: dict[str, int] = field(default_factory=dict)  # not RTP, by reason
-    kernel_drops: int = 0  # receive buffers that ran over; read every 10 s and at release
-    lost: int = 0  # by the sequence numbers of lines that are no longer open
-    mixed: int = 0  # lines whose packets named several contributing sources
-    late_ticks: int = 0  # that began a whole tick or more after their time
-    wiped_octets: int = 0
 
 
 class Media:
@@ -120,11 +95,13 @@ class Media:
         self.reception = Reception()
         self.rtcp = Rtcp(
             self.lines, self.reception, clock=self.clock, tell=self._pending.append, on_doubt=on_doubt,
-            on_named=on_named, keepalive_ns=keepalive_ns, max_sockets=max_rtcp_sockets,
+            on_named=on_named, on_report=self._log_report, keepalive_ns=keepalive_ns, max_sockets=max_rtcp_sockets,
         )  # fmt: skip
-        self._lossy: set[int] = set()  # open lines whose loss was told
-        self._leaks: dict[int, int] = {}
-        self._drops: dict[int, int] = {}
+        self.watch = Watch(self.lines, self.reception, self.counts)
+        self._intake = Intake(
+            self.lines, self.hold, self.reception, self.rtcp, self.counts, self.watch, self._pending.append,
+            lambda *digit: self._on_digit(*digit), lambda *doubt: self._on_doubt(*doubt),
+        )  # fmt: skip
         self._is_draining = False
         self._is_stopping = False
         self._ticks = 0
@@ -202,11 +179,7 @@ class Media:
     def release(self, line: Line) -> None:
         """Closes the line's socket; its port rests at the end of the list. What was queued is kept first."""
         self._close_in_order(line)
-        state = self.lines.state(line)
-        if state.sock.fileno() >= 0:
-            self._count_drops(line.number, ports.kernel_drops(state.sock))
-        self._drops.pop(line.number, None)
-        self._leaks.pop(line.number, None)
+        self.watch.forget(line)
         self.rtcp.forget(line)
         self.lines.release(line)
         if not self._is_draining:
@@ -248,7 +221,7 @@ class Media:
             self._close_in_order(line)
         self._flush(track)
         header = PartyHeader(
-            track.codecs, started_at, ended_at, reason, tuple(pauses), track.loss.expected, track.loss.received
+            track.codecs, started_at, ended_at, reason, tuple(pauses), track.path, track.reports.told()
         )
         is_again, track.has_tried = track.has_tried, True
         return self._finishers.submit(self._write_files, track, header, again=is_again)
@@ -305,14 +278,14 @@ class Media:
     def _steps(self, now_ns: int) -> Iterator[None]:
         self.hold.begin(now_ns)
         yield from self._drain(self.lines.sockets())
-        self._report_leaks()
+        self._tell_of_leaks()
         while (tick := self.hold.oldest(not_after_ns=now_ns - self._hold_ns)) is not None:
             yield from self._seal(tick)
         self._check_sync()
         self._ticks += 1
         if self._ticks % DROPS_EVERY_TICKS == 0:
             self.read_drops()
-            self._report_losses()
+            self._tell_of_losses()
         yield from self.rtcp.turn(now_ns)
         self._deliver()
 
@@ -334,78 +307,8 @@ class Media:
                 self.lines.close_released()
 
     def _process(self, batch: Batch) -> None:
-        arrival_ns = self.clock()  # after the receive: no packet of the batch is younger than its stamp
-        headers = rtp.parse(batch.rows, batch.lengths, batch.stream)
-        found = self.lines.sort(headers)
-        self.counts.received += batch.count
-        if found.event.any():
-            self._read_digits(batch, headers, found, arrival_ns)
-        if found.kept.all():
-            self._keep_rows(batch, headers, found.event, None, arrival_ns)
-            return
-        rows = np.flatnonzero(found.kept)
-        if rows.size:
-            self._keep_rows(batch, headers.where(rows), found.event[rows], rows, arrival_ns)
-        self._count_others(batch, headers, found)
-
-    def _keep_rows(
-        self, batch: Batch, headers: rtp.Headers, is_event: NDArray[np.bool_], rows: NDArray[np.intp] | None,
-        arrival_ns: int,
-    ) -> None:  # fmt: skip
-        """Rows of open lines go into the hold and are counted; `rows` are their places, None when it is all of them."""
-        has_events = bool(is_event.any())
-        if has_events:
-            headers.length[is_event] = 0
-        what = Kept(headers, rows, is_event if has_events else None)
-        self.counts.kept += headers.seq.size
-        self.counts.kept_octets += int(headers.length.sum())
-        runs, first = self.hold.store(what, self.lines.slots_of(headers.stream), self.receiver.arena, arrival_ns)
-        if changed := self.reception.count(headers.stream[first], runs, arrival_ns):
-            self.rtcp.changed(changed)
-        if headers.contributors.any():
-            self._look_for_mixes(batch, what, arrival_ns)
-
-    def _look_for_mixes(self, batch: Batch, kept: Kept, arrival_ns: int) -> None:
-        """Contributing sources: more than one on a line, and it is not known who is heard."""
-        headers = kept.headers
-        named = np.flatnonzero(headers.contributors)
-        first = rtp.first_contributor(batch.rows, named if kept.rows is None else kept.rows[named])
-        for number in self.reception.mix(headers.stream[named], headers.contributors[named], first):
-            self.counts.mixed += 1
-            self._pending.append(partial(self._on_doubt, self.lines.state_at(number).line, MIXED, arrival_ns))
-
-    def _read_digits(self, batch: Batch, headers: rtp.Headers, found: Sorted, arrival_ns: int) -> None:
-        """Turns the event packets of a batch into digits; few lines have any."""
-        rows = np.flatnonzero(found.event)
-        self.counts.events += rows.size
-        places = headers.offset[rows][:, None] + np.arange(dtmf.EVENT_BYTES)
-        payload = batch.rows[rows[:, None], places]
-        stream = headers.stream[rows]
-        for number in sorted(set(stream.tolist())):
-            mine = stream == number
-            packets = dtmf.EventPackets(headers.ssrc[rows[mine]], headers.rtp_time[rows[mine]], payload[mine])
-            state = self.lines.state_at(number)
-            state.press, digits = dtmf.read(state.press, packets, now_ns=arrival_ns)
-            for digit in digits:
-                self._pending.append(partial(self._on_digit, state.line, digit, arrival_ns))
-
-    def _count_others(self, batch: Batch, headers: rtp.Headers, found: Sorted) -> None:
-        self.counts.strange += int(found.strange.sum())
-        idle, control = self.lines.idle(headers, found)
-        if idle.size:
-            self.reception.count_idle(headers.stream[idle], headers.ssrc[idle])
-        for row in control.tolist():  # one in some seconds of each line that is muxed
-            number = int(headers.stream[row])
-            if self.rtcp.is_muxed(number):
-                data = batch.rows[row, : batch.lengths[row]].tobytes()
-                self._pending.append(partial(self.rtcp.take, number, data))  # once this batch is counted
-                headers.reason[row] = rtp.Reason.VALID  # not as RTP, but it was no stray packet either
-        for reason, count in headers.refused().items():
-            self.counts.refused[reason.name] = self.counts.refused.get(reason.name, 0) + count
-        if found.leaked.any():
-            for number, count in enumerate(np.bincount(headers.stream[found.leaked]).tolist()):
-                if count:
-                    self._leaks[number] = self._leaks.get(number, 0) + count
+        # Stamped after the receive: no packet of the batch is younger than its stamp.
+        self._intake.take(batch, self.clock())
 
     def _close_in_order(self, line: Line) -> None:
         """Filter back, what came before it into the hold, then gated: nothing is lost, nothing leaks."""
@@ -429,11 +332,18 @@ class Media:
         slot = self.lines.slot(line)
         track = self._tracks.at(slot) if slot != GATED else None
         if track is not None:
-            loss = self.reception.loss(line.number)
-            track.loss += loss
-            self.counts.lost += loss.lost
+            path = self.reception.path(line.number)
+            track.path += path
+            self.counts.lost += max(0, path.expected - path.received)
             self.reception.begin(line.number, DEFAULT_CLOCK)
-            self._lossy.discard(line.number)
+            self.watch.closes(line)
+
+    def _log_report(self, line: Line, report: Report) -> None:
+        """A sender report of a line that is kept goes with its track."""
+        slot = self.lines.slot(line)
+        track = self._tracks.at(slot) if slot != GATED else None
+        if track is not None:
+            track.reports.add(report)
 
     def _discard_queue(self, line: Line) -> None:
         """Throws away, unread, what is queued at a gated line."""
@@ -515,33 +425,17 @@ class Media:
 
     # Telling
 
-    def _report_leaks(self) -> None:
-        if not self._leaks:
-            return
-        leaks, self._leaks = self._leaks, {}
-        for state in self.lines:
-            if count := leaks.get(state.line.number, 0):
-                self.counts.leaked += count
-                self._pending.append(partial(self._on_leak, state.line, count))
+    def _tell_of_leaks(self) -> None:
+        for line, packets in self.watch.leaks():
+            self._pending.append(partial(self._on_leak, line, packets))
 
-    def _report_losses(self) -> None:
-        """Tells of each open line once that it loses much."""
-        watched = [number for number in self.lines.open_numbers() if number not in self._lossy]
-        for number in self.reception.lossy(watched, share=LOSS_ALARM_SHARE, least=LOSS_ALARM_PACKETS):
-            self._lossy.add(number)
-            loss = self.reception.loss(number)
-            self._pending.append(partial(self._on_loss, self.lines.state_at(number).line, loss))
+    def _tell_of_losses(self) -> None:
+        for line, loss in self.watch.losses():
+            self._pending.append(partial(self._on_loss, line, loss))
 
     def read_drops(self) -> int:
         """Packets that the kernel dropped at our sockets since the start, asked now."""
-        for state in self.lines:
-            if state.sock.fileno() >= 0:
-                self._count_drops(state.line.number, ports.kernel_drops(state.sock))
-        return self.counts.kernel_drops
-
-    def _count_drops(self, number: int, drops: int) -> None:
-        self.counts.kernel_drops += drops - self._drops.get(number, 0)
-        self._drops[number] = drops
+        return self.watch.read_drops()
 
     def _deliver(self) -> None:
         """Calls back while no packet is in the arena: a callback may shut, keep or release any line."""

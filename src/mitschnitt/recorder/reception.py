@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitschnitt.vault.artefact import PathCounts
 from mitschnitt.wire.rtcp import ReportBlock, fraction_lost
 from mitschnitt.wire.rtp import MAX_DROPOUT, MAX_MISORDER
 
@@ -233,6 +234,11 @@ class Reception:
         row = self._row(line)
         now = row["highest"] - row["base"] + 1 if row["seen"] else 0
         return Loss(row["former_expected"] + now, row["former_received"] + row["received"])
+
+    def path(self, line: int) -> PathCounts:
+        """The same with all that is counted on the way."""
+        loss = self.loss(line)
+        return PathCounts(loss.expected, loss.received)
 
     def lossy(self, lines: Iterable[int], *, share: float, least: int) -> list[int]:
         """Of these lines those that lost more than `share` of at least `least` packets."""

@@ -20,6 +20,8 @@ from mitschnitt.errors import PeerError
 from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.lines import GATED, Line, Lines
 from mitschnitt.recorder.reception import SECOND_NS, Reception
+from mitschnitt.recorder.report_log import ntp_to_ns
+from mitschnitt.vault.artefact import Report
 from mitschnitt.wire import rtcp
 from mitschnitt.wire.rtcp import Compound, ReceiverReport, SenderReport, SourceName
 
@@ -38,6 +40,7 @@ CNAME_CHANGED = "binding.cname"
 
 OnDoubt = Callable[[Line, str, int], None]
 OnNamed = Callable[[Line], None]
+OnReport = Callable[[Line, Report], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,14 @@ class Rtcp:
         tell: Callable[[Callable[[], None]], None],
         on_doubt: OnDoubt,
         on_named: OnNamed,
+        on_report: OnReport,
         keepalive_ns: int = 0,
         max_sockets: int = MAX_SOCKETS,
     ) -> None:
         self.counts = RtcpCounts()
         self._lines, self._reception = lines, reception
         self._clock, self._tell = clock, tell
-        self._on_doubt, self._on_named = on_doubt, on_named
+        self._on_doubt, self._on_named, self._on_report = on_doubt, on_named, on_report
         self._keepalive_ns, self._max_sockets = keepalive_ns, max_sockets
         self._poll = select.epoll()
         self._peers: dict[int, Peer] = {}  # by line number; gated lines too
@@ -275,6 +279,7 @@ class Rtcp:
         for report in found.reports:
             if isinstance(report, SenderReport):
                 control.newest_sr = (report.ssrc, report.last_sr, now_ns)
+                self._on_report(control.line, Report(now_ns, report.ssrc, ntp_to_ns(report.ntp), report.rtp_time))
         if found.names:
             self._remember(control.line.number, found)
             self._compare(control.line)

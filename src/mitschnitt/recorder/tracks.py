@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from mitschnitt.errors import ConfigError, NoSpace, VaultError
 from mitschnitt.recorder.hold import Parts, Tick
-from mitschnitt.recorder.reception import Loss
+from mitschnitt.recorder.report_log import ReportLog
 from mitschnitt.vault import slices
+from mitschnitt.vault.artefact import PathCounts
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
 
@@ -46,7 +47,8 @@ class Track:
     cipher: AESGCM = field(repr=False)
     failed: NoSpace | None = None  # the disk took no more at some time: what is here ends before
     has_tried: bool = False  # to write its files; a second try deletes what the first left
-    loss: Loss = Loss()  # of the lines that went into it and no longer do
+    path: PathCounts = PathCounts()  # of the lines that went into it and no longer do
+    reports: ReportLog = field(default_factory=ReportLog, repr=False)
     # Its slices, by frame (segment and offset, packed) and row in the frame's index: 12 bytes a slice,
     # for an hour holds 14,400 of them.
     frames: array[int] = field(default_factory=lambda: array("Q"), repr=False)

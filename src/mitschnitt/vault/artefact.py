@@ -10,10 +10,11 @@ Pure: no keys, no files, no clock. Payload is kept as received; decoding happens
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, astuple, dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import rfc8785
@@ -27,6 +28,8 @@ SLICE_VERSION = 1
 SLICE_HEAD = struct.Struct("<BBH")  # version, flags, run count
 DIGITS_PRESENT = 1  # slice flags bit 0: telephone events came and were not kept
 TIMELINE_MAGIC = b"MTL1"
+MAX_REPORTS = 256  # of one party: one every 14 s of an hour, where a client's clock drifts by 7 ms at 500 ppm
+NANOSECONDS = re.compile(r"-?[0-9]{1,19}")  # what 64 bits with a sign hold
 MAX_HEADER_BYTES = 1 << 20  # of a timeline's JSON; thousands of pauses fit, a damaged length does not
 
 Runs = NDArray[Any]
@@ -43,6 +46,31 @@ class PlainSlice:
     payload: bytes | memoryview
 
 
+@dataclass(frozen=True, slots=True)
+class PathCounts:
+    """What became of a party's packets on their way to us, while it was kept; `expected` 0: nobody counted."""
+
+    expected: int = 0  # by the sender's sequence numbers
+    received: int = 0  # of them, those that came, duplicates included
+    late: int = 0  # of them, those that came long after their successors
+    duplicates: int = 0  # of them, those that had come before
+    injected: int = 0  # from other sources than the signalled one: counted, and not kept
+    other_sources: int = 0  # how many such sources, as far as they were told apart
+
+    def __add__(self, other: PathCounts) -> PathCounts:
+        """Both together."""
+        return PathCounts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+class Report(NamedTuple):
+    """What a sender report of RTCP said: the same moment on three clocks."""
+
+    arrival_ns: int  # at our side, ns since 1970
+    ssrc: int
+    ntp_ns: int  # by the sender's wall clock, ns since 1970; some senders count from elsewhere
+    rtp_time: int  # modulo 2**32
+
+
 @dataclass(frozen=True)
 class PartyHeader:
     """What the timeline says of the whole party; times are RFC 3339 in UTC with microseconds and Z."""
@@ -52,8 +80,8 @@ class PartyHeader:
     ended_at: str
     reason: str  # ended, truncated, failed, ...
     pauses: Sequence[tuple[str, str]] = ()  # from, to
-    expected: int = 0  # packets that the sender's sequence numbers count while it was kept; 0: nobody counted
-    received: int = 0  # of them, those that came, duplicates included
+    path: PathCounts = PathCounts()
+    reports: Sequence[Report] = ()  # of RTCP, oldest first; at most MAX_REPORTS
 
 
 @dataclass(frozen=True)
@@ -62,6 +90,38 @@ class Timeline:
 
     header: Mapping[str, Any]
     runs: Runs
+
+
+def path_of(header: Mapping[str, Any]) -> PathCounts:
+    """What a timeline's header tells of the path; what an older file does not have is 0. Damaged for other values."""
+    told = header.get("path", {})
+    names = [field.name for field in fields(PathCounts)]
+    if not isinstance(told, Mapping) or not all(_is_count(told.get(name, 0)) for name in names):
+        raise Damaged("the path of a timeline is an object of counts")
+    return PathCounts(**{name: told.get(name, 0) for name in names})
+
+
+def reports_of(header: Mapping[str, Any]) -> list[Report]:
+    """The sender reports of a timeline's header, oldest first; none in an older file. Damaged for other values."""
+    told = header.get("reports", [])
+    if not isinstance(told, list) or len(told) > MAX_REPORTS:
+        raise Damaged(f"a timeline has a list of up to {MAX_REPORTS} reports")
+    return [_report_of(row) for row in told]
+
+
+def _report_of(row: Any) -> Report:
+    if not isinstance(row, list) or [type(item) for item in row] != [str, int, str, int]:
+        raise Damaged("a report of a timeline has arrival, SSRC, NTP and RTP time")
+    at, ssrc, ntp, rtp_time = row
+    if not all(NANOSECONDS.fullmatch(text) for text in (at, ntp)) or not all(
+        0 <= n < 1 << 32 for n in (ssrc, rtp_time)
+    ):
+        raise Damaged("a report of a timeline has its times in decimal nanoseconds, and SSRC and RTP time in 32 bits")
+    return Report(int(at), ssrc, int(ntp), rtp_time)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def pack_slice(runs: Runs, payload: bytes, *, flags: int = 0) -> bytes:
@@ -96,7 +156,7 @@ def octets(runs: Runs) -> int:
 
 def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *, flags: int) -> bytes:
     """The plaintext of the timeline file; `flags` are those of all slices together."""
-    fields: dict[str, Any] = {
+    told: dict[str, Any] = {
         "v": 1,
         "call": call_prefix(call_id).split("/")[1],  # as the files are named
         "party": party,
@@ -109,9 +169,12 @@ def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *
         "octets": octets(runs),
         "digits": bool(flags & DIGITS_PRESENT),
     }
-    if header.expected:
-        fields["path"] = {"expected": header.expected, "received": header.received}
-    text = rfc8785.dumps(fields)
+    if any(astuple(header.path)):
+        told["path"] = asdict(header.path)
+    if header.reports:
+        # Nanoseconds since 1970 do not fit the numbers of JCS (RFC 8785, 3.2.2.3), so they go as text.
+        told["reports"] = [[str(at), ssrc, str(ntp), rtp] for at, ssrc, ntp, rtp in header.reports[:MAX_REPORTS]]
+    text = rfc8785.dumps(told)
     return TIMELINE_MAGIC + len(text).to_bytes(4, "big") + text + runs.astype(RUN).tobytes()
 
 
