@@ -24,7 +24,8 @@ from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.finish import SALT_BYTES, finish_party, opened
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.keytree import leaf_key
-from mitschnitt.vault.slice_files import SliceWriter, scan
+from mitschnitt.vault.slice_files import SliceWriter
+from mitschnitt.vault.slice_index import scan
 from mitschnitt.wire.frames import FrameDecoder, pack_frame
 from mitschnitt.wire.rtp import RUN
 

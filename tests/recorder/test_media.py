@@ -18,7 +18,7 @@ from mitschnitt.recorder.receiver import Batch
 from mitschnitt.vault.artefact import PartyHeader, Runs
 from mitschnitt.vault.blobs import BlobWriter, MemoryBlobs
 from mitschnitt.vault.finish import recover_party
-from mitschnitt.vault.slice_files import scan
+from mitschnitt.vault.slice_index import scan
 from mitschnitt.wire import rtp
 
 HOLD_TICKS = HOLD_NS // TICK_NS

@@ -12,7 +12,8 @@ from mitschnitt.recorder import tracks as module
 from mitschnitt.recorder.hold import PART, Block, Parts, Tick
 from mitschnitt.recorder.tracks import FrameBuilder, JournalFailed, Track, Tracks, as_no_space
 from mitschnitt.vault.artefact import RUN, pack_slice
-from mitschnitt.vault.slice_files import SliceWriter, scan
+from mitschnitt.vault.slice_files import SliceWriter
+from mitschnitt.vault.slice_index import scan
 from mitschnitt.vault.slices import open_slice
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from mitschnitt.errors import Damaged, NoSpace, VaultError
 from mitschnitt.vault import slices
-from mitschnitt.vault.slice_files import SliceWriter, calls, drop_before, scan, segments
+from mitschnitt.vault.slice_files import SliceWriter, drop_before, segments
+from mitschnitt.vault.slice_index import calls, scan
 
 CALL, OTHER = bytes(range(16)), bytes(16)
 

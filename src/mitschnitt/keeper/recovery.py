@@ -29,6 +29,7 @@ from mitschnitt.vault.artefact import PartyHeader, PlainSlice
 from mitschnitt.vault.blobs import Blobs, sync_directory
 from mitschnitt.vault.derive import Kind, artefact_name
 from mitschnitt.vault.finish import SALT_BYTES, SealedParty, finish_party, opened
+from mitschnitt.vault.slice_index import SliceIndex
 from mitschnitt.vault.slices import SealedSlice
 
 TRUNCATED = "truncated"
@@ -68,7 +69,8 @@ def recover(
     # Listed first: the recorder's new life begins to write only after we answered.
     old = [path for _, path in slice_files.segments(applier.directory)] if applier.directory.is_dir() else []
     rows = holdings.writer.submit(lambda connection: queries.live_calls(connection, applier.recorder)).result()
-    finished = [_finish(row, applier.directory, holdings, blobs, random=random) for row in rows]
+    index = SliceIndex(applier.directory) if rows else None
+    finished = [_finish(row, index, holdings, blobs, random=random) for row in rows]
     _forget([call for call in finished if not call.kept], holdings)
     if finished:
         log.info("calls of a recorder that ended were finished", extra={"count": len(finished)})
@@ -79,7 +81,7 @@ def recover(
     return applier.position.seq + 1
 
 
-def _finish(row: CallRow, directory: Path, holdings: Holdings, blobs: Blobs, *, random: Random) -> _Finished:
+def _finish(row: CallRow, index: SliceIndex | None, holdings: Holdings, blobs: Blobs, *, random: Random) -> _Finished:
     def look(connection: Connection) -> list[PartyRow]:
         return queries.parties_of(connection, row.call_id)
 
@@ -87,18 +89,13 @@ def _finish(row: CallRow, directory: Path, holdings: Holdings, blobs: Blobs, *, 
         return _Finished(row, ())
     parties = holdings.writer.submit(look).result()
     waiting = [party for party in parties if party.media is None]
-    slices: dict[int, list[SealedSlice]] = {party.party: [] for party in waiting}
-    if waiting:
-        for piece in slice_files.scan(directory, decode_call_id(row.call_id)):
-            if piece.party in slices:
-                slices[piece.party].append(piece)
     done = [party for party in parties if party.media is not None]
     for party in waiting:
         try:
             leaf = holdings.keyring.leaf_key(row.tree_index, party.party)
         except KeyGone:
             return _Finished(row, ())  # withdrawn while we worked
-        mine = sorted(slices[party.party], key=lambda piece: (piece.track, piece.number))
+        mine = [] if index is None else list(index.of_party(decode_call_id(row.call_id), party.party))
         made = _finish_party(party, mine, leaf, blobs, random)
         if made is not None:
             done.append(made)

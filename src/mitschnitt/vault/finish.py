@@ -18,7 +18,7 @@ from mitschnitt.vault.artefact import PartyHeader, PlainSlice, octets, pack_time
 from mitschnitt.vault.blobs import Blobs, BlobWriter
 from mitschnitt.vault.derive import Kind, artefact_context, artefact_key, artefact_name
 from mitschnitt.vault.sealed import SALT_BYTES, Sealer
-from mitschnitt.vault.slice_files import scan
+from mitschnitt.vault.slice_index import scan
 from mitschnitt.vault.slices import SealedSlice, journal_cipher, open_slice
 from mitschnitt.wire.rtp import RUN
 

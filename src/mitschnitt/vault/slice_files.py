@@ -2,23 +2,21 @@
 
 Knows frames and who owns slices in which segment, but no keys: what passes through here is sealed. A
 segment is deleted when all owners of its slices are finished. A crash leaves segments and maybe a torn last
-frame; the next start writes to new segments, and recovery reads the old ones with `scan`.
+frame; the next start writes to new segments, and recovery reads the old ones by `slice_index`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from mitschnitt.errors import Damaged, NoSpace, VaultError
 from mitschnitt.vault import slices
 from mitschnitt.vault.blobs import FILE_MODE, sync_directory, write_all, writing
-from mitschnitt.vault.slices import SealedSlice
 
 SUFFIX = ".sec"
 ROTATE_BYTES = 64 * 1024 * 1024  # a segment goes when all its calls are finished: small enough to free
@@ -67,7 +65,7 @@ class SliceWriter:
         pieces = list(frame)
         segment = self._writable()
         position = Position(segment.number, segment.size)
-        # A crash inside this write leaves a torn last frame, which `scan` passes over.
+        # A crash inside this write leaves a torn last frame, which readers pass over.
         try:
             with writing(f"writing media journal {segment.path.name}"):
                 expected = sum(len(piece) for piece in pieces)
@@ -112,7 +110,7 @@ class SliceWriter:
 
     def read(self, segment: int, offset: int, length: int) -> bytes:
         """Bytes of a segment that still has an owner. Damaged when they are not all there."""
-        data = os.pread(self._segments[segment].descriptor, length, offset)
+        data = read_what_can_be(self._segments[segment].descriptor, length, offset)
         if len(data) != length:
             raise Damaged(f"segment {segment} gave {len(data)} of {length} bytes")
         return data
@@ -188,52 +186,28 @@ def drop_before(directory: Path, segment: int) -> int:
     return len(old)
 
 
-def scan(directory: Path, call_id: bytes, *, before: int | None = None) -> Iterator[SealedSlice]:
-    """The slices of one call, by segment and frame, without those that were taken back.
-
-    `before` leaves out segments from that number on (a writer's own). A torn frame ends its segment; slices
-    of it that are whole are still given, their tags tell. Damaged frames inside a segment are passed over.
-    """
-    wanted = np.void(call_id)
-    paths = [path for number, path in segments(directory) if before is None or number < before]
-    gone: set[tuple[int, int, int]] = set()
-    for path in paths:
-        for _, index in _frames(path):
-            for party, track, first, count in slices.revoked(index, call_id):
-                gone.update((party, track, number) for number in range(first, first + count))
-    for path in paths:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            for start, index in _frames(path):
-                for row in index[(index["call"] == wanted) & (index["length"] > 0)]:
-                    where = (int(row["party"]), int(row["track"]), int(row["slice"]))
-                    offset, length = start + int(row["offset"]), int(row["length"])
-                    if where not in gone and offset + length <= size:
-                        yield SealedSlice(call_id, *where, os.pread(file.fileno(), length, offset))
-
-
-def calls(directory: Path, *, before: int | None = None) -> set[bytes]:
-    """The ids of all calls with slices in this directory."""
-    found: set[bytes] = set()
-    for number, path in segments(directory):
-        if before is None or number < before:
-            for _, index in _frames(path):
-                found.update(call.tobytes() for call in index["call"])
-    return found
-
-
-def _frames(path: Path) -> Iterator[tuple[int, slices.Index]]:
-    """(offset, index) of the frames of a segment, up to its end or to bytes that are no frame."""
+def frames(path: Path) -> Iterator[tuple[int, slices.Index]]:
+    """(offset, index) of the frames of a segment, up to its end or to bytes that are no frame or cannot be read."""
     offset = 0
     with path.open("rb") as file:
-        while head := os.pread(file.fileno(), slices.HEAD.size, offset):
+        while head := read_what_can_be(file.fileno(), slices.HEAD.size, offset):
             try:
                 frame = slices.parse_head(head)
             except Damaged:
                 return  # torn: where the next frame would begin is not known
             try:
-                data = os.pread(file.fileno(), frame.index_bytes, offset + slices.HEAD.size)
+                data = read_what_can_be(file.fileno(), frame.index_bytes, offset + slices.HEAD.size)
                 yield offset, slices.parse_index(frame, data)
             except Damaged:
                 pass  # its length is known, so the frames behind it are still found
             offset += frame.length
+
+
+def read_what_can_be(descriptor: int, length: int, offset: int) -> bytes:
+    """Bytes of a file; none where the disk cannot read them: one bad sector must not cost what lies around it."""
+    try:
+        return os.pread(descriptor, length, offset)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
