@@ -12,6 +12,7 @@ from mitschnitt.errors import NoSpace
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.reception import Loss
+from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.vault.artefact import Timeline, parse_timeline
 from mitschnitt.vault.blobs import Blobs, MemoryBlobs
 from mitschnitt.vault.derive import Kind, artefact_context, artefact_key
@@ -44,6 +45,7 @@ class Rig:
     address: str = "127.0.0.1"
     keepalive_ns: int = 0
     max_rtcp_sockets: int = 1_000
+    sourcing: Sourcing = Sourcing.FIRST  # most tests signal nothing
 
     def __post_init__(self) -> None:
         self.journal = SliceWriter(self.directory)
@@ -63,6 +65,7 @@ class Rig:
             on_loss=lambda line, loss: self.losses.append((line.number, loss)),
             keepalive_ns=self.keepalive_ns,
             max_rtcp_sockets=self.max_rtcp_sockets,
+            sourcing=self.sourcing,
         )
 
     def _count_sync(self) -> None:

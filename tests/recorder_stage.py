@@ -307,7 +307,10 @@ class Stage:
         """A session whose INVITE came, with its answer out; the keeper was not heard yet."""
         session = Session(self.services, [{"kind": "sip_call_id", "value": "a@b"}])
         session.add(PlayedSignalling())
-        assert session.take_offer(branch_of(session), parse_sdp(offer(*(labels or ("1", "2")))), at=self.now)
+        text = offer(*(labels or ("1", "2")))
+        if ":" in self.address:
+            text = text.replace(b"IN IP4 127.0.0.1", b"IN IP6 ::1")
+        assert session.take_offer(branch_of(session), parse_sdp(text), at=self.now)
         if told is not None:
             session.take_metadata(branch_of(session), told)
         session.join()

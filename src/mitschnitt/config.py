@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from mitschnitt.errors import ConfigError
 
 LEAST_SESSION_S = 90  # RFC 4028, 5
+RTP_SOURCES = ("signalled", "first")
 LONGEST_SESSION_S = 86_400  # a day: longer than any call, and a session that nobody ends must end
 
 
@@ -49,6 +50,7 @@ class Rtp:
     first_port: int = 10_000  # only even ports are used; with several recorders each gets its share of the range
     last_port: int = 32_767  # below the ephemeral range
     receive_buffer_bytes: int = 262_144  # bytes per socket (SO_RCVBUF): about 8 s of 20 ms packets
+    source: str = "signalled"  # whose packets count: of the address in the offer; "first": of who sends first (NAT)
     keepalive_s: int = 0  # seconds; 15 to 60 where a NAT lies between: an empty datagram to silent clients; 0 = off
 
 
@@ -233,6 +235,8 @@ def _check(config: Config) -> None:
         )
     if config.rtp.keepalive_s and not 15 <= config.rtp.keepalive_s <= 60:
         raise ConfigError(f"config: [rtp] `keepalive_s` must be 0, or 15 to 60, found {config.rtp.keepalive_s}")
+    if config.rtp.source not in RTP_SOURCES:
+        raise ConfigError(f"config: [rtp] `source` must be {' or '.join(RTP_SOURCES)}, found {config.rtp.source!r}")
     if not config.audio.resolve().is_relative_to(config.directory):
         raise ConfigError(f"config: [vault] `audio` must lie inside {config.directory}, found {config.vault.audio!r}")
     if config.kek_dir.resolve().is_relative_to(config.directory):

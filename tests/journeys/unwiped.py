@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from mitschnitt import processes
@@ -27,7 +27,11 @@ drain = Receiver.drain
 
 
 def drain_and_hold(
-    receiver: Receiver, sockets: Iterable[tuple[int, int]], process: Callable[[Batch], None]
+    receiver: Receiver,
+    sockets: Iterable[tuple[int, int]],
+    process: Callable[[Batch], None],
+    *,
+    named: Collection[int] = (),
 ) -> Iterator[int]:
     """As `Receiver.drain`, but a copy of every batch stays in memory."""
 
@@ -35,7 +39,7 @@ def drain_and_hold(
         held.append(batch.rows.tobytes())
         process(batch)
 
-    return drain(receiver, sockets, hold)
+    return drain(receiver, sockets, hold, named=named)
 
 
 def no_attach(sock: socket.socket, program: bytes) -> None:

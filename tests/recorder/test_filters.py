@@ -135,3 +135,42 @@ def test_of_anything_else_one_byte_passes_the_filter_of_rtcp(
 def test_an_rtcp_datagram_is_cut_to_one_byte_more_than_is_read(pair: tuple[socket.socket, socket.socket]) -> None:
     filters.attach(pair[0], filters.rtcp_filter())
     assert len(through(pair, b"\x80\xc8" + bytes(1_800))) == MAX_BYTES + 1
+
+
+FAMILIES = [(socket.AF_INET, "127.0.0.1", "127.0.0.2"), (socket.AF_INET6, "::1", "::2")]
+
+
+@pytest.mark.parametrize(("family", "here", "elsewhere"), FAMILIES)
+def test_of_a_packet_from_another_source_one_byte_is_left(
+    family: socket.AddressFamily, here: str, elsewhere: str
+) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as receiver, socket.socket(family, socket.SOCK_DGRAM) as sender:
+        receiver.bind((here, 0))
+        receiver.settimeout(5)
+        sender.bind((here, 0))
+        sender.connect(receiver.getsockname())
+        port = sender.getsockname()[1]
+        whole, cut, event = rtp(8, MARKER), rtp(8, b""), rtp(101, b"1234")
+        for source, is_his in (
+            ((here, port), True),
+            ((here, None), True),
+            ((None, port), True),
+            (filters.ANYBODY, True),
+            ((here, port ^ 1), False),
+            ((elsewhere, port), False),
+            ((elsewhere, None), False),
+            (filters.NOBODY, False),
+        ):
+            filters.attach(receiver, filters.open_filter(source))
+            assert through((receiver, sender), whole) == (whole if is_his else whole[:1])
+            assert through((receiver, sender), b"\x80" * 11) == (b"" if is_his else b"\x80")
+            assert through((receiver, sender), b"") == b""
+            filters.attach(receiver, filters.cutting_filter([101], source))
+            assert through((receiver, sender), whole) == (cut if is_his else whole[:1])
+            assert through((receiver, sender), event) == (event if is_his else event[:1])
+            assert through((receiver, sender), b"\x80") == (b"" if is_his else b"\x80")
+
+
+def test_a_program_of_the_longest_kind_is_taken() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        filters.attach(sock, filters.cutting_filter(range(96, 112), ("2001:db8::7", 65_535)))

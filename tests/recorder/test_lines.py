@@ -11,13 +11,14 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters
 from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.wire.dtmf import Press
 from rtp_files import parsed
 
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    lines = Lines("127.0.0.1", PortPool(20000, 32000))
+    lines = Lines("127.0.0.1", PortPool(20000, 32000), Sourcing.FIRST)
     yield lines
     for state in lines:
         lines.release(state.line)

@@ -8,6 +8,7 @@ import pytest
 
 from mitschnitt.recorder import receiver
 from mitschnitt.recorder.receiver import SLOT_BYTES, SOCKET_BUDGET, Batch, Receiver
+from mitschnitt.recorder.sources import key_of, source_of
 
 
 @pytest.fixture
@@ -136,3 +137,62 @@ def test_slots_take_sixty_milliseconds_of_g711_and_twenty_of_wideband_linear() -
     assert Receiver().arena.shape == (receiver.BATCH_ROWS, SLOT_BYTES)
     assert receiver._MMSGHDR.itemsize == 64
     assert np.dtype(np.uintp).itemsize == 8
+
+
+def test_named_streams_come_first_and_tell_who_sent_each_row(sockets: list[socket.socket]) -> None:
+    told: list[tuple[list[int], list[tuple[str, int]] | None]] = []
+
+    def process(batch: Batch) -> None:
+        rows = None if batch.sources is None else batch.sources.tolist()
+        known = None if rows is None else [source_of((first, 0, 0)) for (first,) in rows]
+        told.append((batch.stream.tolist(), known))
+
+    source, pairs = Receiver(), [(s.fileno(), number) for number, s in enumerate(sockets)]
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+    ):
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.2", 0))
+        for _ in range(2):  # the second time places are used again
+            told.clear()
+            for sender in (one, two):
+                for sock in sockets:
+                    sender.sendto(b"x", sock.getsockname())
+            list(source.drain(pairs, process, named={1}))
+            assert told == [([1, 1], [one.getsockname(), two.getsockname()]), ([0, 0, 2, 2], None)]
+
+
+def test_over_ipv6_the_whole_address_is_told() -> None:
+    found: list[list[list[int]]] = []
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender,
+    ):
+        sock.bind(("::1", 0))
+        sender.bind(("::1", 0))
+        sender.sendto(b"x", sock.getsockname())
+        take = Receiver(version=6).drain(
+            [(sock.fileno(), 7)],
+            lambda batch: found.append(batch.sources.tolist() if batch.sources is not None else []),
+            named=(7,),
+        )
+        assert list(take) == [1]
+        assert found == [[list(key_of(*sender.getsockname()[:2]))]]
+
+
+def test_a_stream_that_is_named_only_now_waits_for_the_next_drain(sockets: list[socket.socket]) -> None:
+    named: set[int] = set()
+    seen: list[tuple[list[int], bool]] = []
+
+    def process(batch: Batch) -> None:
+        seen.append((batch.stream.tolist(), batch.sources is not None))
+        named.add(1)
+
+    source, pairs = Receiver(rows=1), [(s.fileno(), number) for number, s in enumerate(sockets)]
+    for sock in sockets:
+        send(sock, [b"x"])
+    list(source.drain(pairs, process, named=named))
+    assert seen == [([0], False), ([2], False)]
+    list(source.drain(pairs, process, named=named))
+    assert seen[2:] == [([1], True)]

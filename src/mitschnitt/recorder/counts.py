@@ -26,6 +26,7 @@ class MediaCounts:
     events: int = 0
     leaked: int = 0  # on gated lines, cut to 12 bytes by the kernel
     strange: int = 0  # payload type not negotiated
+    injected: int = 0  # from other sources than the line's client; cut to a byte, and not looked at
     refused: dict[str, int] = field(default_factory=dict)  # not RTP, by reason
     kernel_drops: int = 0  # receive buffers that ran over; read every 10 s and at release
     lost: int = 0  # by the sequence numbers of lines that are no longer open

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitschnitt.recorder.counts import MediaCounts, Watch
+from mitschnitt.recorder.filters import FOREIGN_BYTES
 from mitschnitt.recorder.hold import Hold, Kept
 from mitschnitt.recorder.lines import Line, Lines, Sorted
 from mitschnitt.recorder.receiver import Batch
 from mitschnitt.recorder.reception import Reception
 from mitschnitt.recorder.rtcp import Rtcp
+from mitschnitt.recorder.sources import Keys
 from mitschnitt.wire import dtmf, rtp
 
 MIXED = "binding.mixed"
@@ -42,6 +44,8 @@ class Intake:
 
     def take(self, batch: Batch, arrival_ns: int) -> None:
         """Every row of a batch finds its place; no packet of it may be younger than its stamp, ns since 1970."""
+        if batch.sources is not None:
+            self._cut_foreign(batch, batch.sources)
         headers = rtp.parse(batch.rows, batch.lengths, batch.stream)
         found = self.lines.sort(headers)
         self.counts.received += batch.count
@@ -54,6 +58,14 @@ class Intake:
         if rows.size:
             self._keep_rows(batch, headers.where(rows), found.event[rows], rows, arrival_ns)
         self._count_others(batch, headers, found)
+
+    def _cut_foreign(self, batch: Batch, sources: Keys) -> None:
+        """Rows of other sources end as the kernel would have left them; who sent first is locked from now on."""
+        fits, locked = self.lines.sources.admit(batch.stream, sources, rtp.may_be_media(batch.rows, batch.lengths))
+        foreign = ~fits
+        if foreign.any():
+            batch.lengths[foreign] = FOREIGN_BYTES
+        self.lines.locked(locked)
 
     def _keep_rows(
         self, batch: Batch, headers: rtp.Headers, is_event: NDArray[np.bool_], rows: NDArray[np.intp] | None,
@@ -107,6 +119,12 @@ class Intake:
                 data = batch.rows[row, : batch.lengths[row]].tobytes()
                 self.tell(partial(self.rtcp.take, number, data))  # once this batch is counted
                 headers.reason[row] = rtp.Reason.VALID  # not as RTP, but it was no stray packet either
+        foreign = np.flatnonzero(batch.lengths == FOREIGN_BYTES)
+        if foreign.size:
+            self.counts.injected += foreign.size
+            sources = batch.sources[foreign] if batch.sources is not None else None
+            self.lines.sources.count_foreign(batch.stream[foreign], sources)
+            headers.reason[foreign] = rtp.Reason.VALID  # counted already
         for reason, count in headers.refused().items():
             self.counts.refused[reason.name] = self.counts.refused.get(reason.name, 0) + count
         if found.leaked.any():

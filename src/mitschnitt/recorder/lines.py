@@ -7,7 +7,7 @@ filters and sorts rows; it copies no audio, and calls nobody back.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.sources import Sources, Sourcing
 from mitschnitt.wire import dtmf, rtp
 
 AUDIO, EVENT, CONTROL = 1, 2, 3  # what a payload type is on a line; 0: not negotiated
@@ -59,6 +60,7 @@ class Lines:
 
     address: str
     pool: PortPool
+    sourcing: Sourcing = Sourcing.SIGNALLED
     _states: dict[int, LineState] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
     _released: list[int] = field(default_factory=list)  # their sockets are still open
@@ -67,10 +69,17 @@ class Lines:
     _kinds: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((FIRST_LINES, 128), np.uint8))
     _slots: NDArray[np.int32] = field(default_factory=lambda: np.full(FIRST_LINES, GATED, np.int32))
 
+    def __post_init__(self) -> None:
+        self.sources = Sources(self.sourcing, version=6 if ":" in self.address else 4)
+
     def add(self, event_types: Mapping[int, int]) -> Line:
         """A new gated line. NoPortLeft, or OSError when there is no socket or no filter for it."""
-        sock, port = ports.open_from_pool(self.address, self.pool, filters.cutting_filter(event_types))
-        number = self._free.pop() if self._free else len(self._states)
+        number = self._free[-1] if self._free else len(self._states)
+        self.sources.begin(number)
+        program = filters.cutting_filter(event_types, self.sources.allowed(number))
+        sock, port = ports.open_from_pool(self.address, self.pool, program)
+        if self._free:
+            self._free.pop()
         if number >= self._slots.size:
             self._kinds = np.concatenate([self._kinds, np.zeros_like(self._kinds)])
             self._slots = np.concatenate([self._slots, np.full_like(self._slots, GATED)])
@@ -104,17 +113,47 @@ class Lines:
         state = self.state(line)
         if self.slot(line) != GATED:
             raise ConfigError(f"line {line.number} is open; shut it before its filter is changed")
-        filters.attach(state.sock, filters.cutting_filter(event_types))
+        filters.attach(state.sock, filters.cutting_filter(event_types, self.sources.allowed(line.number)))
         state.event_types = dict(event_types)
         self._describe(line.number, GATED, {})
 
     def open(self, line: Line, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
-        """Takes the filter off; from the next packet on the line goes into the track with this slot."""
+        """Whole packets of its source pass; from the next one on the line goes into the track with this slot.
+
+        Whoever sent to a line that was gated may be somebody else than its client: its port is learned anew.
+        """
         state = self.state(line)
         was_gated = self.slot(line) == GATED
         self._describe(line.number, slot, codecs)
         if was_gated:
-            filters.detach(state.sock)
+            self.sources.reopen(line.number)
+            filters.attach(state.sock, filters.open_filter(self.sources.allowed(line.number)))
+
+    def aim(self, line: Line, signalled: tuple[str, int] | None) -> None:
+        """Where the line's client is, by signalling: its literal address and port; None when it gave none.
+
+        Another one than before takes the lock off, and puts it on again with the next packet from there.
+        """
+        state = self.state(line)
+        if self.sources.aim(line.number, signalled):
+            self._refilter(state)
+
+    def locked(self, numbers: Iterable[int]) -> None:
+        """The sources of these lines were learned: from now on the kernel keeps all others out."""
+        for number in numbers:
+            self._refilter(self._states[number])
+
+    def _refilter(self, state: LineState) -> None:
+        """Puts the filter on that the line's source asks for; a socket that takes none is closed."""
+        number = state.line.number
+        source = self.sources.allowed(number)
+        is_open = self._slots[number] != GATED
+        program = filters.open_filter(source) if is_open else filters.cutting_filter(state.event_types, source)
+        try:
+            filters.attach(state.sock, program)
+        except OSError:
+            state.sock.close()
+            self._sockets.clear()
 
     def cut(self, line: Line) -> None:
         """Puts the filter back; what is queued before it still belongs to the line's track.
@@ -124,7 +163,8 @@ class Lines:
         state = self.state(line)
         if self.slot(line) != GATED:
             try:
-                filters.attach(state.sock, filters.cutting_filter(state.event_types))
+                source = self.sources.allowed(line.number)
+                filters.attach(state.sock, filters.cutting_filter(state.event_types, source))
             except OSError:
                 state.sock.close()
 
@@ -147,6 +187,7 @@ class Lines:
             self._sockets.clear()
             state.sock.close()
             self._free.append(number)
+            self.sources.forget(number)
             self.pool.give_back(state.line.port)
 
     def sockets(self, *, listening_only: bool = False) -> list[tuple[int, int]]:

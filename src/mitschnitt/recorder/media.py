@@ -23,9 +23,10 @@ from mitschnitt.recorder.hold import Hold, Parts, Tick
 from mitschnitt.recorder.intake import Intake
 from mitschnitt.recorder.lines import GATED, Line, Lines
 from mitschnitt.recorder.ports import PortPool
-from mitschnitt.recorder.receiver import Batch, Receiver
+from mitschnitt.recorder.receiver import ROUNDS, SOCKET_BUDGET, Batch, Receiver
 from mitschnitt.recorder.reception import Loss, Reception
 from mitschnitt.recorder.rtcp import MAX_SOCKETS, OnDoubt, OnNamed, Peer, Rtcp
+from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.recorder.tracks import (
     FRAME_PARTS,
     Codecs,
@@ -75,15 +76,16 @@ class Media:
         keepalive_ns: int = 0,
         max_rtcp_sockets: int = MAX_SOCKETS,
         finish_threads: int = FINISH_THREADS,
+        sourcing: Sourcing = Sourcing.SIGNALLED,
     ) -> None:
         self.counts = MediaCounts()
-        self.lines = Lines(address, ports)
+        self.lines = Lines(address, ports, sourcing)
         self._tracks = Tracks()
         self._journal = journal
         self._blobs = blobs
         self._frames = FrameBuilder(self._tracks, journal)
         self.hold = Hold()
-        self.receiver = Receiver()
+        self.receiver = Receiver(version=6 if ":" in address else 4)
         self._hold_ns, self._tick_ns = hold_ns, tick_ns
         self.clock = clock or SteadyClock().now_ns  # stamps packets, ns since 1970
         self._pace = pace  # says when to drain and what is old; a wall clock may be set, and then stand still
@@ -130,16 +132,19 @@ class Media:
         if track not in self._tracks or track.failed is not None:
             raise VaultError("this track was dropped, settled, or its journal failed: nothing can be kept")
         self._settle(line)  # it may have gone into another track before
+        self.lines.sources.forget_others(line.number)
         self.reception.begin(line.number, next((clock for _, clock in track.codecs.values()), DEFAULT_CLOCK))
         self.lines.open(line, track.slot, track.codecs)
         self.rtcp.open(line)
 
     def aim(self, line: Line, peer: Peer | None) -> None:
         """Where the line's client is, as it signalled; None when it gave no address."""
+        self.lines.aim(line, None if peer is None else (peer.address, peer.rtp_port))
         self.rtcp.aim(line, peer)
 
     def follow(self, old: Line, new: Line) -> None:
-        """The client of one line is told to move to another."""
+        """The client of one line is told to move to another: it sends there from the address that it has signalled."""
+        self.aim(new, self.rtcp.peer(old))
         self.rtcp.follow(old, new)
 
     def trust(self, line: Line) -> None:
@@ -297,10 +302,14 @@ class Media:
 
     def _drain(self, sockets: list[tuple[int, int]]) -> Iterator[None]:
         outermost, self._is_draining = not self._is_draining, True
+        sources = self.lines.sources
+        pending = sources.pending()
         try:
-            for _ in self.receiver.drain(sockets, self._process):
+            for _ in self.receiver.drain(sockets, self._process, named=sources.named):
                 self._deliver()
                 yield
+            if pending:
+                sources.drained(pending.intersection(number for _, number in sockets), most=ROUNDS * SOCKET_BUDGET)
         finally:
             if outermost:
                 self._is_draining = False
@@ -332,7 +341,8 @@ class Media:
         slot = self.lines.slot(line)
         track = self._tracks.at(slot) if slot != GATED else None
         if track is not None:
-            path = self.reception.path(line.number)
+            path = self.reception.path(line.number) + self.lines.sources.told(line.number)
+            self.lines.sources.forget_others(line.number)
             track.path += path
             self.counts.lost += max(0, path.expected - path.received)
             self.reception.begin(line.number, DEFAULT_CLOCK)

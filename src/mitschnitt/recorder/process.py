@@ -32,6 +32,7 @@ from mitschnitt.recorder.ports import SPARE_FILES, PortPool
 from mitschnitt.recorder.session import Services
 from mitschnitt.recorder.sip_accounts import UsersFile, read_secrets
 from mitschnitt.recorder.sip_server import Ports, SipServer
+from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.recorder.tls import Tls, TlsFiles
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.journal_files import JournalWriter
@@ -233,6 +234,7 @@ class Recorder:
             on_loss=self._calls.on_loss,
             keepalive_ns=config.rtp.keepalive_s * 1_000_000_000,
             max_rtcp_sockets=rtcp_sockets(pool.free),
+            sourcing=Sourcing(config.rtp.source),
         )
 
     def _full(self) -> None:

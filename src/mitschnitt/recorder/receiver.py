@@ -9,13 +9,15 @@ another receiver (a mapped AF_PACKET ring) can take the place of this one.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitschnitt.recorder.memory import PinnedBuffer
+from mitschnitt.recorder.sources import WIDTHS, Keys
 
 SLOT_BYTES = 704  # 12 header + 692: 60 ms of G.711 (480), 20 ms of L16/16000 (640) with CSRCs or extension;
 #                   11 cache lines, an odd number, so that rows do not compete for the same cache sets
@@ -25,6 +27,9 @@ BATCH_ROWS = 4096  # rows per batch: numpy's fixed cost per call is spread (512 
 SOCKET_BUDGET = 64  # packets per socket and round: a quarter second of 5 ms packets; the rest of a flooded
 #                     socket waits until all others had their turn
 ROUNDS = 4  # per drain; what a flooded socket holds beyond is left to the kernel, which drops and counts
+
+NAME_BYTES = {4: 16, 6: 28}  # of a socket address, by IP version
+NAME_NUMBERS = 4  # of 8 bytes, in which the longer one has room
 
 MSG_DONTWAIT = 0x40
 MSG_TRUNC = 0x20  # as input: report the datagram's real length, so that cut ones show
@@ -61,6 +66,7 @@ class Batch:
     lengths: NDArray[np.int32]  # of the datagrams, may exceed the slot
     stream: NDArray[np.int32]  # index of the socket, as given to `drain`
     count: int
+    sources: Keys | None = None  # who sent each row, as `sources` has it; None: nobody asked for these streams
 
 
 Process = Callable[[Batch], None]
@@ -69,7 +75,8 @@ Process = Callable[[Batch], None]
 class Receiver:
     """The arena and its prepared message headers. One drain at a time."""
 
-    def __init__(self, *, rows: int = BATCH_ROWS, slot: int = SLOT_BYTES) -> None:
+    def __init__(self, *, rows: int = BATCH_ROWS, slot: int = SLOT_BYTES, version: int = 4) -> None:
+        """`version` is that of IP on the sockets."""
         self._memory = PinnedBuffer(rows * slot)
         self.arena: NDArray[np.uint8] = self._memory.bytes.reshape(rows, slot)
         self._rows = rows
@@ -79,46 +86,71 @@ class Receiver:
         self._headers = np.zeros(rows, _MMSGHDR)
         self._headers["iov"] = self._vectors.ctypes.data + np.arange(rows, dtype=np.uintp) * np.uintp(_IOVEC.itemsize)
         self._headers["iov_count"] = 1
-        self._lengths = self._headers["length"]
-        self._address = self._headers.ctypes.data
+        # The same rows with a place for each sender. Asked of few streams: it costs an eighth more per packet.
+        self._names = np.zeros((rows, NAME_NUMBERS), np.uint64)
+        self._named_headers = self._headers.copy()
+        places = np.arange(rows, dtype=np.uintp) * np.uintp(self._names.strides[0])
+        self._named_headers["name"] = self._names.ctypes.data + places
+        self._name_bytes = NAME_BYTES[version]
+        self._width = WIDTHS[version]
 
     @property
     def is_locked(self) -> bool:
         """Whether the arena is kept out of swap."""
         return self._memory.is_locked
 
-    def drain(self, sockets: Iterable[tuple[int, int]], process: Process) -> Iterator[int]:
+    def drain(
+        self, sockets: Iterable[tuple[int, int]], process: Process, *, named: Collection[int] = ()
+    ) -> Iterator[int]:
         """Receives from (file descriptor, stream index) pairs until they are empty or had their rounds.
 
-        Hands every batch to `process`, wipes it, and yields its packet count; between two yields no
-        packet is in the arena, so the caller may change its sockets there. A descriptor that was closed
-        meanwhile simply has nothing to give.
+        The streams in `named` come first, in batches of their own that tell who sent each row. Hands every batch to
+        `process`, wipes it, and yields its packet count; between two yields no packet is in the arena, so the caller
+        may change its sockets there. A descriptor that was closed meanwhile simply has nothing to give.
         """
         waiting = list(sockets)
+        if named:
+            asked = [pair for pair in waiting if pair[1] in named]
+            waiting = [pair for pair in waiting if pair[1] not in named]
+            self._named_headers["name_length"] = self._name_bytes  # the kernel writes there how much it needed
+            yield from self._drain(asked, process, self._named_headers, ())
+        yield from self._drain(waiting, process, self._headers, named)
+
+    def _drain(
+        self, waiting: list[tuple[int, int]], process: Process, headers: NDArray[Any], left_out: Collection[int]
+    ) -> Iterator[int]:
+        """`left_out` is looked at before each socket: who is named only now has to wait for the next drain."""
         for _ in range(ROUNDS):
             flooded: list[tuple[int, int]] = []
             place = 0
             while place < len(waiting):
-                place, streams, counts = self._fill(waiting, place, flooded)
+                place, streams, counts = self._fill(waiting, place, flooded, headers.ctypes.data, left_out)
                 if counts:
-                    yield self._hand_over(streams, counts, process)
+                    yield self._hand_over(streams, counts, process, headers)
             if not flooded:
                 return
             waiting = flooded
 
     def _fill(
-        self, sockets: list[tuple[int, int]], place: int, flooded: list[tuple[int, int]]
+        self,
+        sockets: list[tuple[int, int]],
+        place: int,
+        flooded: list[tuple[int, int]],
+        address: int,
+        left_out: Collection[int],
     ) -> tuple[int, list[int], list[int]]:
         """Receives from `sockets[place:]` until the arena is full: (next place, streams, their counts)."""
         streams: list[int] = []
         counts: list[int] = []
         receive, size = _recvmmsg, _MMSGHDR.itemsize
-        address, budget = self._address, min(SOCKET_BUDGET, self._rows)
+        budget = min(SOCKET_BUDGET, self._rows)
         last = address + (self._rows - budget) * size
         for place in range(place, len(sockets)):  # noqa: B020, PLR1704 - goes on where the last batch ended
             if address > last:
                 return place, streams, counts
             descriptor, stream = sockets[place]
+            if stream in left_out:
+                continue
             got = receive(descriptor, address, budget, MSG_DONTWAIT | MSG_TRUNC, None)
             if got > 0:
                 address += got * size
@@ -128,12 +160,13 @@ class Receiver:
                     flooded.append((descriptor, stream))
         return len(sockets), streams, counts
 
-    def _hand_over(self, streams: list[int], counts: list[int], process: Process) -> int:
+    def _hand_over(self, streams: list[int], counts: list[int], process: Process, headers: NDArray[Any]) -> int:
         count = sum(counts)
         stream = np.repeat(np.array(streams, np.int32), counts)
-        lengths = self._lengths[:count].astype(np.int32)
+        lengths = headers["length"][:count].astype(np.int32)
+        sources = self._names[:count, : self._width] if headers is self._named_headers else None
         try:
-            process(Batch(self.arena[:count], lengths, stream, count))
+            process(Batch(self.arena[:count], lengths, stream, count, sources))
         finally:
             # Agreed audio stays in memory for its hold only, audio that is not kept not even so long.
             self.arena[:count, : int(lengths.max())] = 0

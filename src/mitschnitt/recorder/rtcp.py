@@ -140,10 +140,13 @@ class Rtcp:
             self.open(line)
 
     def follow(self, old: Line, new: Line) -> None:
-        """The client moves from one line to another: address and source names move along."""
-        self.aim(new, self._peers.get(old.number))
+        """The client moves from one line to another: its source names move along."""
         if old.number in self._names:
             self._names[new.number] = self._names[old.number]
+
+    def peer(self, line: Line) -> Peer | None:
+        """Where its client is."""
+        return self._peers.get(line.number)
 
     def trust(self, line: Line) -> None:
         """Signalling has said anew whose voice this is: what the source was called before binds no longer."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mitschnitt.errors import MalformedPacket
 
 HEADER_BYTES = 12  # fixed part of the header (RFC 3550, 5.1)
+RTCP_HEADER_BYTES = 8  # the least that a packet of RTCP has (RFC 3550, 6.4.2)
 MAX_DROPOUT = 3000  # packets; a larger jump forward is a new epoch (RFC 3550, A.1)
 MAX_MISORDER = 100  # packets; a larger step back is a new epoch (RFC 3550, A.1)
 
@@ -132,6 +133,12 @@ def parse(rows: Bytes2, lengths: NDArray[np.int32], stream: NDArray[np.int32]) -
         length,
         bits & np.uint8(0x0F),
     )
+
+
+def may_be_media(rows: Bytes2, lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Rows that RTP or RTCP of version 2 may stand in: nothing else says who a line's client is."""
+    found: NDArray[np.bool_] = (lengths >= RTCP_HEADER_BYTES) & (rows[:, 0] >> 6 == 2)
+    return found
 
 
 def first_contributor(rows: Bytes2, at: NDArray[Any]) -> NDArray[np.uint32]:

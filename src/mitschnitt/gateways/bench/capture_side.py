@@ -24,6 +24,7 @@ from typing import Any
 from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.rtcp import Peer
+from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.slice_files import SliceWriter
@@ -98,6 +99,7 @@ async def record(options: Options) -> dict[str, Any]:
         journal=journal,
         blobs=LocalBlobs(root / "audio"),
         finish_threads=options.finish_threads,
+        sourcing=Sourcing.FIRST,  # the generator signals nothing
     )
     tracks = open_lines(media, options)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
