@@ -108,6 +108,19 @@ def test_silence_lasts_as_asked_but_for_less_than_2_5_ms(samples: int) -> None:
     assert [parse_packet(packet).samples for packet, _ in packets] == [length for _, length in packets]
 
 
+@pytest.mark.parametrize("packet", [b"\x48" + bytes(9), b"\x4a\xff", b"\x4b\x83\xff", b"\x4b\x03" + bytes(7)])
+def test_an_emptied_packet_takes_the_same_time_and_has_nothing_in_it(packet: bytes) -> None:
+    parsed = parse_packet(opus.emptied(packet))
+    assert [parsed.samples] == lengths_of([packet])
+    assert parsed.is_dtx
+
+
+@pytest.mark.parametrize("packet", [b"", b"\x4b", b"\x4b\x3f"])
+def test_a_packet_that_tells_no_time_cannot_be_emptied(packet: bytes) -> None:
+    with pytest.raises(MalformedPacket):
+        opus.emptied(packet)
+
+
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_any_bytes_parse_or_are_malformed_and_both_reckonings_agree(packets: list[bytes]) -> None:
     for packet, length in zip(packets, lengths_of(packets), strict=True):

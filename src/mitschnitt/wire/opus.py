@@ -125,6 +125,17 @@ def _counted(body: bytes, samples: int) -> list[int]:
     return [left // count] * count
 
 
+def emptied(packet: bytes) -> bytes:
+    """A packet of the same kind and length of time without frames, which a decoder conceals as lost (section 4.4).
+
+    MalformedPacket where the first two bytes tell no time.
+    """
+    span = int(durations(np.frombuffer(packet, np.uint8), np.array([len(packet)], np.int64))[0])
+    if not span:
+        raise MalformedPacket("an Opus packet that tells no time cannot be concealed")
+    return bytes([packet[0] | 3, span // CONFIGURATIONS[packet[0] >> 3][2]])
+
+
 def durations(payload: npt.NDArray[np.uint8], lengths: Int64s) -> Int64s:
     """Samples of each of these packets (payload together, bytes of each), by their first two bytes; 0 for nonsense."""
     offsets = np.cumsum(lengths) - lengths
