@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.ports import PortPool
+from mitschnitt.vault.artefact import Coded
 from mitschnitt.wire import dtmf, rtp
 
 AUDIO, EVENT, CONTROL = 1, 2, 3  # what a payload type is on a line; 0: not negotiated
@@ -108,7 +109,7 @@ class Lines:
         state.event_types = dict(event_types)
         self._describe(line.number, GATED, {})
 
-    def open(self, line: Line, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+    def open(self, line: Line, slot: int, codecs: Mapping[int, Coded]) -> None:
         """Takes the filter off; from the next packet on the line goes into the track with this slot."""
         state = self.state(line)
         was_gated = self.slot(line) == GATED
@@ -196,7 +197,7 @@ class Lines:
         """What is behind the line with this index of a batch."""
         return self._states[number]
 
-    def _describe(self, number: int, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+    def _describe(self, number: int, slot: int, codecs: Mapping[int, Coded]) -> None:
         self._sockets.clear()
         kinds = self._kinds[number]
         kinds[:] = 0
