@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keeper.fake_recorder import BINDING, Books, stamped
+from keeper.fake_recorder import BINDING, Books, now, stamped
 from keeper.keys import Killed
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.config import Config
@@ -125,6 +125,22 @@ def test_a_call_that_is_cut_in_its_last_slice_keeps_the_whole_ones(config: Confi
     segment.write_bytes(data[:-40])
     run(config, holdings)
     assert states(holdings)[AGREED] == "kept"
+
+
+def test_a_call_of_several_codecs_has_all_that_decoding_needs_in_its_timeline(config: Config) -> None:
+    codecs = {"9": ["G722", 8000], "97": ["AMR-WB", 16000, 1, "octet-align=1"], "10": ["L16", 44100, 2, ""]}
+    with open_holdings(config) as holdings:
+        block = holdings.leases.lease(1, "old", 8)
+        books = Books(config, 1, holdings.officer_key)
+        books.arrived(AGREED, block.first, block.number)
+        data = {"party": 0, "track": 0, "role": "caller", "codecs": codecs, "started_at": now()}
+        books.tell(AGREED, "track", {**data, "binding": [BINDING]})
+        books.media_slice(AGREED, block.nodes[0], 0, stamped("one", 2))
+        run(config, holdings)
+        plain = holdings.vault.read(decode_call_id(AGREED), 0, 0, Kind.TIMELINE, 0, 10_000)
+    header = parse_timeline(plain).header
+    assert header["codecs"] == {"9": ["G722", 8000], "97": ["AMR-WB", 16000], "10": ["L16", 44100]}
+    assert header["formats"] == {"97": [1, "octet-align=1"], "10": [2, ""]}
 
 
 def test_a_track_without_a_slice_is_no_recording(config: Config, holdings: Holdings) -> None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mitschnitt.errors import NoSpace
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.decision import SEALED_BYTES, open_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
 from mitschnitt.vault.journal import Entry
@@ -88,7 +89,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_entries_stand_in_the_order_in_which_they_were_told(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.ledger.arrived(CALL, KEY, {"refs": []}, at=AT)
-    scene.ledger.track(CALL, 0, "caller", {8: ("PCMA", 8000)}, at=AT)
+    codecs: dict[int, Coded] = {8: ("PCMA", 8000), 97: ("AMR-WB", 16000, 1, "octet-align=1")}
+    scene.ledger.track(CALL, 0, "caller", codecs, at=AT)
     scene.ledger.shred(CALL, at=AT)
     scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept="not_kept", ladders=[], at=AT)
     found = scene.close()
@@ -98,7 +100,7 @@ def test_entries_stand_in_the_order_in_which_they_were_told(tmp_path: Path) -> N
         "party": 0,
         "track": 0,
         "role": "caller",
-        "codecs": {"8": ["PCMA", 8000]},
+        "codecs": {"8": ["PCMA", 8000], "97": ["AMR-WB", 16000, 1, "octet-align=1"]},
         "binding": [],
         "started_at": "2026-11-23T09:30:00.000000Z",
     }

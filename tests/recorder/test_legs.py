@@ -99,6 +99,31 @@ def test_new_codecs_while_keeping_are_read_as_what_they_are(tmp_path: Path) -> N
     play(tmp_path, scene)
 
 
+def test_what_decoding_depends_on_is_journalled_with_its_codec_and_nothing_else(tmp_path: Path) -> None:
+    more = (
+        b"a=rtpmap:96 opus/48000/2\r\na=fmtp:96 usedtx=1\r\na=rtpmap:97 AMR-WB/16000\r\na=fmtp:97 octet-align=1\r\n"
+        b"a=rtpmap:99 X-OWN/8000\r\na=sendonly\r\n"
+    )
+
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        changed = offer("1", "2", version=2, types="8 9 10 96 97 99 101").replace(b"a=sendonly\r\n", more)
+        assert session.take_offer(branch_of(session), parse_sdp(changed), at=stage.now)
+        session.look()
+        assert state_of(session) is State.KEEPING
+        assert session._recording.tracks[0].codecs == {
+            8: ("PCMA", 8000),
+            9: ("G722", 8000),
+            10: ("L16", 44100, 2, ""),
+            96: ("opus", 48000),
+            97: ("AMR-WB", 16000, 1, "octet-align=1"),
+            99: ("X-OWN", 8000),
+        }
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+
+    play(tmp_path, scene)
+
+
 def test_an_offer_with_fewer_lines_changes_nothing(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         session = stage.keeping()

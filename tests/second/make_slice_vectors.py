@@ -58,6 +58,14 @@ def main() -> None:
     (artefact / "timeline.bin").write_bytes(timeline)
     (artefact / "timeline.json").write_text(json.dumps(header, indent=1) + "\n")
 
+    formats = dict(header)
+    formats["codecs"] = {"8": ["PCMA", 8000], "10": ["L16", 44100], "97": ["AMR-WB", 16000]}
+    formats["formats"] = {"10": [2, ""], "97": [1, "octet-align=1"]}
+    text = json.dumps(formats, separators=(",", ":"), sort_keys=True).encode()
+    timeline = b"MTL1" + struct.pack(">I", len(text)) + text + b"".join(map(run, RUNS))
+    (artefact / "timeline_formats.bin").write_bytes(timeline)
+    (artefact / "timeline_formats.json").write_text(json.dumps(formats, indent=1) + "\n")
+
     header["path"] = {"duplicates": 2, "expected": 9, "injected": 4, "late": 1, "other_sources": 3, "received": 8}
     header["reports"] = [
         ["1700000000100000000", 0xDEADBEEF, "1700000000000000000", 2**32 - 960],

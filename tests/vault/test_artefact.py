@@ -79,6 +79,19 @@ def test_a_timeline_with_path_and_reports_opens_and_packs_to_the_same_bytes() ->
     assert pack_timeline(CALL, 1, header, found.runs, flags=artefact.DIGITS_PRESENT) == plain
 
 
+def test_a_timeline_names_channels_and_parameters_beside_the_codecs_where_they_matter() -> None:
+    plain = (VECTORS / "timeline_formats.bin").read_bytes()
+    found = parse_timeline(plain)
+    assert found.header == json.loads((VECTORS / "timeline_formats.json").read_text())
+    codecs: dict[int, artefact.Coded] = {
+        8: ("PCMA", 8000),
+        10: ("L16", 44100, 2, ""),
+        97: ("AMR-WB", 16000, 1, "octet-align=1"),
+    }
+    header = replace(HEADER, codecs=codecs)
+    assert pack_timeline(CALL, 1, header, found.runs, flags=artefact.DIGITS_PRESENT) == plain
+
+
 def test_an_older_timeline_has_no_reports_and_counts_nothing_that_it_does_not_tell() -> None:
     header = parse_timeline((VECTORS / "timeline.bin").read_bytes()).header
     assert (path_of(header), reports_of(header)) == (PathCounts(), [])

@@ -71,6 +71,57 @@ def test_session_level_values_ipv6_and_static_codecs_are_read() -> None:
     assert (video.kind, secure.protocol) == ("video", "RTP/SAVP")
 
 
+def audio_line(types: str, *attributes: str) -> Description:
+    text = f"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 40000 RTP/AVP {types}\r\n"
+    return parse_sdp((text + "".join(f"a={attribute}\r\n" for attribute in attributes)).encode())
+
+
+# RFC 3551, table 4, audio: payload type, encoding name, clock, channels.
+TABLE_4 = """
+0 PCMU 8000 1, 3 GSM 8000 1, 4 G723 8000 1, 5 DVI4 8000 1, 6 DVI4 16000 1, 7 LPC 8000 1, 8 PCMA 8000 1, 9 G722 8000 1,
+10 L16 44100 2, 11 L16 44100 1, 12 QCELP 8000 1, 13 CN 8000 1, 14 MPA 90000 1, 15 G728 8000 1, 16 DVI4 11025 1,
+17 DVI4 22050 1, 18 G729 8000 1
+"""
+
+
+def test_static_payload_types_mean_what_table_4_of_rfc_3551_says() -> None:
+    rows_of_table = [row.split() for row in TABLE_4.split(",")]
+    (line,) = audio_line(" ".join(number for number, *_ in rows_of_table)).lines
+    found = [[str(c.payload_type), c.name, str(c.clock), str(c.channels)] for c in line.codecs]
+    assert found == rows_of_table
+
+
+def test_an_rtpmap_says_more_than_a_static_meaning() -> None:
+    (line,) = audio_line("10 9", "rtpmap:10 L16/44100", "rtpmap:9 G722/16000").lines
+    assert [(c.name, c.clock, c.channels) for c in line.codecs] == [("L16", 44100, 1), ("G722", 16000, 1)]
+
+
+CODECS = (
+    "rtpmap:96 opus/48000/2", "fmtp:96 useinbandfec=1;usedtx=1", "rtpmap:97 AMR-WB/16000", "fmtp:97 octet-align=1",
+    "rtpmap:98 AMR/8000/1", "rtpmap:99 L16/16000/2", "rtpmap:100 X-OWN/8000", "rtpmap:103 telephone-event/8000",
+    "rtpmap:104 telephone-event/48000", "fmtp:104 0-15", "rtpmap:105 red/8000", "fmtp:105 0/8", "rtpmap:106 CN/16000",
+)  # fmt: skip
+
+
+def test_every_codec_of_an_offer_is_taken_with_its_parameters_known_or_not() -> None:
+    offer = audio_line("0 8 9 10 11 13 18 96 97 98 99 100 103 104 105 106 107", *CODECS)
+    answered = answer(offer, PORTS[:1], Form.CLOSED, address="192.0.2.1", session=7)
+    assert refusal(offer, 0) is None
+    assert answered.lines[0].formats == offer.lines[0].formats
+    (line,) = parse_sdp(bytes(answered)).lines
+    assert line.codecs == offer.lines[0].codecs
+    assert line.event_types == {103: 8000, 104: 48000}
+    assert [codec.fmtp for codec in line.codecs if codec.payload_type in (96, 97)] == [
+        "useinbandfec=1;usedtx=1",
+        "octet-align=1",
+    ]
+
+
+@pytest.mark.parametrize("kind", [0, 3, 4, 8, 9, 10, 11, 13, 18])
+def test_a_line_of_one_static_codec_is_taken(kind: int) -> None:
+    assert refusal(audio_line(str(kind)), 0) is None
+
+
 def test_row_12_the_closed_answer_is_inactive_and_zero_with_real_ports_and_every_payload_type() -> None:
     answered = closed()
     assert rows(answered, "m=") == ["m=audio 10000 RTP/AVP 8 101", "m=audio 10002 RTP/AVP 8 101"]

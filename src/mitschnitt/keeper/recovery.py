@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -25,7 +26,7 @@ from mitschnitt.keeper.keyring import Span
 from mitschnitt.store import queries
 from mitschnitt.store.queries import BlobRow, CallRow, PartyRow
 from mitschnitt.vault import slice_files
-from mitschnitt.vault.artefact import PartyHeader, PlainSlice
+from mitschnitt.vault.artefact import Coded, PartyHeader, PlainSlice
 from mitschnitt.vault.blobs import Blobs, sync_directory
 from mitschnitt.vault.derive import Kind, artefact_name
 from mitschnitt.vault.finish import SALT_BYTES, SealedParty, finish_party, opened
@@ -113,7 +114,7 @@ def _finish_party(
     last = _last_arrival(mine, leaf, party.party)
     if last is None:
         return None
-    codecs = {int(number): (str(name), int(clock)) for number, (name, clock) in json.loads(party.codecs).items()}
+    codecs = {int(number): _coded(codec) for number, codec in json.loads(party.codecs).items()}
     sealed = finish_party(
         opened(mine, leaf_key=leaf, party=party.party),
         leaf_key=leaf,
@@ -124,6 +125,12 @@ def _finish_party(
         salts=(random(SALT_BYTES), random(SALT_BYTES)),
     )
     return _row_of(party, sealed)
+
+
+def _coded(codec: Sequence[Any]) -> Coded:
+    """A codec as the recorder's `track` entry names it, with channels and parameters where they matter."""
+    name, clock, *form = codec
+    return (str(name), int(clock), int(form[0]), str(form[1])) if form else (str(name), int(clock))
 
 
 def _last_arrival(mine: Sequence[SealedSlice], leaf: bytes, party: int) -> datetime | None:

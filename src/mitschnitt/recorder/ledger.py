@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mitschnitt.errors import NoSpace, VaultError
 from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.decision import MAX_LADDERS, seal_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
 from mitschnitt.vault.journal_files import JournalWriter
@@ -79,7 +80,7 @@ class Ledger:
         self._jobs.put((job, None))
 
     def track(
-        self, call: str, party: int, role: str, codecs: Mapping[int, tuple[str, int]],
+        self, call: str, party: int, role: str, codecs: Mapping[int, Coded],
         binding: Sequence[Mapping[str, Any]] = (), *, at: datetime,
     ) -> None:  # fmt: skip
         """Kept media of this party begins, or comes by another way; recovery finishes what has a track.

@@ -15,7 +15,9 @@ from mitschnitt.errors import MalformedPacket
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.rtcp import Peer
-from mitschnitt.wire.sdp import REFUSED, Description, Form, LocalLine, MediaLine, destination, refusal
+from mitschnitt.vault.artefact import Coded
+from mitschnitt.wire.codecs import format_of
+from mitschnitt.wire.sdp import REFUSED, Codec, Description, Form, LocalLine, MediaLine, destination, refusal
 
 LAST_PORT = 65_535  # of UDP
 
@@ -27,7 +29,7 @@ class Leg:
     """One m-line of the session: whose voice it should carry, and where we receive it."""
 
     label: str = ""
-    codecs: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # payload type: name, RTP clock in Hz
+    codecs: Mapping[int, Coded] = field(default_factory=dict)  # by payload type
     event_types: Mapping[int, int] = field(default_factory=dict)  # payload type: clock in Hz
     line: Line | None = None  # none for an m-line that is refused
     former: list[Line] = field(default_factory=list)  # released once the client has moved
@@ -254,11 +256,17 @@ def _local_line(leg: Leg) -> LocalLine:
     return LocalLine(leg.line.port, leg.line.port if leg.is_muxed else None)
 
 
-def _meaning(leg: Leg) -> tuple[Mapping[int, tuple[str, int]], Mapping[int, int]]:
+def _meaning(leg: Leg) -> tuple[Mapping[int, Coded], Mapping[int, int]]:
     return leg.codecs, leg.event_types
 
 
-def _meaning_of(media: MediaLine) -> tuple[Mapping[int, tuple[str, int]], Mapping[int, int]]:
+def _meaning_of(media: MediaLine) -> tuple[Mapping[int, Coded], Mapping[int, int]]:
     """(codecs, telephone events) by payload type, with their RTP clocks in Hz."""
     named = [codec for codec in media.codecs if codec.name and not codec.is_events]
-    return {codec.payload_type: (codec.name, codec.clock) for codec in named}, media.event_types
+    return {codec.payload_type: _coded(codec) for codec in named}, media.event_types
+
+
+def _coded(codec: Codec) -> Coded:
+    """What is kept of a codec's description: enough to decode it, and no more."""
+    form = format_of(codec.name, codec.channels, codec.fmtp)
+    return (codec.name, codec.clock, *form) if form else (codec.name, codec.clock)

@@ -17,6 +17,7 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.sources import Sources, Sourcing
+from mitschnitt.vault.artefact import Coded
 from mitschnitt.wire import dtmf, rtp
 
 AUDIO, EVENT, CONTROL = 1, 2, 3  # what a payload type is on a line; 0: not negotiated
@@ -117,7 +118,7 @@ class Lines:
         state.event_types = dict(event_types)
         self._describe(line.number, GATED, {})
 
-    def open(self, line: Line, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+    def open(self, line: Line, slot: int, codecs: Mapping[int, Coded]) -> None:
         """Whole packets of its source pass; from the next one on the line goes into the track with this slot.
 
         Whoever sent to a line that was gated may be somebody else than its client: its port is learned anew.
@@ -237,7 +238,7 @@ class Lines:
         """What is behind the line with this index of a batch."""
         return self._states[number]
 
-    def _describe(self, number: int, slot: int, codecs: Mapping[int, tuple[str, int]]) -> None:
+    def _describe(self, number: int, slot: int, codecs: Mapping[int, Coded]) -> None:
         self._sockets.clear()
         kinds = self._kinds[number]
         kinds[:] = 0

@@ -133,7 +133,7 @@ class Media:
             raise VaultError("this track was dropped, settled, or its journal failed: nothing can be kept")
         self._settle(line)  # it may have gone into another track before
         self.lines.sources.forget_others(line.number)
-        self.reception.begin(line.number, next((clock for _, clock in track.codecs.values()), DEFAULT_CLOCK))
+        self.reception.begin(line.number, next((codec[1] for codec in track.codecs.values()), DEFAULT_CLOCK))
         self.lines.open(line, track.slot, track.codecs)
         self.rtcp.open(line)
 

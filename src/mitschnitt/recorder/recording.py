@@ -18,6 +18,7 @@ from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
 from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.sealing import Sealing, drop
+from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.finish import SealedParty
 from mitschnitt.vault.keytree import leaf_key
 
@@ -58,9 +59,7 @@ class Recording:
         """Nothing is kept since then, and may be again."""
         self._paused_at = rfc3339(since)
 
-    def track(
-        self, number: int, role: str, codecs: Mapping[int, tuple[str, int]], binding: dict[str, Any]
-    ) -> Track | None:
+    def track(self, number: int, role: str, codecs: Mapping[int, Coded], binding: dict[str, Any]) -> Track | None:
         """Where this party is kept, None without a key; a new track is journalled first, for recovery needs it.
 
         `binding` is what it rests on that this is the party's voice; it is journalled when it is another than before.

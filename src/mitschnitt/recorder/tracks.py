@@ -18,7 +18,7 @@ from mitschnitt.errors import ConfigError, NoSpace, VaultError
 from mitschnitt.recorder.hold import Parts, Tick
 from mitschnitt.recorder.report_log import ReportLog
 from mitschnitt.vault import slices
-from mitschnitt.vault.artefact import PathCounts
+from mitschnitt.vault.artefact import Coded, PathCounts
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
 
@@ -30,7 +30,7 @@ _SEGMENT_SHIFT = 40  # bits of a packed frame position below the segment's numbe
 _NONCE = np.dtype([("track", "<u4"), ("number", "<u8")])  # slices.slice_nonce, many at once
 _NONCE_BYTES = _NONCE.itemsize
 
-Codecs = Mapping[int, tuple[str, int]]  # payload type -> (encoding name, RTP clock in Hz)
+Codecs = Mapping[int, Coded]  # by payload type
 
 
 @dataclass(eq=False)

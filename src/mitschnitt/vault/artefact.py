@@ -33,6 +33,8 @@ NANOSECONDS = re.compile(r"-?[0-9]{1,19}")  # what 64 bits with a sign hold
 MAX_HEADER_BYTES = 1 << 20  # of a timeline's JSON; thousands of pauses fit, a damaged length does not
 
 Runs = NDArray[Any]
+# Encoding name and RTP clock in Hz; where decoding depends on them also channels and fmtp (`codecs.format_of`).
+Coded = tuple[str, int] | tuple[str, int, int, str]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Report(NamedTuple):
 class PartyHeader:
     """What the timeline says of the whole party; times are RFC 3339 in UTC with microseconds and Z."""
 
-    codecs: Mapping[int, tuple[str, int]]  # payload type -> (encoding name, RTP clock in Hz)
+    codecs: Mapping[int, Coded]  # by payload type
     started_at: str
     ended_at: str
     reason: str  # ended, truncated, failed, ...
@@ -160,7 +162,7 @@ def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *
         "v": 1,
         "call": call_prefix(call_id).split("/")[1],  # as the files are named
         "party": party,
-        "codecs": {str(kind): [name, clock] for kind, (name, clock) in header.codecs.items()},
+        "codecs": {str(kind): list(codec[:2]) for kind, codec in header.codecs.items()},
         "started_at": header.started_at,
         "ended_at": header.ended_at,
         "reason": header.reason,
@@ -174,6 +176,9 @@ def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *
     if header.reports:
         # Nanoseconds since 1970 do not fit the numbers of JCS (RFC 8785, 3.2.2.3), so they go as text.
         told["reports"] = [[str(at), ssrc, str(ntp), rtp] for at, ssrc, ntp, rtp in header.reports[:MAX_REPORTS]]
+    formats = {str(kind): list(codec[2:]) for kind, codec in header.codecs.items() if codec[2:]}
+    if formats:
+        told["formats"] = formats
     text = rfc8785.dumps(told)
     return TIMELINE_MAGIC + len(text).to_bytes(4, "big") + text + runs.astype(RUN).tobytes()
 

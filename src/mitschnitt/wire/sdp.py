@@ -27,8 +27,14 @@ CLOSED_ADDRESS_6 = "::"
 
 TELEPHONE_EVENT = "telephone-event"
 
-# Payload types that need no rtpmap (RFC 3551, table 4); G722's clock of 8000 is the RFC's own mistake.
-STATIC = {0: ("PCMU", 8000), 3: ("GSM", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000), 13: ("CN", 8000), 18: ("G729", 8000)}  # fmt: skip # noqa: E501
+# Name, clock and channels of the payload types that need no rtpmap: all audio of RFC 3551, table 4. G722's clock of
+# 8000 is the RFC's own mistake.
+STATIC = {
+    0: ("PCMU", 8_000, 1), 3: ("GSM", 8_000, 1), 4: ("G723", 8_000, 1), 5: ("DVI4", 8_000, 1), 6: ("DVI4", 16_000, 1),
+    7: ("LPC", 8_000, 1), 8: ("PCMA", 8_000, 1), 9: ("G722", 8_000, 1), 10: ("L16", 44_100, 2), 11: ("L16", 44_100, 1),
+    12: ("QCELP", 8_000, 1), 13: ("CN", 8_000, 1), 14: ("MPA", 90_000, 1), 15: ("G728", 8_000, 1),
+    16: ("DVI4", 11_025, 1), 17: ("DVI4", 22_050, 1), 18: ("G729", 8_000, 1),
+}  # fmt: skip
 
 
 class Direction(StrEnum):
@@ -239,7 +245,7 @@ def _codecs(formats: Sequence[str], attributes: dict[str, list[str]]) -> tuple[C
             continue  # not RTP, or nonsense: the format is echoed, never decoded
         name, clock, channels = _rtpmap(maps.get(number, ""))
         if not name:
-            name, clock = STATIC.get(int(number), ("", 0))
+            name, clock, channels = STATIC.get(int(number), ("", 0, 1))
         codecs.append(Codec(int(number), name, clock, channels, fmtps.get(number, "").strip()))
     return tuple(codecs)
 
