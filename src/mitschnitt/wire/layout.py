@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mitschnitt.wire.skew import Skew
+
 Int64s = NDArray[np.int64]
 
 SECOND_NS = 1_000_000_000
@@ -37,7 +39,8 @@ class Layout:
     codec: Int64s = field(default_factory=_none)  # index into `codecs`
     epoch: Int64s = field(default_factory=_none)  # 0, 1, ...: stretches of one sender's clock, by arrival
     codecs: tuple[str, ...] = ()  # codings; "" for a payload type that nobody named
-    skew_ppm: float = 0.0  # by which the sender's clock was found fast, and is corrected; 0: nothing is touched
+    skew: Skew = field(default_factory=Skew)  # of the sender who sent most
+    is_stretched: bool = False  # some sender's skew is corrected, so that samples lie between ours
     repeated: int = 0  # duplicates that were left out
 
     @property

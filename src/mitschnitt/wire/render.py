@@ -38,7 +38,7 @@ def render(layout: Layout, fetch: Fetch, decoders: Decoders, start: int, stop: i
         make = decoders.get(layout.codecs[kind >> 32])
         if make is not None:
             decoder = make()
-            if decoder.rate != rate or layout.skew_ppm:
+            if decoder.rate != rate or layout.is_stretched:
                 rows = _rows_between(layout, begin - GUARD_NS, end + GUARD_NS)
             chosen = _with_preroll(layout, rows[_kinds(layout, rows) == kind], decoder.preroll)
             _add(out, _decode(layout, fetch, decoder, chosen), start, rate)

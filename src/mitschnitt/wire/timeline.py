@@ -1,6 +1,6 @@
 """Where each kept packet of one party lies in time: runs in, a Layout out; `render` makes samples of any part of it.
 
-    runs --unfold--> packets --tell_apart--> clocks --anchor to arrival--> Layout --render--> samples
+    runs --unfold--> packets --clocks, epochs, skew--> Layout --render--> samples
 
 Pure: the clock is in the runs. `lay_out` decides once per call; a play-back of an hour holds a block in memory and
 not the hour. Pauses, losses and a late start become silence of exact length.
@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mitschnitt.errors import TooLarge
-from mitschnitt.wire import clocks
+from mitschnitt.wire import clocks, epochs, skew
 from mitschnitt.wire.layout import GRID_NS, SECOND_NS
 from mitschnitt.wire.layout import Layout as Layout
 from mitschnitt.wire.layout import shifted as shifted
-from mitschnitt.wire.packets import UNKNOWN_SPAN, Codecs, Packets, unfold
+from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, unfold
 from mitschnitt.wire.packets import parse_runs as parse_runs
 from mitschnitt.wire.render import Fetch as Fetch
 from mitschnitt.wire.render import Samples as Samples
 from mitschnitt.wire.render import render as render
+from mitschnitt.wire.skew import Skew
 
 MAX_SECONDS = 24 * 3600  # no call lasts a day; more is a damaged timeline, not silence to write out
 MAX_PACKET_SECONDS = 0.12  # of one packet (RFC 3551, 4.2 allows 200 ms; Opus ends at 120); longer steps are pauses
@@ -33,7 +34,7 @@ Int64s = NDArray[np.int64]
 
 
 def lay_out(runs: NDArray[Any], codecs: Codecs) -> Layout:
-    """Each packet's place; `codecs` maps payload type to encoding name and RTP clock, as in the timeline's header.
+    """Each packet's place; `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
 
     Raises TooLarge when the packets span more than a day, MalformedPacket for what no timeline can say.
     """
@@ -43,7 +44,9 @@ def lay_out(runs: NDArray[Any], codecs: Codecs) -> Layout:
         return Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=packets.codecs)
     origin_ns = int(packets.arrival_ns.min())
     _check_length(int(packets.arrival_ns.max()) - origin_ns)
-    epoch, ticks = clocks.tell_apart(packets, origin_ns)
+    clock, ticks = clocks.tell_apart(packets, origin_ns)
+    end = clocks.ns_of(ticks + np.maximum(packets.span, 0), packets.clock)
+    epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - end, end)
     order = np.lexsort((packets.seq, ticks, epoch))
     again = np.zeros(order.size, np.bool_)
     again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(packets.seq[order]) == 0)
@@ -57,11 +60,13 @@ def _check_length(length_ns: int) -> None:
 
 
 def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, repeated: int, rank: Int64s) -> Layout:
-    """The layout of packets that are in order of epoch and RTP time."""
+    """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
     span = _spans(packets, epoch, ticks)
     begin, end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
+    arrival = packets.arrival_ns - origin_ns
+    begin, end, found, is_stretched = _in_our_time(packets, epoch, begin, end, arrival)
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
-    base = np.minimum.reduceat(packets.arrival_ns - origin_ns - end, starts)
+    base = np.minimum.reduceat(arrival - end, starts)
     base = _lined_up(base, begin, end, rank, starts)
     begin, end = begin + base[epoch], end + base[epoch]
     end[:-1] = np.where(epoch[1:] == epoch[:-1], np.minimum(end[:-1], begin[1:]), end[:-1])
@@ -76,10 +81,38 @@ def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, repe
         codec=packets.codec[order],
         epoch=epoch[order],
         codecs=packets.codecs,
+        skew=found,
+        is_stretched=is_stretched,
         repeated=repeated,
     )
     _check_length(layout.duration_ns)
     return layout
+
+
+def _in_our_time(
+    packets: Packets, epoch: Int64s, begin: Int64s, end: Int64s, arrival: Int64s
+) -> tuple[Int64s, Int64s, Skew, bool]:
+    """Begin and end of each packet by our clock, but for each epoch's beginning; who sent most; is any corrected.
+
+    Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
+    the windows that `measure` needs is passed over.
+    """
+    sender = packets.ssrc * MAX_CLOCK + packets.clock
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
+    origin = begin[starts][epoch]
+    most, main, stretched = 0, Skew(), False
+    owners, counts = np.unique(sender, return_counts=True)
+    for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
+        mine = np.flatnonzero(sender == owner) if count >= skew.MIN_WINDOWS else np.zeros(0, np.int64)
+        found = skew.measure(epoch[mine], end[mine], (arrival - end)[mine])
+        if found.is_corrected:
+            stretched = True
+            for times in (begin, end):
+                within = (times - origin)[mine]
+                times[mine] = origin[mine] + np.rint(within * found.factor).astype(np.int64)
+        if count > most:
+            most, main = count, found
+    return begin, end, main, stretched
 
 
 def _spans(packets: Packets, epoch: Int64s, ticks: Int64s) -> Int64s:
