@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitschnitt.errors import MalformedPacket, TooLarge
+from mitschnitt.gateways.wav import DECODERS
 from mitschnitt.wire import g711, timeline
 from mitschnitt.wire.rtp import RUN
 from mitschnitt.wire.timeline import Layout, Samples
 
-CODECS = {8: "PCMA", 0: "PCMU", 13: "CN"}
+CODECS = {8: ("PCMA", 8000), 0: ("PCMU", 8000), 18: ("G729", 8000)}
 NOON = 1_795_435_200_000_000_000  # ns; some wall clock
 PACKET = 160  # bytes and samples: 20 ms of G.711
 SECOND = 8000  # samples
@@ -52,7 +53,7 @@ class Recorder:
 
     def samples(self) -> Samples:
         layout = self.layout()
-        return timeline.render(layout, self.fetch, 0, layout.samples)
+        return timeline.render(layout, self.fetch, DECODERS, 0, layout.samples(SECOND), SECOND)
 
 
 def stretches(samples: Samples) -> list[tuple[int, int]]:
@@ -94,7 +95,7 @@ def test_a_packet_that_came_twice_is_played_once() -> None:
     recorder.heard(0.21, 1, rtp_time=1600, fill=9)
     layout = recorder.layout()
     assert layout.repeated == 1
-    samples = timeline.render(layout, recorder.fetch, 0, layout.samples)
+    samples = timeline.render(layout, recorder.fetch, DECODERS, 0, layout.samples(SECOND), SECOND)
     assert stretches(samples) == [(level(1), 1600), (level(2), 1600)]
 
 
@@ -145,9 +146,9 @@ def test_two_parties_line_up_by_the_wall_clock() -> None:
     caller = Recorder().heard(0.013, 500, rtp_time=5, fill=1).layout()
     agent = Recorder().heard(3.1, 500, rtp_time=777, fill=2).layout()
     agent = timeline.shifted(agent, caller.start_ns)
-    assert int(agent.first[0]) == pytest.approx((3.1 - 0.013) * SECOND, abs=PACKET)
-    assert agent.samples == int(agent.first[0]) + 10 * SECOND
-    silence = timeline.render(agent, lambda start, stop: bytes(stop - start), 0, SECOND)
+    assert int(agent.first[0]) == pytest.approx((3.1 - 0.013) * 1e9, abs=20_000_000)
+    assert agent.duration_ns == int(agent.first[0]) + 10_000_000_000
+    silence = timeline.render(agent, lambda start, stop: bytes(stop - start), DECODERS, 0, SECOND, SECOND)
     assert not silence.any()
 
 
@@ -160,21 +161,21 @@ def test_both_laws_may_follow_each_other_in_one_party() -> None:
 
 def test_a_codec_that_is_not_played_is_silence_and_counted() -> None:
     recorder = Recorder().heard(0, 50, rtp_time=0, fill=1)
-    recorder.heard(1, 50, rtp_time=SECOND, fill=1, payload_type=13)
+    recorder.heard(1, 50, rtp_time=SECOND, fill=1, payload_type=18)
     recorder.heard(2, 50, rtp_time=2 * SECOND, fill=1)
-    assert recorder.layout().undecoded == 50
+    assert recorder.layout().undecoded(DECODERS) == 50
     assert stretches(recorder.samples()) == [(level(1), SECOND), (0, SECOND), (level(1), SECOND)]
 
 
 def test_a_party_without_a_packet_is_an_empty_layout() -> None:
     layout = timeline.lay_out(timeline.parse_runs(b""), CODECS)
-    assert layout.samples == 0
-    assert timeline.render(layout, lambda start, stop: b"", 0, 10).tolist() == [0] * 10
+    assert layout.samples(SECOND) == 0
+    assert timeline.render(layout, lambda start, stop: b"", DECODERS, 0, 10, SECOND).tolist() == [0] * 10
 
 
 def test_a_run_of_no_packets_is_nothing() -> None:
     runs = np.array([(NOON, 5, PACKET, 1, 0, PACKET, 8, 0, 1, 0)], RUN)
-    assert timeline.lay_out(runs, CODECS).samples == 0
+    assert timeline.lay_out(runs, CODECS).samples(SECOND) == 0
 
 
 def test_a_key_held_for_long_is_silence_and_no_loss() -> None:
@@ -182,14 +183,14 @@ def test_a_key_held_for_long_is_silence_and_no_loss() -> None:
     for tick in range(5, 31):  # the same event, its RTP time standing still, for 6.5 s
         recorder.rows.append((NOON + tick * 250_000_000, SECOND, 0, 50 + tick, 12, 0, 101, 1, 1, 0))
     recorder.heard(7.5, 50, rtp_time=round(7.5 * SECOND), fill=1)
-    assert recorder.layout().undecoded == 0
+    assert recorder.layout().undecoded(DECODERS) == 0
     assert stretches(recorder.samples()) == [(level(1), SECOND), (0, round(6.5 * SECOND)), (level(1), SECOND)]
 
 
 def test_a_run_whose_time_runs_backwards_is_laid_out_backwards() -> None:
     runs = np.array([(NOON, 1000, (1 << 32) - PACKET, 1, 3, PACKET, 8, 0, 1, 0)], RUN)
     layout = timeline.lay_out(runs, CODECS)
-    assert layout.first.tolist() == [0, PACKET, 2 * PACKET]
+    assert layout.first.tolist() == [0, 20_000_000, 40_000_000]
     assert layout.offset.tolist() == [2 * PACKET, PACKET, 0]
 
 
@@ -197,7 +198,7 @@ def test_media_shorter_than_its_timeline_is_refused() -> None:
     recorder = Recorder().heard(0, 10, rtp_time=0, fill=1)
     layout = recorder.layout()
     with pytest.raises(MalformedPacket, match="the timeline names 1600 bytes of media, got 1599"):
-        timeline.render(layout, lambda start, stop: bytes(stop - start - 1), 0, layout.samples)
+        timeline.render(layout, lambda start, stop: bytes(stop - start - 1), DECODERS, 0, 1600, SECOND)
 
 
 def test_a_timeline_of_more_than_a_day_is_refused() -> None:
@@ -218,12 +219,12 @@ def test_any_cut_into_blocks_gives_the_same_samples(stretch: list[tuple[int, int
         recorder.heard(packets * 0.02, count, rtp_time=(rtp_time + packets * PACKET) % (1 << 32), fill=fill + 1)
         packets += count + gap
     layout = recorder.layout()
-    whole = timeline.render(layout, recorder.fetch, 0, layout.samples)
+    whole = timeline.render(layout, recorder.fetch, DECODERS, 0, layout.samples(SECOND), SECOND)
     blocks = [
-        timeline.render(layout, recorder.fetch, at, min(at + block, layout.samples))
-        for at in range(0, layout.samples, block)
+        timeline.render(layout, recorder.fetch, DECODERS, at, min(at + block, whole.size), SECOND)
+        for at in range(0, whole.size, block)
     ]
-    assert layout.samples == (packets - stretch[-1][1]) * PACKET
+    assert whole.size == (packets - stretch[-1][1]) * PACKET
     assert (np.concatenate(blocks) == whole).all()
     assert int((whole != 0).sum()) == sum(count for count, _ in stretch) * PACKET
 

@@ -9,23 +9,42 @@ from __future__ import annotations
 import json
 import os
 import wave
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mitschnitt.errors import ConfigError, Damaged, NoSpace, NotAllowed, PeerError
-from mitschnitt.wire import timeline
+from mitschnitt.wire import g711, timeline
+from mitschnitt.wire.codecs import Decoders, Int64s, Samples, codings
 from mitschnitt.wire.timeline import Fetch, Layout
 
 MAGIC = b"MTL1"  # first bytes of a timeline artefact
 MAX_HEADER_BYTES = 1 << 20  # a timeline header is a few hundred bytes; pauses make it longer
 MAX_CHANNELS = 12  # parties of one call by the key tree's leaves; a WAV header would take 65,535
 MAX_WAV_BYTES = (1 << 32) - 1024  # RIFF sizes are 32 bits; the rest is header
-BLOCK_SAMPLES = 30 * timeline.RATE  # per party in memory at once: 30 s, 480 kB
+RATE = 8000  # samples per second of what is written
+BLOCK_SAMPLES = 30 * RATE  # per party in memory at once: 30 s, 480 kB
 SAMPLE_BYTES = 2
 ORDER = ("caller", "agent")  # channels 1 and 2; further parties follow in the order given
+
+
+class _G711:
+    """One law as a decoder."""
+
+    rate, bytes_per_sample, preroll = RATE, 1, 0
+
+    def __init__(self, law: g711.Law) -> None:
+        self._law = law
+
+    def decode(self, payload: npt.NDArray[np.uint8], lengths: Int64s) -> tuple[Samples, Int64s]:
+        return g711.decode(payload, self._law), lengths
+
+
+DECODERS: Decoders = {law.value: partial(_G711, law) for law in g711.Law}
 
 
 @dataclass(frozen=True)
@@ -58,7 +77,7 @@ def voice_from(artefact: bytes, fetch: Fetch, *, role: str = "") -> Voice:
         raise Damaged(f"a timeline header of {size} bytes does not fit into {len(artefact)} bytes")
     try:
         header = json.loads(artefact[8 : 8 + size])
-        party, codecs = _name(header["party"], role), _codecs(header["codecs"])
+        party, codecs = _name(header["party"], role), codings(header["codecs"], header.get("formats", {}))
         layout = timeline.lay_out(timeline.parse_runs(artefact[8 + size :]), codecs)
     except (ValueError, KeyError, TypeError, AttributeError, PeerError) as error:
         raise Damaged(f"a timeline that does not parse: {error}") from error
@@ -69,10 +88,6 @@ def _name(party: object, role: str) -> str:
     if role in ORDER or not isinstance(party, int):
         return role or str(party)
     return ORDER[party] if party < len(ORDER) and not role else f"third-{party - 1}"
-
-
-def _codecs(named: Mapping[str, Sequence[object]]) -> dict[int, str]:
-    return {int(number): str(codec[0]) for number, codec in named.items()}
 
 
 def write_wav(path: Path, voices: Sequence[Voice], *, progress: Callable[[float], None] | None = None) -> Written:
@@ -88,14 +103,14 @@ def write_wav(path: Path, voices: Sequence[Voice], *, progress: Callable[[float]
         raise ConfigError(f"{len(present)} parties; one WAV takes at most {MAX_CHANNELS}")
     origin = min(voice.layout.start_ns for voice in present)
     lined_up = [Voice(v.party, timeline.shifted(v.layout, origin), v.fetch) for v in present]
-    samples = max(voice.layout.samples for voice in lined_up)
+    samples = max(voice.layout.samples(RATE) for voice in lined_up)
     if samples * len(lined_up) * SAMPLE_BYTES > MAX_WAV_BYTES:
-        raise ConfigError(f"{samples // timeline.RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV")
+        raise ConfigError(f"{samples // RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV")
     _write(path, lined_up, samples, progress)
     return Written(
         channels=tuple(voice.party for voice in lined_up),
-        seconds=samples / timeline.RATE,
-        undecoded_packets=sum(voice.layout.undecoded for voice in voices),
+        seconds=samples / RATE,
+        undecoded_packets=sum(voice.layout.undecoded(DECODERS) for voice in voices),
     )
 
 
@@ -116,12 +131,12 @@ def _write(path: Path, voices: Sequence[Voice], samples: int, progress: Callable
         with os.fdopen(descriptor, "wb") as file, wave.open(file, "wb") as out:
             out.setnchannels(len(voices))
             out.setsampwidth(SAMPLE_BYTES)
-            out.setframerate(timeline.RATE)
+            out.setframerate(RATE)
             for start in range(0, samples, BLOCK_SAMPLES):
                 stop = min(start + BLOCK_SAMPLES, samples)
                 block = np.empty((stop - start, len(voices)), "<i2")
                 for number, voice in enumerate(voices):
-                    block[:, number] = timeline.render(voice.layout, voice.fetch, start, stop)
+                    block[:, number] = timeline.render(voice.layout, voice.fetch, DECODERS, start, stop, RATE)
                 out.writeframes(block.tobytes())
                 if progress:
                     progress(stop / samples)

@@ -1,216 +1,153 @@
-"""Where each kept packet of one party lies in time: runs and payload bytes in, samples out.
+"""Where each kept packet of one party lies in time: runs in, a Layout out; `render` makes samples of any part of it.
 
-Pure: the clock is in the runs. `lay_out` decides once per run; `render` fills any stretch of samples, so a
-play-back of an hour holds a block in memory and not the hour. Pauses, losses and a late start become silence
-of exact length.
+    runs --unfold--> packets --clocks, epochs, skew--> Layout --render--> samples
+
+Pure: the clock is in the runs. `lay_out` decides once per call; a play-back of an hour holds a block in memory and
+not the hour. Pauses, losses and a late start become silence of exact length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from mitschnitt.errors import MalformedPacket, TooLarge
-from mitschnitt.wire import g711
-from mitschnitt.wire.rtp import RUN
+from mitschnitt.errors import TooLarge
+from mitschnitt.wire import clocks, epochs, skew
+from mitschnitt.wire.layout import GRID_NS, SECOND_NS
+from mitschnitt.wire.layout import Layout as Layout
+from mitschnitt.wire.layout import shifted as shifted
+from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, unfold
+from mitschnitt.wire.packets import parse_runs as parse_runs
+from mitschnitt.wire.render import Fetch as Fetch
+from mitschnitt.wire.render import Samples as Samples
+from mitschnitt.wire.render import render as render
+from mitschnitt.wire.skew import Skew
 
-RATE = g711.SAMPLE_RATE  # samples per second of everything rendered here
-NS_PER_SAMPLE = 1_000_000_000 // RATE
-RESTART_SAMPLES = 5 * RATE  # RTP time and wall clock apart by more: the sender's clock was set anew or stood still
-ANCHOR_RUNS = 40  # runs that vote on where an epoch lies; about 10 s at 4 drains a second, so that skew is small
-MAX_SAMPLES = 24 * 3600 * RATE  # no call lasts a day; more is a damaged timeline, not silence to write out
-UNWRAP = 1 << 32  # RTP time is a circle of 32 bits (RFC 3550, section 5.1)
+MAX_SECONDS = 24 * 3600  # no call lasts a day; more is a damaged timeline, not silence to write out
+MAX_PACKET_SECONDS = 0.12  # of one packet (RFC 3551, 4.2 allows 200 ms; Opus ends at 120); longer steps are pauses
+USUAL_PACKET_SECONDS = 0.02  # where nothing tells
+MAX_NUDGE_NS = SECOND_NS  # by which a sender that follows another one is moved behind its last packet
 
-Runs = npt.NDArray[np.void]
-Int64s = npt.NDArray[np.int64]
-Samples = npt.NDArray[np.int16]
-Fetch = Callable[[int, int], bytes]  # payload bytes of [start, stop)
+Int64s = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The kept packets of one party in order of time; one row per packet in each array.
+def lay_out(runs: NDArray[Any], codecs: Codecs) -> Layout:
+    """Each packet's place; `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
 
-    `start_ns` is the wall clock of sample 0. `undecoded` counts packets whose payload type is no G.711:
-    their time is silence. `repeated` counts duplicates that were left out.
+    Raises TooLarge when the packets span more than a day, MalformedPacket for what no timeline can say.
     """
-
-    start_ns: int
-    first: Int64s  # sample at which the packet begins
-    length: Int64s  # samples
-    offset: Int64s  # its first payload byte
-    law: npt.NDArray[np.uint8]  # index into LAWS
-    undecoded: int = 0
-    repeated: int = 0
-
-    @property
-    def samples(self) -> int:
-        """Samples from the first packet's first to the last packet's last."""
-        return int((self.first + self.length).max()) if self.first.size else 0
-
-
-@dataclass
-class _Epoch:
-    """One unbroken count of RTP time of one sender."""
-
-    last_time: int  # unwrapped RTP time of the newest run's end
-    last_arrival: int  # samples of the wall clock
-    votes: list[int]  # arrival minus end of each run: the smallest waited least in the socket
-    rows: list[tuple[int, int]]  # (run, unwrapped RTP time of its first packet)
+    packets = unfold(runs, codecs)
+    packets = packets.where((packets.length > 0) & ~packets.is_event)
+    if not packets.seq.size:
+        return Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=packets.codecs)
+    origin_ns = int(packets.arrival_ns.min())
+    _check_length(int(packets.arrival_ns.max()) - origin_ns)
+    clock, ticks = clocks.tell_apart(packets, origin_ns)
+    end = clocks.ns_of(ticks + np.maximum(packets.span, 0), packets.clock)
+    epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - end, end)
+    order = np.lexsort((packets.seq, ticks, epoch))
+    again = np.zeros(order.size, np.bool_)
+    again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(packets.seq[order]) == 0)
+    kept = order[~again]
+    return _placed(packets.where(kept), epoch[kept], ticks[kept], origin_ns, int(again.sum()), kept)
 
 
-LAWS = (g711.Law.PCMA, g711.Law.PCMU)
+def _check_length(length_ns: int) -> None:
+    if not 0 <= length_ns <= MAX_SECONDS * SECOND_NS:
+        raise TooLarge(f"a timeline of {length_ns // SECOND_NS} s; at most {MAX_SECONDS} s are played")
 
 
-def parse_runs(data: bytes) -> Runs:
-    """The runs of a timeline artefact, in order of arrival (MalformedPacket for half a run)."""
-    if len(data) % RUN.itemsize:
-        raise MalformedPacket(f"runs have {RUN.itemsize} bytes each, got {len(data)} bytes")
-    return np.frombuffer(data, RUN)
-
-
-def lay_out(runs: Runs, codecs: Mapping[int, str]) -> Layout:
-    """Each packet's place; `codecs` maps payload type to encoding name, as in the timeline's header.
-
-    Raises TooLarge when the packets span more than a day.
-    """
-    names = {number: LAWS.index(g711.Law(name)) for number, name in codecs.items() if name in set(LAWS)}
-    epochs = _epochs(runs)
-    bases = _bases(epochs)
-    empty = np.zeros(0, np.int64)
-    pieces: list[Layout] = []
-    offsets = np.concatenate(([0], np.cumsum(_int(runs, "count") * _int(runs, "length"))))
-    undecoded = 0
-    for epoch, base in zip(epochs, bases, strict=True):
-        for row, time in epoch.rows:
-            run = runs[row]
-            count, length = int(run["count"]), int(run["length"])
-            law = names.get(int(run["payload_type"]))
-            if law is None:
-                undecoded += count
-                continue
-            steps = np.arange(count, dtype=np.int64)
-            first = base + time + steps * _signed(int(run["step"]))
-            offset = int(offsets[row]) + steps * length
-            pieces.append(Layout(0, first, np.full(count, length), offset, np.full(count, law, np.uint8)))
-    if not pieces:
-        start = int(runs["arrival_ns"][0]) if len(runs) else 0
-        return Layout(start, empty, empty, empty, np.zeros(0, np.uint8), undecoded=undecoded)
-    return _ordered(pieces, undecoded)
-
-
-def _signed(step: int) -> int:
-    """A step on the 32-bit circle, from -2^31: a sender whose time runs backwards is no gap of a day."""
-    return (step + UNWRAP // 2) % UNWRAP - UNWRAP // 2
-
-
-def _int(runs: Runs, field: str) -> Int64s:
-    values: Int64s = runs[field].astype(np.int64)
-    return values
-
-
-def _epochs(runs: Runs) -> list[_Epoch]:
-    """Splits the runs where a sender's RTP time stops telling the time; epochs in order of appearance."""
-    found: list[_Epoch] = []
-    current: dict[int, _Epoch] = {}
-    columns = (runs[name].tolist() for name in ("arrival_ns", "rtp_time", "step", "count", "length", "ssrc"))
-    for row, (arrival_ns, rtp_time, step, count, length, ssrc) in enumerate(zip(*columns, strict=True)):
-        if not count * length:
-            continue  # digits that were not kept: their RTP time stands still while a key is held
-        arrival = arrival_ns // NS_PER_SAMPLE
-        span = max(count - 1, 0) * max(_signed(step), 0) + length
-        epoch = current.get(ssrc)
-        if epoch is not None:
-            # The nearest reading of the 32-bit circle, so that wrap and reordering need no case of their own.
-            time = epoch.last_time + (rtp_time - epoch.last_time + UNWRAP // 2) % UNWRAP - UNWRAP // 2
-            drift = (arrival - epoch.last_arrival) - (time + span - epoch.last_time)
-            if abs(drift) > RESTART_SAMPLES:
-                epoch = None
-        if epoch is None:
-            time = rtp_time
-            epoch = current[ssrc] = _Epoch(time + span, arrival, [], [])
-            found.append(epoch)
-        epoch.rows.append((row, time))
-        if len(epoch.votes) < ANCHOR_RUNS:
-            epoch.votes.append(arrival - (time + span))
-        if time + span > epoch.last_time:
-            epoch.last_time, epoch.last_arrival = time + span, arrival
-    return found
-
-
-def _bases(epochs: list[_Epoch]) -> list[int]:
-    """For each epoch what to add to its RTP time to get samples of the wall clock."""
-    bases: list[int] = []
-    previous_end = 0
-    for epoch in epochs:
-        base = min(epoch.votes)
-        begin = min(time for _, time in epoch.rows)
-        # Jitter must not lay the new sender's first packets over the old one's last; a real overlap of
-        # seconds (two senders at once) stays, and the packet that begins later wins in `render`.
-        overlap = previous_end - (base + begin)
-        if 0 < overlap < RATE:
-            base += overlap
-        bases.append(base)
-        previous_end = max(previous_end, base + epoch.last_time)
-    return bases
-
-
-def _ordered(pieces: list[Layout], undecoded: int) -> Layout:
-    """All pieces as one layout from sample 0, without packets that came twice."""
-    first = np.concatenate([piece.first for piece in pieces])
-    # A copy of a packet has the same RTP time in the same epoch, hence the same first sample.
-    unique, index = np.unique(first, return_index=True)
-    origin = int(unique[0])
+def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, repeated: int, rank: Int64s) -> Layout:
+    """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
+    span = _spans(packets, epoch, ticks)
+    begin, end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
+    arrival = packets.arrival_ns - origin_ns
+    begin, end, found, is_stretched = _in_our_time(packets, epoch, begin, end, arrival)
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
+    base = np.minimum.reduceat(arrival - end, starts)
+    base = _lined_up(base, begin, end, rank, starts)
+    begin, end = begin + base[epoch], end + base[epoch]
+    end[:-1] = np.where(epoch[1:] == epoch[:-1], np.minimum(end[:-1], begin[1:]), end[:-1])
+    order = np.argsort(begin, kind="stable")
+    start = int(begin[order[0]])
     layout = Layout(
-        start_ns=origin * NS_PER_SAMPLE,
-        first=unique - origin,
-        length=np.concatenate([piece.length for piece in pieces])[index],
-        offset=np.concatenate([piece.offset for piece in pieces])[index],
-        law=np.concatenate([piece.law for piece in pieces])[index],
-        undecoded=undecoded,
-        repeated=len(first) - len(unique),
+        start_ns=origin_ns + start,
+        first=(begin - start)[order],
+        span=(end - begin)[order],
+        offset=packets.offset[order],
+        length=packets.length[order],
+        codec=packets.codec[order],
+        epoch=epoch[order],
+        codecs=packets.codecs,
+        skew=found,
+        is_stretched=is_stretched,
+        repeated=repeated,
     )
-    if layout.samples > MAX_SAMPLES:
-        raise TooLarge(f"a timeline of {layout.samples // RATE} s; at most {MAX_SAMPLES // RATE} s are played")
+    _check_length(layout.duration_ns)
     return layout
 
 
-def render(layout: Layout, fetch: Fetch, start: int, stop: int) -> Samples:
-    """Samples [start, stop) of one party; silence where nothing was kept, also outside the layout."""
-    out = np.zeros(max(stop - start, 0), np.int16)
-    low = int(np.searchsorted(layout.first, start - _longest(layout), side="left"))
-    high = int(np.searchsorted(layout.first, stop, side="left"))
-    if low >= high:
-        return out
-    rows = slice(low, high)
-    begin = int(layout.offset[rows].min())
-    end = int((layout.offset[rows] + layout.length[rows]).max())
-    payload = np.frombuffer(fetch(begin, end), np.uint8)
-    if len(payload) != end - begin:
-        raise MalformedPacket(f"the timeline names {end - begin} bytes of media, got {len(payload)}")
-    for law in np.unique(layout.law[rows]):
-        chosen = np.flatnonzero(layout.law[rows] == law) + low
-        into, taken = _positions(layout, chosen)
-        inside = (into >= start) & (into < stop)
-        out[into[inside] - start] = g711.decode(payload[taken[inside] - begin], LAWS[law])
-    return out
+def _in_our_time(
+    packets: Packets, epoch: Int64s, begin: Int64s, end: Int64s, arrival: Int64s
+) -> tuple[Int64s, Int64s, Skew, bool]:
+    """Begin and end of each packet by our clock, but for each epoch's beginning; who sent most; is any corrected.
+
+    Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
+    the windows that `measure` needs is passed over.
+    """
+    sender = packets.ssrc * MAX_CLOCK + packets.clock
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
+    origin = begin[starts][epoch]
+    most, main, stretched = 0, Skew(), False
+    owners, counts = np.unique(sender, return_counts=True)
+    for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
+        mine = np.flatnonzero(sender == owner) if count >= skew.MIN_WINDOWS else np.zeros(0, np.int64)
+        found = skew.measure(epoch[mine], end[mine], (arrival - end)[mine])
+        if found.is_corrected:
+            stretched = True
+            for times in (begin, end):
+                within = (times - origin)[mine]
+                times[mine] = origin[mine] + np.rint(within * found.factor).astype(np.int64)
+        if count > most:
+            most, main = count, found
+    return begin, end, main, stretched
 
 
-def _longest(layout: Layout) -> int:
-    return int(layout.length.max()) if layout.length.size else 0
+def _spans(packets: Packets, epoch: Int64s, ticks: Int64s) -> Int64s:
+    """Ticks of each packet: what its bytes tell, else the step to the next, else what was usual so far."""
+    unknown = packets.span == UNKNOWN_SPAN
+    if not unknown.any():
+        return packets.span
+    step = np.diff(ticks, append=0)
+    follows = (np.diff(epoch, append=-1) == 0) & ((np.diff(packets.seq, append=0) & 0xFFFF) == 1)
+    told = follows & (step > 0) & (step <= MAX_PACKET_SECONDS * packets.clock)
+    usual = (USUAL_PACKET_SECONDS * packets.clock).astype(np.int64)
+    last = np.maximum.accumulate(np.where(told, np.arange(step.size), -1))
+    alike = (last >= 0) & (packets.clock[last] == packets.clock)
+    guessed = np.where(told, step, np.where(alike, step[last], usual))
+    return np.where(unknown, guessed, packets.span)
 
 
-def _positions(layout: Layout, rows: Int64s) -> tuple[Int64s, Int64s]:
-    """For each sample of these packets: its place in time and its byte in the media."""
-    length = layout.length[rows]
-    within = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
-    return np.repeat(layout.first[rows], length) + within, np.repeat(layout.offset[rows], length) + within
+def _lined_up(base: Int64s, begin: Int64s, end: Int64s, rank: Int64s, starts: Int64s) -> Int64s:
+    """Bases on the grid, and no sender that follows another one laid over its last packets.
 
-
-def shifted(layout: Layout, origin_ns: int) -> Layout:
-    """The same packets counted from a common wall-clock origin, so that several parties line up."""
-    delta = round((layout.start_ns - origin_ns) / NS_PER_SAMPLE)
-    return replace(layout, start_ns=origin_ns, first=layout.first + delta)
+    Per epoch and not vectorised, because each one's place depends on the one before; calls have a handful.
+    """
+    first, last = np.minimum.reduceat(rank, starts), np.maximum.reduceat(rank, starts)
+    opens, closes = begin[starts] + base, np.maximum.reduceat(end, starts) + base
+    grid = int(opens.min())
+    former = -1
+    for row in range(base.size):
+        move = -int(opens[row] - grid) % GRID_NS
+        move = move if move <= GRID_NS // 2 else move - GRID_NS
+        if former >= 0 and first[row] > last[former]:
+            overlap = int(closes[former] - opens[row])
+            if move < overlap < MAX_NUDGE_NS:
+                move += -(-(overlap - move) // GRID_NS) * GRID_NS
+        base[row] += move
+        opens[row] += move
+        closes[row] += move
+        former = row if former < 0 or closes[row] >= closes[former] else former
+    return base
