@@ -34,7 +34,7 @@ from mitschnitt.recorder.link import KeeperLink, LeasedKey
 from mitschnitt.recorder.media import Media, Track
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.session import Services, Session
-from mitschnitt.vault.blobs import MemoryBlobs
+from mitschnitt.vault.blobs import Blobs, MemoryBlobs
 from mitschnitt.vault.derive import Kind, artefact_context, artefact_key
 from mitschnitt.vault.envelope import open_with, unpad
 from mitschnitt.vault.journal import Entry
@@ -218,7 +218,11 @@ class Stage:
     view_age: timedelta = timedelta(seconds=1)
     link: PlayedLink = field(default_factory=PlayedLink)
     failed: list[Track] = field(default_factory=list)
+    blobs: Blobs = field(default_factory=MemoryBlobs)
+    slices_in: Callable[[Path], SliceWriter] = SliceWriter
+    writer_in: Callable[..., JournalWriter] = JournalWriter
     keepalive_ns: int = 0
+    hindrance: Callable[[], str] = lambda: ""
 
     def __post_init__(self) -> None:
         self.view = view(grant())
@@ -230,10 +234,9 @@ class Stage:
             loop.call_soon_threadsafe(self._on_synced, then)
 
         self.ledger = Ledger(
-            lambda: JournalWriter(self.directory, next_seq=1), recorder=1, on_synced=on_synced, on_full=lambda: None
+            lambda: self.writer_in(self.directory, next_seq=1), recorder=1, on_synced=on_synced, on_full=lambda: None
         )
-        self.blobs = MemoryBlobs()
-        self.slices = SliceWriter(self.directory)
+        self.slices = self.slices_in(self.directory)
         self.media = Media(
             address=self.address,
             ports=self.ports,
@@ -279,6 +282,9 @@ class Stage:
 
     def _on_failed(self, track: Track, _error: Exception) -> None:
         self.failed.append(track)
+        for session in {id(owner): owner for owner in self.services.owners.values()}.values():
+            if session.has(track):
+                session.failed("vault.no_space")
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -293,7 +299,7 @@ class Stage:
 
     def around(self) -> Surroundings:
         """What holds for all calls."""
-        return Surroundings(self.view, self.view_age, self.clock.steady)
+        return Surroundings(self.view, self.view_age, self.clock.steady, self.hindrance())
 
     def tick(self, count: int = 1) -> None:
         """A quarter of a second each, with a drain."""

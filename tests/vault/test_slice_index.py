@@ -56,9 +56,14 @@ def test_each_segment_is_opened_once_for_the_index_however_many_calls_there_are(
 ) -> None:
     many = [bytes([number]) * 16 for number in range(40)]
     write(tmp_path, *(frame(*((call, 0, 0, n, b"a") for call in many)) for n in range(10)))
-    heads = []
+    heads: list[int] = []
     real = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, length, at: heads.append(at) or real(fd, length, at))
+
+    def pread(descriptor: int, length: int, offset: int) -> bytes:
+        heads.append(offset)
+        return real(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
     index = SliceIndex(tmp_path)
     assert len(heads) == 2 * 10 + 1  # head and index of each frame, and the end
     assert all(len(told(index, call_id=call)) == 10 for call in many)

@@ -150,6 +150,7 @@ class Surroundings:
     view: View | None
     view_age: timedelta
     clock_steady: bool = True
+    hindrance: str = ""  # rule by which nothing new could be kept, "" if it could
 
 
 def judge(facts: CallFacts, around: Surroundings, *, running: State, now: datetime) -> Decision:
@@ -181,6 +182,8 @@ def _surroundings(around: Surroundings, running: State) -> Decision | None:
         return Decision(closed, "view.stale")
     if not around.clock_steady:
         return Decision(closed, "clock.unsteady")
+    if around.hindrance:
+        return Decision(closed, around.hindrance)
     return None
 
 

@@ -33,6 +33,7 @@ class MediaCounts:
     mixed: int = 0  # lines whose packets named several contributing sources
     late_ticks: int = 0  # that began a whole tick or more after their time
     wiped_octets: int = 0
+    no_space: int = 0  # writes and syncs of journal or sealed files that a disk refused
 
 
 class Watch:

@@ -400,7 +400,8 @@ class Media:
                 blobs=self._blobs,
                 salts=(secrets.token_bytes(SALT_BYTES), secrets.token_bytes(SALT_BYTES)),
             )
-        except (VaultError, LookupError, AttributeError):
+        except (VaultError, LookupError, AttributeError) as error:
+            self.counts.no_space += isinstance(error, NoSpace)
             if track in self._tracks:
                 raise
             raise KeyGone("withdrawn while its files were written") from None  # key and index went under us
@@ -419,12 +420,13 @@ class Media:
             if self._journal.has_synced():
                 self._on_synced()
                 self._journal.sync()
-        except NoSpace as error:
+        except VaultError as error:
             # Which frames the kernel lost is not known: no open track may go on as if nothing happened.
-            self._fail(list(self._tracks), error)
+            self._fail(list(self._tracks), as_no_space(error))
 
     def _fail(self, tracks: Sequence[Track], error: NoSpace) -> None:
         """The disk took no more: gates the lines of these tracks and wipes what is held of them."""
+        self.counts.no_space += 1
         for track in tracks:
             if track.failed is None:
                 self._tracks.fail(track, error)

@@ -10,36 +10,46 @@ from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPI
 from mitschnitt.core.view import View, view_from_json
 from mitschnitt.recorder.clock import SteadyClock
 
+STORE_LOCKED = "store.locked"  # the keeper's database takes nothing: calls that run go on, nothing new begins
+
 
 class Outlook:
     """Takes views, tells `Surroundings`; `monotonic` gives seconds that only run forward."""
 
-    def __init__(self, clock: SteadyClock, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: SteadyClock, monotonic: Callable[[], float], *, hindrance: Callable[[], str] = lambda: ""
+    ) -> None:
         self._clock = clock
         self._monotonic = monotonic
+        self._hindrance = hindrance  # the rule by which our own disks would keep nothing new, "" if they would
+        self._store_rule = ""  # the same of the keeper's database, as the newest view tells
         self._view: View | None = None
         self._view_at = 0.0
-        self._told: tuple[bool, bool, bool] = (False, False, True)
+        self._told: tuple[bool, bool, bool, str] = (False, False, True, "")
 
     def take(self, data: Mapping[str, Any]) -> bool:
         """Believe a `view` frame once it has been read whole; whether it says anything new."""
-        view = view_from_json(data)
-        is_new = view != self._view  # a keeper that was started anew counts its versions anew
-        self._view, self._view_at = view, self._monotonic()
+        view, store_rule = view_from_json(data), STORE_LOCKED if data.get("store_locked") else ""
+        is_new = (view, store_rule) != (self._view, self._store_rule)  # a new keeper counts its versions anew
+        self._view, self._store_rule, self._view_at = view, store_rule, self._monotonic()
         return is_new
 
     def surroundings(self) -> Surroundings:
         """What holds for all calls at this moment."""
-        return Surroundings(self._view, timedelta(seconds=self._monotonic() - self._view_at), self._clock.steady)
+        age = timedelta(seconds=self._monotonic() - self._view_at)
+        return Surroundings(self._view, age, self._clock.steady, self._hindrance() or self._store_rule)
 
     def changed(self) -> bool:
-        """Whether, since the last question, the view has become too old or fresh again, or the clock has jumped."""
+        """Whether, since the last question, the view has become too old or fresh again, the clock has jumped, or
+        a disk began or ceased to refuse.
+        """
         self._clock.check()
         around = self.surroundings()
         now = (
             around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
             around.view_age > VIEW_TOO_OLD_FOR_KEEPING,
             around.clock_steady,
+            around.hindrance,
         )
         before, self._told = self._told, now
         return now != before

@@ -24,6 +24,7 @@ from mitschnitt.hardening import harden
 from mitschnitt.log import log_to_stderr
 from mitschnitt.recorder.calls import Calls
 from mitschnitt.recorder.clock import SteadyClock
+from mitschnitt.recorder.disk import Disk
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
@@ -83,7 +84,9 @@ class Recorder:
         self._config = config
         self._number = number
         self._clock = SteadyClock()
-        self._outlook = Outlook(self._clock, time.monotonic)
+        self._outlook = Outlook(self._clock, time.monotonic, hindrance=lambda: self._disk.rule if self._disk else "")
+        self._disk: Disk | None = None
+        self._looking: asyncio.Future[None] | None = None
         self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
         self._users = UsersFile(config.sip_users)
         self._authenticator = self._doorkeeper()
@@ -154,6 +157,7 @@ class Recorder:
         )
         slices = SliceWriter(directory)
         media = self._media(slices)
+        self._disk = Disk([directory, config.audio], failures=lambda: media.counts.no_space)
         agent = self._agent()
         # Read before anything is bound: who cannot prove who they are must not start.
         tls = Tls(TlsFiles(*config.tls_files)) if config.sip.tls_port else None
@@ -246,9 +250,15 @@ class Recorder:
             action()
         link.poke()
 
+    def _look_at_disk(self) -> None:
+        # A disk that is broken may take its time to say so; clock, view and calls do not wait for it.
+        if self._disk is not None and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.get_running_loop().run_in_executor(None, self._disk.check)
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            self._look_at_disk()
             self._calls.ask_silent()
             if self._authenticator:
                 self._users.refresh(self._authenticator)

@@ -260,6 +260,9 @@ class Session:
         # What found the call is kept as evidence of it; of other references nothing is (RFC 7865, 10).
         refs = [ref for ref in self._refs if isinstance(matched, list) and ref in matched]
         self._refs.clear()
+        if self._services.ledger.refuses:
+            self._fail("vault.no_space")  # and takes no key: entries would gather in memory for as long as it lasts
+            return
         try:
             key = self._services.link.take_key()
         except KeyGone:

@@ -14,7 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
-from mitschnitt.errors import ConfigError, NoSpace, VaultError
+from mitschnitt.errors import ConfigError, Damaged, NoSpace, VaultError
 from mitschnitt.recorder.hold import Parts, Tick
 from mitschnitt.recorder.report_log import ReportLog
 from mitschnitt.vault import slices
@@ -63,9 +63,13 @@ class Track:
         return SealedSlice(self.call_id, self.party, self.number, int(row["slice"]), data)
 
     def sealed(self, journal: SliceWriter) -> Iterator[SealedSlice]:
-        """The track's slices out of the journal, in order of arrival."""
+        """The track's slices out of the journal, in order of arrival, without those that the disk cannot read."""
         for place in range(len(self.frames)):
-            yield self.sealed_at(place, journal)
+            try:
+                piece = self.sealed_at(place, journal)
+            except Damaged:
+                continue  # the timeline shows the gap
+            yield piece
 
     def take_back(self, since_ns: int, journal: SliceWriter) -> tuple[int, int]:
         """Forgets the slices with packets of that time or later: (first number, count of numbers)."""

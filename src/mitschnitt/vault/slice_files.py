@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mitschnitt.errors import Damaged, NoSpace, VaultError
+from mitschnitt.errors import Damaged, VaultError
 from mitschnitt.vault import slices
 from mitschnitt.vault.blobs import FILE_MODE, sync_directory, write_all, writing
 
@@ -89,13 +89,13 @@ class SliceWriter:
             self._syncing = self._worker.submit(_sync_all, self._directory, descriptors)
 
     def has_synced(self) -> bool:
-        """Whether a sync has ended since this was last asked. NoSpace when it failed."""
+        """Whether a sync has ended since this was last asked. NoSpace, or VaultError, when it failed."""
         if self._syncing is None or not self._syncing.done():
             return False
         done, self._syncing = self._syncing, None
         try:
             done.result()
-        except NoSpace:
+        except VaultError:
             self._current = None  # what the kernel could not write it may forget: trust a new file only
             raise
         return True

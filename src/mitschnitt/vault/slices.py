@@ -126,9 +126,7 @@ def parse_index(head: FrameHead, data: bytes) -> Index:
 def all_revoked(index: Index) -> list[tuple[bytes, int, int, int, int]]:
     """(call, party, track, first, count) of every range of slices that the rows take back."""
     rows = index[index["length"] == 0]
-    return [
-        (r["call"].tobytes(), int(r["party"]), int(r["track"]), int(r["slice"]), int(r["offset"])) for r in rows
-    ]
+    return [(r["call"].tobytes(), int(r["party"]), int(r["track"]), int(r["slice"]), int(r["offset"])) for r in rows]
 
 
 def revoked(index: Index, call_id: bytes) -> list[tuple[int, int, int, int]]:
