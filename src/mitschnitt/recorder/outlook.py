@@ -32,6 +32,16 @@ class Outlook:
         """What holds for all calls at this moment."""
         return Surroundings(self._view, timedelta(seconds=self._monotonic() - self._view_at), self._clock.steady)
 
+    @property
+    def view_age(self) -> float:
+        """Seconds since the newest view came; since the machine's start when there was none."""
+        return self._monotonic() - self._view_at
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is a view that is new enough for somebody to be asked."""
+        return self._view is not None and timedelta(seconds=self.view_age) <= VIEW_TOO_OLD_FOR_GRANTS
+
     def changed(self) -> bool:
         """Whether, since the last question, the view has become too old or fresh again, or the clock has jumped."""
         self._clock.check()
