@@ -1,16 +1,29 @@
-"""Where skips are forbidden (CI_NO_SKIP=1), a skipped or expected failure is a failure: nothing is left out unseen."""
+"""What holds for every test: nothing is left out unseen, and no log says who called, who answered, what was pressed.
+
+Where skips are forbidden (CI_NO_SKIP=1), a skipped or expected failure is a failure.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
 
+from log_watch import WATCH
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 FORBIDDEN = os.environ.get("CI_NO_SKIP", "") not in ("", "0")
+WATCH.begin()
+
+
+@pytest.fixture(autouse=True)
+def _no_log_says_who_called() -> Iterator[None]:
+    """A test that logs a number, a name, a digit, a call or a rule fails, whatever it tests."""
+    yield
+    assert list(WATCH.take()) == []
 
 
 def _forbid(report: Report) -> Report:

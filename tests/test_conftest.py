@@ -33,9 +33,8 @@ def small_suite(tmp_path: Path) -> Path:
 
 def closing_line(suite: Path, switch: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(suite), str(suite)]
-    done = subprocess.run(
-        command, cwd=suite, env={**os.environ, "CI_NO_SKIP": switch}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "CI_NO_SKIP": switch, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.strip().splitlines()[-1]
 
 

@@ -9,7 +9,7 @@ import pytest
 from source import Module, modules
 
 FOUNDATION = {"errors", "exit_codes", "__version__"}
-EDGE = {"config", "errors", "hardening", "log"}  # what every process needs
+EDGE = {"config", "errors", "hardening", "log", "notify", "telemetry"}  # what every process needs
 SHELLS = {"recorder", "keeper", "gateways", "vault", "store", "core", "wire"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
@@ -25,6 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateways": {"gateways", "recorder", "vault", "core", "wire"} | EDGE,  # no database, no keeper
     "hardening": {"errors"},
     "log": {"errors"},
+    "notify": {"errors"},
+    "telemetry": {"telemetry", "errors", "__version__"},
     "supervisor": EDGE,  # starts processes by name; holds nothing of theirs
     "processes": SHELLS | EDGE | FOUNDATION | {"supervisor"},
     "commands": SHELLS | EDGE | FOUNDATION | {"commands", "supervisor"},

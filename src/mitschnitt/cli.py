@@ -69,8 +69,19 @@ def init(
 
 
 @app.command()
-def serve(directory: Directory = HERE) -> None:
+def serve(
+    directory: Directory = HERE,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="End the running `serve`: no new calls, running ones go on to their ends.")
+    ] = False,
+    within: Annotated[
+        str, typer.Option(metavar="TIME", help="With --drain: end calls that still run after 90s, 15m, 2h.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Run keeper and recorders; end them sealed on SIGTERM."""
+    if drain:
+        sys.exit(verb("drain").run(directory, within=within, as_json=as_json))
     sys.exit(verb("serve").run(directory))
 
 

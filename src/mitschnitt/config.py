@@ -86,6 +86,14 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """[metrics] Figures for Prometheus, `/healthz` and `/readyz`: numbers about the machine, nothing of any call."""
+
+    host: str = "127.0.0.1"  # loopback or a named private address: whoever reaches it may read
+    port: int = 9_471  # TCP, of the keeper; recorder 1 takes the next port, and so on; 0 = off
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """[limits] Counts above which we refuse rather than swell."""
 
@@ -104,6 +112,7 @@ class Config:
     vault: VaultSection = field(default_factory=VaultSection)
     keys: Keys = field(default_factory=Keys)
     control: Control = field(default_factory=Control)
+    metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -179,6 +188,7 @@ SECTIONS: dict[str, type] = {
     "vault": VaultSection,
     "keys": Keys,
     "control": Control,
+    "metrics": Metrics,
     "limits": Limits,
 }
 
@@ -199,7 +209,8 @@ def parse_config(text: str, directory: Path) -> Config:
 
 
 def _check(config: Config) -> None:
-    for name, host in (("sip", config.sip.host), ("rtp", config.rtp.host), ("control", config.control.host)):
+    hosts = (config.sip.host, config.rtp.host, config.control.host, config.metrics.host)
+    for name, host in zip(("sip", "rtp", "control", "metrics"), hosts, strict=True):
         try:
             address = ipaddress.ip_address(host)
         except ValueError as error:
@@ -211,6 +222,8 @@ def _check(config: Config) -> None:
     for name, port in (("sip", config.sip.port), ("control", config.control.port)):
         if not 1 <= port <= 65_535:
             raise ConfigError(f"config: [{name}] `port` must be 1 to 65535, found {port}")
+    if config.metrics.port and not 1 <= config.metrics.port <= 65_535 - config.limits.recorders:
+        raise ConfigError(f"config: [metrics] `port` must be 1 to 65535, or 0 for none, found {config.metrics.port}")
     _check_tls(config)
     if not re.fullmatch(r"[^:\"\\\x00-\x1f\x7f]*", config.sip.digest_realm):
         raise ConfigError("config: [sip] `digest_realm` has no colon, quote or control character")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -26,15 +27,22 @@ class Supervised:
 
 
 def test_the_directorys_configuration_is_served_and_said_to_be_unencrypted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.toml").write_text("[sip]\nport = 15099\n", encoding="utf-8")
     monkeypatch.setattr(serve, "Supervisor", Supervised)
-    with caplog.at_level(logging.INFO):
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
         assert serve.run(tmp_path) == 2
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
     assert Supervised.seen is not None
     assert Supervised.seen.sip.port == 15099
-    assert "127.0.0.1:15099 (udp, tcp), unencrypted" in caplog.text
+    told = json.loads(capsys.readouterr().err)
+    assert told["event"].startswith("SIP 127.0.0.1:15099 (udp, tcp), unencrypted")
+    assert told["part"] == "serve"
 
 
 @pytest.mark.parametrize(

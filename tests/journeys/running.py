@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from log_watch import leaks_in_text
 from mitschnitt.commands.call import decide, load_key
 from mitschnitt.commands.demo_site import DemoSite, prepare
 from mitschnitt.commands.door_client import Door
@@ -193,6 +194,8 @@ def running_site(
             yield site
         finally:
             site.stop()
+        leaks = leaks_in_text(log.read_text(encoding="utf-8"))
+        assert leaks == [], f"the log of serve says what it may not: {leaks[:5]}"
 
 
 def report_rows(path: Path) -> list[dict[str, Any]]:

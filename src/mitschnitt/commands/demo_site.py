@@ -34,6 +34,9 @@ last_port = {last_rtp_port}
 
 [control]
 port = {control_port}
+
+[metrics]
+port = {metrics_port}
 """
 
 
@@ -67,6 +70,7 @@ def prepare(
     control_port: int = CONTROL_PORT,
     first_rtp_port: int = FIRST_RTP_PORT,
     last_rtp_port: int = LAST_RTP_PORT,
+    metrics_port: int = 0,
 ) -> DemoSite:
     """Make the directory, the agents with their keys, and their standing grants."""
     keys = {
@@ -75,7 +79,11 @@ def prepare(
     }
     agents = "".join(_agent(name, speaker, key) for name, (speaker, key) in keys.items())
     ports = CONFIG.format(
-        sip_port=sip_port, control_port=control_port, first_rtp_port=first_rtp_port, last_rtp_port=last_rtp_port
+        sip_port=sip_port,
+        control_port=control_port,
+        first_rtp_port=first_rtp_port,
+        last_rtp_port=last_rtp_port,
+        metrics_port=metrics_port,
     )
     officer_key = provision(directory, allow_unsigned_policy=True, config_text=ports, agents_text=agents)
     _import_grants(directory, keys)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from pathlib import Path
 
 from mitschnitt.config import Config, load_config
+from mitschnitt.log import log_to_stderr
 from mitschnitt.supervisor import Supervisor
 
 
 def run(directory: Path) -> int:
     """Until stopped; 0, or 2 when a part refused its configuration."""
     config = load_config(directory)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("mitschnitt.serve").info("%s", announced(config))
+    log_to_stderr("serve")
+    logging.getLogger("mitschnitt.serve").info(announced(config))
     return asyncio.run(Supervisor(config).run())
 
 

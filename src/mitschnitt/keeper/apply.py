@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -93,6 +93,8 @@ class Applier:
         self._flying: tuple[Future[None], Position, int] | None = None
         self._withdrawn: set[str] = set()  # before the journal told of the call
         self._live: dict[str, LiveCall] = {}
+        self._closing: dict[str, bool] = {}  # of the batch that is looked through: whether the call was kept
+        self.outcomes: Counter[str] = Counter()  # calls that closed, by their one word
         position = holdings.writer.submit(self._load).result()
         self._applied = self._read = position
 
@@ -186,6 +188,7 @@ class Applier:
             if entry.type == "closed":
                 self._live.pop(entry.call, None)
                 self._withdrawn.discard(entry.call)
+                self.outcomes[queries.KEPT if self._closing.pop(entry.call, False) else queries.NOT_KEPT] += 1
         self._waiting.extend(steps)
         last = steps[-1]
         self._read = replace(self._read, segment=last.segment, offset=last.offset, seq=last.seq)
@@ -270,6 +273,7 @@ class Applier:
             and not call.gone
             and holdings.keyring.derives(call.index)
         )
+        self._closing[entry.call] = kept
         if call is not None and not kept:
             doomed[entry.call] = call
         if decision is None:

@@ -20,6 +20,7 @@ from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, MitschnittError
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import Strict, problem, told
+from mitschnitt.keeper.draining import LONGEST_SECONDS
 from mitschnitt.keeper.grants import SignedAct
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.records import Records, Wanted, call_unknown
@@ -52,6 +53,13 @@ class TrialBody(Strict):
     host: Annotated[str, Field(min_length=1, max_length=64)]
     caller: Annotated[str, Field(max_length=128)] = ""
     wait_s: Annotated[int, Field(ge=1, le=600)] = 60
+
+
+class DrainBody(Strict):
+    """How long calls that run may go on."""
+
+    role: Annotated[str, Field(min_length=1, max_length=32)]
+    within_s: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] = LONGEST_SECONDS
 
 
 class GrantBody(Strict):
@@ -118,6 +126,14 @@ def door_app(
             "memory_locked": hardening.memory_locked,
             "swap_off": hardening.swap_off,
         }
+
+    @app.post("/drain")
+    async def drain(body: DrainBody) -> dict[str, Any]:
+        return keeper.drain.begin(body.role, body.within_s)
+
+    @app.get("/drain")
+    async def drained() -> dict[str, Any]:
+        return keeper.drain.status()
 
     return app
 

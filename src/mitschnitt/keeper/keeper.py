@@ -24,6 +24,7 @@ from mitschnitt.keeper import erasing
 from mitschnitt.keeper.announced import Announced, AnnouncedCall, PartyPost, Ref, party_to_json
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.clock import rfc3339, wall_clock
+from mitschnitt.keeper.draining import Drain
 from mitschnitt.keeper.grants import SignedAct, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.recovery import recover
@@ -31,6 +32,7 @@ from mitschnitt.keeper.site import Site
 from mitschnitt.keeper.trials import Trials
 from mitschnitt.store import queries
 from mitschnitt.store.queries import AccessRow
+from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import Blobs
 
 STEP_SECONDS = 0.2  # without a poke, journals are looked at this often
@@ -72,13 +74,19 @@ class Keeper:
         self._blobs = blobs
         self._now = now
         self._announced = Announced(limit=announced_limit)
-        self._recorders = {
+        self.recorders = {
             applier.recorder: Recorder(applier, ThreadPoolExecutor(1, f"recorder-{applier.recorder}"))
             for applier in appliers
         }
         self.trials = Trials(self._tell_all)
+        self.drain = Drain(self._tell_all)
         self._version = 0
         self.view = self._read_view()
+
+    @property
+    def writer(self) -> Writer:
+        """The database's, for its figures."""
+        return self._holdings.writer
 
     # -- views -----------------------------------------------------------------------------------
 
@@ -92,7 +100,7 @@ class Keeper:
         self._tell_all({"type": "view", **self.view.to_json()})
 
     def _tell_all(self, message: Mapping[str, Any]) -> None:
-        for recorder in self._recorders.values():
+        for recorder in self.recorders.values():
             if recorder.send is not None:
                 recorder.send(message)
 
@@ -161,7 +169,7 @@ class Keeper:
             return
         self._tell(call, call.act_message(act))
         if act.kind is ActKind.WITHDRAW and call.recorder is not None:
-            await self._withdraw_running(self._recorders[call.recorder], call_id)
+            await self._withdraw_running(self.recorders[call.recorder], call_id)
 
     async def _withdraw_running(self, recorder: Recorder, call_id: str) -> None:
         """The recorder was told; the key goes here too, whether or not it listens."""
@@ -175,14 +183,14 @@ class Keeper:
         )
         if row is None or row.state == queries.NOT_KEPT:
             return False
-        if row.state == queries.LIVE and row.recorder in self._recorders:
-            await self._withdraw_running(self._recorders[row.recorder], call_id)
+        if row.state == queries.LIVE and row.recorder in self.recorders:
+            await self._withdraw_running(self.recorders[row.recorder], call_id)
             return True
         return await asyncio.to_thread(erasing.erase, self._holdings, call_id) is not None
 
     def _tell(self, call: AnnouncedCall, message: Mapping[str, Any]) -> None:
         """To the recorder of the call, if there is one; otherwise it is told when it joins or reconnects."""
-        recorder = self._recorders.get(call.recorder) if call.recorder is not None else None
+        recorder = self.recorders.get(call.recorder) if call.recorder is not None else None
         if recorder is not None and recorder.send is not None:
             recorder.send(message)
 
@@ -190,19 +198,19 @@ class Keeper:
 
     def knows(self, recorder: int) -> bool:
         """Whether there is such a recorder."""
-        return recorder in self._recorders
+        return recorder in self.recorders
 
     def attach(self, number: int, send: Send) -> None:
         """A recorder is connected; it gets the view at once."""
-        recorder = self._recorders[number]
+        recorder = self.recorders[number]
         recorder.send, recorder.ready = send, False
         send({"type": "view", **self.view.to_json()})
-        for message in self.trials.greeting(self._now()):
+        for message in (*self.trials.greeting(self._now()), *self.drain.greeting()):
             send(message)
 
     def detach(self, number: int, send: Send) -> None:
         """The connection is gone, unless a newer one took its place."""
-        recorder = self._recorders[number]
+        recorder = self.recorders[number]
         if recorder.send == send:
             recorder.send, recorder.ready = None, False
 
@@ -213,7 +221,7 @@ class Keeper:
         """
         for call in live:
             decode_call_id(call)
-        recorder, now = self._recorders[number], self._now()
+        recorder, now = self.recorders[number], self._now()
         recorder.boot = boot
         self._announced.end_all_but(number, live)
         calls = [self._announced.adopt(call, number, now) for call in live]
@@ -225,12 +233,12 @@ class Keeper:
 
     async def lease(self, number: int, count: int) -> Block:
         """Fresh keys for a recorder."""
-        boot = self._recorders[number].boot
+        boot = self.recorders[number].boot
         return await asyncio.to_thread(self._holdings.leases.lease, number, boot, count)
 
     def acknowledged(self, number: int, version: int) -> None:
         """The recorder has this view."""
-        self._recorders[number].view_version = version
+        self.recorders[number].view_version = version
 
     def join(self, number: int, refs: Sequence[Ref]) -> dict[str, Any]:
         """The `joined` message, without its token."""
@@ -295,21 +303,21 @@ class Keeper:
 
     def poke(self, number: int) -> None:
         """New entries are in the journal of this recorder."""
-        recorder = self._recorders[number]
+        recorder = self.recorders[number]
         if recorder.stepping is None or recorder.stepping.done():
             recorder.stepping = asyncio.get_running_loop().create_task(self._step(recorder))
 
     async def step_forever(self) -> None:
         """Look at all journals every so often, until cancelled."""
         while True:
-            for number in self._recorders:
+            for number in self.recorders:
                 self.poke(number)
             self._announced.expire(self._now())
             await asyncio.sleep(STEP_SECONDS)
 
     async def close(self) -> None:
         """Apply what is in the journals, then end the threads."""
-        for recorder in self._recorders.values():
+        for recorder in self.recorders.values():
             if recorder.stepping is not None:
                 await recorder.stepping
             await self._step(recorder)
@@ -317,7 +325,7 @@ class Keeper:
 
     def status(self) -> dict[str, int]:
         """Counts for `doctor` and the health page; nothing of any call."""
-        recorders = self._recorders.values()
+        recorders = self.recorders.values()
         return {
             "recorders": sum(recorder.ready for recorder in recorders),
             "view": self._version,

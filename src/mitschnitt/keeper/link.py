@@ -131,6 +131,8 @@ class _Connection:
             self._keeper.trial_taken(self.recorder, str(message["token"]))
         elif kind == "findings":
             await self._keeper.trial_told(self.recorder, message)
+        elif kind == "draining":
+            self._keeper.drain.told(self.recorder, message)
         elif kind == "ended":
             self._keeper.ended(str(message["call"]))
         # Anything else is of a newer recorder, and nothing depends on it.

@@ -12,7 +12,8 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -23,9 +24,11 @@ from mitschnitt.config import Config
 from mitschnitt.errors import ConfigError, PeerError, VaultError
 from mitschnitt.hardening import harden
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import control_app
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.erasing import finish_erasures
+from mitschnitt.keeper.figures import CountingDoor, Stopwatch, outcomes, read, ready, table
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.kek import FileKeks, check_private
 from mitschnitt.keeper.keyring import Keyring
@@ -35,9 +38,13 @@ from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.site import Site, load_site
 from mitschnitt.log import log_to_stderr
+from mitschnitt.notify import notify
 from mitschnitt.store.engine import open_engine, open_reader
 from mitschnitt.store.upgrade import upgrade
 from mitschnitt.store.writer import Writer
+from mitschnitt.telemetry.metrics import Page
+from mitschnitt.telemetry.process import ProcessFigures
+from mitschnitt.telemetry.server import Condition, TelemetryServer
 from mitschnitt.vault.blobs import LocalBlobs, make_directories
 from mitschnitt.vault.door import Vault
 from mitschnitt.wire.frames import pack_frame
@@ -101,14 +108,17 @@ def run_keeper(config: Config) -> int:
     os.umask(0o077)
     site = load_site(config)
     _fits_a_frame(site)
-    with opened(config, site) as (keeper, records):
+    commits = Stopwatch()
+    with opened(config, site, commits=commits) as (keeper, records):
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
         door = bind_private(config.run / "door.sock")
         control = _bind_control(config)
-        apps = ((control_app(keeper, site.token), control), (door_app(keeper, records, hardening), door))
-        uvloop.run(_run(keeper, link, apps))
+        counted = CountingDoor(door_app(keeper, records, hardening))
+        apps = ((control_app(keeper, site.token), control), (counted, door))
+        telemetry = _telemetry(config, keeper, commits, counted)
+        uvloop.run(_run(keeper, link, apps, telemetry))
     return 0
 
 
@@ -134,7 +144,7 @@ def _bind_control(config: Config) -> socket.socket:
 
 
 @contextlib.contextmanager
-def opened(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
+def opened(config: Config, site: Site, *, commits: Stopwatch | None = None) -> Iterator[tuple[Keeper, Records]]:
     """Everything that the keeper holds, in the order in which one part needs the other.
 
     ConfigError, before anything was changed, when database, audio, key tree or KEK is missing or open to others.
@@ -143,7 +153,7 @@ def opened(config: Config, site: Site) -> Iterator[tuple[Keeper, Records]]:
     keyring = _open_keyring(config)
     engine = open_engine(config.database)
     upgrade(engine)
-    writer = Writer(engine)
+    writer = Writer(engine, timed=(commits or Stopwatch()).lap)
     reader = open_reader(config.database)
     # A state older than the newest puncture derives nothing before its punctures are applied again.
     free = settle(keyring, writer)
@@ -212,7 +222,33 @@ def _server(app: ASGIApp) -> _Server:
     )
 
 
-async def _run(keeper: Keeper, link: socket.socket, apps: tuple[tuple[ASGIApp, socket.socket], ...]) -> None:
+def _telemetry(
+    config: Config, keeper: Keeper, commits: Stopwatch, door: CountingDoor
+) -> Callable[[], Awaitable[TelemetryServer]]:
+    """Starts figures and health on the keeper's port, unless it is off."""
+    process = ProcessFigures("keeper", config.directory, now=lambda: wall_clock().timestamp())
+    page = Page(
+        table(config.limits.recorders),
+        lambda: read(keeper, process, commits, door),
+        ended=lambda: outcomes(keeper).total(),
+        clock=time.monotonic,
+    )
+    server = TelemetryServer(page, Condition(lambda: (), lambda: ready(keeper, process)))
+
+    async def start() -> TelemetryServer:
+        if config.metrics.port:
+            await server.start(config.metrics.host, config.metrics.port)
+        return server
+
+    return start
+
+
+async def _run(
+    keeper: Keeper,
+    link: socket.socket,
+    apps: tuple[tuple[ASGIApp, socket.socket], ...],
+    start_telemetry: Callable[[], Awaitable[TelemetryServer]],
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -220,7 +256,9 @@ async def _run(keeper: Keeper, link: socket.socket, apps: tuple[tuple[ASGIApp, s
     servers = [(_server(app), listening) for app, listening in apps]
     tasks = [asyncio.create_task(server.serve(sockets=[listening])) for server, listening in servers]
     always = [asyncio.create_task(Link(keeper, link).run()), asyncio.create_task(keeper.step_forever())]
+    telemetry = await start_telemetry()
     log.info("keeper is ready", extra={"version": keeper.view.version})
+    notify(READY=1, X_PART="keeper")
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopped, *tasks, *always], return_when=asyncio.FIRST_COMPLETED)
     for server, _socket in servers:
@@ -228,6 +266,7 @@ async def _run(keeper: Keeper, link: socket.socket, apps: tuple[tuple[ASGIApp, s
     for task in (stopped, *always):
         task.cancel()
     await asyncio.gather(*tasks, *always, stopped, return_exceptions=True)
+    await telemetry.stop()
     await keeper.close()
     for task in done - {stopped}:
         failure = task.exception()

@@ -173,10 +173,11 @@ class Calls:
 
     def __init__(self, *, call_header: str, max_calls: int) -> None:
         self._call_header = call_header
-        self._max_calls = max_calls
+        self.limit = max_calls
         self._dialogs: dict[str, Dialog] = {}
         self._sealing: dict[asyncio.Task[None], Session] = {}  # over, and their files are being written
         self._stopping = False
+        self.is_draining = False
         self._services: Services | None = None
         self._server: SipServer | None = None
         self.counts: Counter[str] = Counter()
@@ -186,6 +187,8 @@ class Calls:
         """What could not be there yet when this was made: they call back into it."""
         self._services, self._server = services, server
         server.agent.admit_while(self._has_room)
+        if self.is_draining:
+            server.agent.drain()
 
     @property
     def services(self) -> Services:
@@ -200,6 +203,22 @@ class Calls:
         if self._server is None:
             raise RuntimeError("Calls.start was not called")
         return self._server
+
+    @property
+    def running(self) -> int:
+        """Recording sessions that stand now."""
+        return len(self._dialogs)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether none stands, and the files of all that did are written."""
+        return not self._dialogs and not self._sealing
+
+    def drain(self) -> None:
+        """No new session from now on; those that stand go on to their ends."""
+        self.is_draining = True
+        if self._server is not None:
+            self._server.agent.drain()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(dict.fromkeys(dialog.session for dialog in self._dialogs.values())))
@@ -255,7 +274,7 @@ class Calls:
             dialog.session.refresh(dialog.branch)
 
     def _has_room(self) -> bool:
-        return not self._stopping and len(self._dialogs) < self._max_calls
+        return not self._stopping and len(self._dialogs) < self.limit
 
     def _invite(self, event: sip.InviteReceived) -> None:
         try:

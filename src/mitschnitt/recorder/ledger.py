@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mitschnitt.errors import NoSpace, VaultError
 from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.telemetry.metrics import Buckets
 from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.decision import MAX_LADDERS, seal_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
@@ -30,6 +31,7 @@ from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.wire.sip.ladder import Ladder
 
 RETRY_SECONDS = 1.0  # between two attempts to write to a disk that takes no more
+SYNC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # buckets of the metrics
 
 Job = Callable[[JournalWriter], None]
 Then = Callable[[], None]
@@ -61,6 +63,7 @@ class Ledger:
         self._then: list[Then] = []
         self._unsynced: list[tuple[int, Job]] = []  # seq and job of what a failed disk may still lose
         self._is_stuck = False
+        self.syncs = Buckets(SYNC_SECONDS)
         self._jobs: queue.SimpleQueue[tuple[Job, Then | None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
@@ -150,7 +153,9 @@ class Ledger:
             for job in jobs:
                 if job is not None:
                     self._write(*job)
+            began = time.monotonic()
             self._until_taken(lambda writer: writer.sync())
+            self.syncs.add(time.monotonic() - began)
             self._unsynced.clear()
             done, self._then = self._then, []
             self._on_synced(done)

@@ -48,6 +48,9 @@ class LinkEvents(Protocol):
     def trial_wanted(self, data: Mapping[str, Any]) -> None:
         """A `watch` frame came: the next call from a host is a test call, or is one no longer."""
 
+    def drain_wanted(self, within_s: float) -> None:
+        """A `drain` frame came: no new calls, and those that run are ended after so many seconds."""
+
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder, told again after each reconnect."""
 
@@ -127,6 +130,8 @@ class KeeperLink:
                 self.send({"type": "ended", "call": message["call"]})
         elif kind == "watch":
             self._events.trial_wanted(message)
+        elif kind == "drain":
+            self._events.drain_wanted(float(message["within_s"]))
         else:
             self._events.fact_posted(kind, message)
 

@@ -36,6 +36,7 @@ from mitschnitt.recorder.tracks import (
     Tracks,
     as_no_space,
 )
+from mitschnitt.telemetry.metrics import Buckets
 from mitschnitt.vault.artefact import PartyHeader, Report
 from mitschnitt.vault.blobs import Blobs
 from mitschnitt.vault.derive import Kind, artefact_name
@@ -47,6 +48,7 @@ TICK_NS = 250_000_000  # between drains; hold + tick + the work of a tick stay b
 DIGIT_TICK_NS = 50_000_000  # between drains of gated lines that wait for a digit: how late a key may act
 FINISH_THREADS = 2  # parties whose files are written at the same time; they mostly wait for the disk
 DROPS_EVERY_TICKS = 40  # ticks between two readings of the kernel's drop counters, and looks at losses (10 s)
+TURN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # buckets of the metrics
 DEFAULT_CLOCK = 8_000  # Hz; of a track without codecs, which keeps nothing
 
 __all__ = ["Line", "Media", "MediaCounts", "Track"]
@@ -107,6 +109,8 @@ class Media:
         self._is_draining = False
         self._is_stopping = False
         self._ticks = 0
+        self.turns = Buckets(TURN_SECONDS)  # from when a turn was due until it was done
+        self.turned_at = self._pace() / 1e9  # seconds by `pace`, of the newest turn
 
     @property
     def is_locked(self) -> bool:
@@ -254,8 +258,10 @@ class Media:
         while not self._is_stopping:
             for _ in self._steps(due_ns) if turn % ratio == 0 else self._digit_steps():
                 await asyncio.sleep(0)  # signalling goes on between two batches
-            turn, due_ns = turn + 1, due_ns + step_ns
             now_ns = self._pace()
+            self.turns.add((now_ns - due_ns) / 1e9)
+            self.turned_at = now_ns / 1e9
+            turn, due_ns = turn + 1, due_ns + step_ns
             if now_ns - due_ns > self._tick_ns:
                 self.counts.late_ticks += 1
                 turn, due_ns = 0, now_ns

@@ -39,6 +39,16 @@ class Outlook:
         age = timedelta(seconds=self._monotonic() - self._view_at)
         return Surroundings(self._view, age, self._clock.steady, self._hindrance() or self._store_rule)
 
+    @property
+    def view_age(self) -> float:
+        """Seconds since the newest view came; since the machine's start when there was none."""
+        return self._monotonic() - self._view_at
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is a view that is new enough for somebody to be asked."""
+        return self._view is not None and timedelta(seconds=self.view_age) <= VIEW_TOO_OLD_FOR_GRANTS
+
     def changed(self) -> bool:
         """Whether, since the last question, the view has become too old or fresh again, the clock has jumped, or
         a disk began or ceased to refuse.

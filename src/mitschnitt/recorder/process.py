@@ -22,9 +22,12 @@ from mitschnitt.config import Config
 from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.hardening import harden
 from mitschnitt.log import log_to_stderr
+from mitschnitt.notify import DRAINED, notify
 from mitschnitt.recorder.calls import Calls
 from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.disk import Disk
+from mitschnitt.recorder.drain import Drain
+from mitschnitt.recorder.figures import TABLE, Parts, alive, read, ready
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
@@ -35,6 +38,9 @@ from mitschnitt.recorder.sip_accounts import UsersFile, read_secrets
 from mitschnitt.recorder.sip_server import Ports, SipServer
 from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.recorder.tls import Tls, TlsFiles
+from mitschnitt.telemetry.metrics import Page
+from mitschnitt.telemetry.process import ProcessFigures
+from mitschnitt.telemetry.server import Condition, TelemetryServer
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.slice_files import SliceWriter
@@ -90,6 +96,8 @@ class Recorder:
         self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
         self._users = UsersFile(config.sip_users)
         self._authenticator = self._doorkeeper()
+        self._drain = Drain(self._calls, time.monotonic)
+        self._process = ProcessFigures("recorder", config.directory, now=lambda: self._clock.now_ns() / 1e9)
 
     # -- what the link brings --------------------------------------------------------------------
 
@@ -105,6 +113,12 @@ class Recorder:
     def trial_wanted(self, data: Mapping[str, Any]) -> None:
         """A test call is awaited, or no longer."""
         self._calls.trials.watch(data)
+
+    def drain_wanted(self, within_s: float) -> None:
+        """No new calls any more."""
+        if not self._calls.is_draining:
+            log.info("no new calls are taken; those that run go on", extra={"count": self._calls.running})
+        self._drain.begin(within_s)
 
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder."""
@@ -136,7 +150,7 @@ class Recorder:
             linking.result()
         linking.cancel()
         stopping.cancel()
-        return 0
+        return DRAINED if self._drain.over.is_set() and not stop.is_set() else 0
 
     async def _serve(self, link: KeeperLink, next_seq: int, until: Sequence[asyncio.Task[Any]]) -> None:
         """Until one of these tasks ends, or a loop of ours dies: then its error is raised, and the process goes."""
@@ -165,15 +179,21 @@ class Recorder:
         services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_ports)
+        parts = Parts(media, self._calls, server, ledger, slices, link, self._outlook, self._clock, self._process)
+        telemetry = await self._tell(parts)
         log.info("ready")
-        draining, watching = loop.create_task(media.run()), loop.create_task(self._watch())
-        done, _ = await asyncio.wait([*until, draining, watching], return_when=asyncio.FIRST_COMPLETED)
+        notify(READY=1, X_PART=f"recorder-{self._number}")
+        draining, watching = loop.create_task(media.run()), loop.create_task(self._watch(link))
+        drained = loop.create_task(self._drain.over.wait())
+        done, _ = await asyncio.wait([*until, draining, watching, drained], return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
         await self._calls.stop()
         await server.stop()
         await loop.run_in_executor(None, ledger.close)
         link.poke()
         await link.drained()
         media.stop()
+        await telemetry.stop()
         watching.cancel()
         await asyncio.wait([draining, watching])
         media.close()
@@ -181,6 +201,18 @@ class Recorder:
             slices.close()  # what is left there is for recovery
         for task in done:
             task.result()  # a loop that died takes the process with it; the supervisor starts a new one
+
+    async def _tell(self, parts: Parts) -> TelemetryServer:
+        """Figures and health on our port, unless it is off."""
+        ended = parts.calls.counts
+        page = Page(
+            TABLE, lambda: read(parts), ended=lambda: ended["calls"] - parts.calls.running, clock=time.monotonic
+        )
+        condition = Condition(lambda: alive(parts, time.monotonic()), lambda: ready(parts))
+        telemetry, port = TelemetryServer(page, condition), self._config.metrics.port
+        if port:
+            await telemetry.start(self._config.metrics.host, port + self._number)
+        return telemetry
 
     def _agent(self) -> UserAgent:
         sip = self._config.sip
@@ -255,8 +287,10 @@ class Recorder:
         if self._disk is not None and (self._looking is None or self._looking.done()):
             self._looking = asyncio.get_running_loop().run_in_executor(None, self._disk.check)
 
-    async def _watch(self) -> None:
+    async def _watch(self, link: KeeperLink) -> None:
         while True:
+            if self._drain.look():
+                link.send({"type": "draining", "running": self._calls.running, "left_s": self._drain.left_s})
             await asyncio.sleep(WATCH_SECONDS)
             self._look_at_disk()
             self._calls.ask_silent()

@@ -19,10 +19,14 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.recorder.sip_streams import CONNECT_SECONDS, Streams
 from mitschnitt.recorder.tls import Tls
 from mitschnitt.wire.sip.agent import UserAgent
+from mitschnitt.wire.sip.config import METHODS
 from mitschnitt.wire.sip.events import SipEvent
 from mitschnitt.wire.sip.hop import Destination, Hop, is_address
 
 LONGEST_SLEEP = 1.0  # seconds between looks at the timers; bounds what a missed wake-up could cost
+LONGEST_METHOD = 12  # bytes looked at to count a request: SUBSCRIBE is the longest word that anybody sends us
+RESPONSE = "SIP/2.0"  # stands where a request has its method
+STATUS_LINE = b"SIP/2.0 "
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class SipServer:
         self.agent = agent
         self.port = self.tls_port = 0
         self.refused: Counter[str] = Counter()  # connections and messages turned away, by cause
+        self.requests: Counter[str] = Counter()  # that came, by method
+        self.responses: Counter[str] = Counter()  # that we sent, by class
+        self.shed = 0  # 503s of ours
         self.streams = Streams(self, tls)
         self._on_event = on_event
         self._clock = clock
@@ -124,6 +131,9 @@ class SipServer:
 
     def received(self, data: bytes, source: Hop) -> None:
         """One datagram or one whole message of a stream."""
+        method = data[:LONGEST_METHOD].partition(b" ")[0].decode("ascii", "replace")
+        if method != RESPONSE:
+            self.requests[method if method in METHODS else "other"] += 1
         self.agent.receive(data, source, self.now)
         self.flush()
 
@@ -131,6 +141,9 @@ class SipServer:
 
     def _send_outbox(self) -> None:
         for hop, data in self.agent.outbox(self.now):
+            if data.startswith(STATUS_LINE):
+                self.responses[f"{data[8:9].decode()}xx"] += 1
+                self.shed += data[8:11] == b"503"
             if hop.transport == "UDP":
                 self._send_datagram(hop, data)
             elif hop.transport in ("TCP", "TLS"):

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,11 +34,13 @@ class _Work:
 class Writer:
     """One thread, one connection. `submit` from any thread; `close` when nobody submits any more."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, timed: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        """`timed` is around each commit; there is no clock here."""
         self._engine = engine
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._scrub = False  # what was deleted still lies in the WAL
         self.commits = 0
+        self._timed = timed
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -55,6 +58,11 @@ class Writer:
         """Something was erased: after the next commit, truncate the WAL, where deleted rows still lie."""
         self._scrub = True
 
+    @property
+    def waiting(self) -> int:
+        """Submissions that no commit has begun with."""
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Finish what was submitted, then end the thread."""
         self._queue.put(None)
@@ -66,7 +74,8 @@ class Writer:
         while (group := self._group()) is not None:
             try:
                 connection = connection or self._engine.connect()
-                self._commit(connection, group)
+                with self._timed():
+                    self._commit(connection, group)
                 self._truncate(connection)
             except DBAPIError as error:
                 for work in group:

@@ -57,6 +57,11 @@ class SliceWriter:
         self._worker = ThreadPoolExecutor(1, "journal-sync")
         self._syncing: Future[None] | None = None
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """(segments, bytes) on disk now of what this writer wrote."""
+        return len(self._segments), sum(segment.size for segment in self._segments.values())
+
     def append(self, frame: Iterable[bytes | memoryview], owners: Iterable[int]) -> Position:
         """Writes one frame, given in pieces, so that it survives this process; where it lies.
 

@@ -22,6 +22,7 @@ class Admission:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
         self.room: Callable[[], bool] = lambda: True  # what the owner of the sessions says
+        self.draining = False  # nobody new is let in any more; OPTIONS say so too
         self._total = TokenBucket(Rate(config.calls_per_second, config.calls_per_second))
         one = config.calls_per_second_per_source
         self._each = SourceBuckets(Rate(one, one))
@@ -69,6 +70,8 @@ class Admission:
             (len(self._half_open), config.max_half_open, "limit.half_open"),
             (self._half_open_by_source[source], config.max_half_open_per_source, "limit.half_open_per_source"),
         )
+        if self.draining:
+            return "draining"
         if not self.room():
             return "limit.calls"
         over = next((why for count, most, why in counts if count >= most), None)

@@ -118,6 +118,10 @@ class UserAgent:
         """New sessions are turned away, without state, while the owner of the sessions has no room for one."""
         self._end.admission.room = room
 
+    def drain(self) -> None:
+        """From now on new sessions and pings outside of them are answered 503; what runs goes on."""
+        self._end.admission.draining = True
+
     # --- commands -------------------------------------------------------------------------------------
 
     def respond(

@@ -174,7 +174,10 @@ class Callee:
 
     def _receive_outside(self, transaction: Transaction, source: Source, now: float) -> None:
         end, request = self._end, transaction.request
-        if request.method == "OPTIONS":
+        if request.method == "OPTIONS" and end.admission.draining:
+            # Whoever pings us to learn where calls may go takes us out (RFC 3261, 11.2: as an INVITE would be).
+            self._turn_down(transaction, source, now, 503, "draining", (end.config.retry_after(end.fraction()),))
+        elif request.method == "OPTIONS":
             end.answer(transaction, 200, now, *end.config.options_headers)
             end.events.append(OptionsReceived(None, source))
         elif request.method != "INVITE":
