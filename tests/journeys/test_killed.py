@@ -1,4 +1,4 @@
-"""kill -9 of recorder and keeper in the middle of 20 calls (MITSCHNITT_KILL_CALLS), again and again: at most two seconds are lost.
+"""kill -9 of recorder and keeper amid 20 calls (MITSCHNITT_KILL_CALLS), again and again: at most two seconds are lost.
 
 Each packet is marked, so what was recovered is compared with what had been sent when the kill came.
 """
