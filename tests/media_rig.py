@@ -45,13 +45,14 @@ class Rig:
     address: str = "127.0.0.1"
     keepalive_ns: int = 0
     max_rtcp_sockets: int = 1_000
+    ports: PortPool = field(default_factory=lambda: PortPool(20000, 32000))
     sourcing: Sourcing = Sourcing.FIRST  # most tests signal nothing
 
     def __post_init__(self) -> None:
         self.journal = SliceWriter(self.directory)
         self.media = Media(
             address=self.address,
-            ports=PortPool(20000, 32000),
+            ports=self.ports,
             journal=self.journal,
             blobs=self.blobs,
             clock=lambda: self.now_ns + self.wall_moved_ns,

@@ -173,4 +173,5 @@ def test_of_a_packet_from_another_source_one_byte_is_left(
 
 def test_a_program_of_the_longest_kind_is_taken() -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        filters.attach(sock, filters.cutting_filter(range(96, 112), ("2001:db8::7", 65_535)))
+        filters.attach(sock, program := filters.cutting_filter(range(96, 112), ("2001:db8::7", 65_535)))
+        assert len(program) // 8 < 64

@@ -8,21 +8,44 @@ import pytest
 
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
-from mitschnitt.recorder.ports import NoPortLeft, PortPool
+from mitschnitt.recorder.ports import REST_NS, NoPortLeft, PortPool, Stream, Taken
 
 CUT = filters.cutting_filter([])
 
 
 def test_only_even_ports_are_given_and_the_first_first() -> None:
     pool = PortPool(10001, 10007)
-    assert [pool.take() for _ in range(pool.free)] == [10002, 10004, 10006]
+    assert [pool.take().port for _ in range(pool.free)] == [10002, 10004, 10006]
 
 
 def test_a_port_that_was_given_back_rests_longest() -> None:
     pool = PortPool(10000, 10004)
-    first = pool.take()
+    first = pool.take().port
     pool.give_back(first)
-    assert [pool.take(), pool.take(), pool.take()] == [10002, 10004, first]
+    assert [pool.take().port for _ in range(3)] == [10002, 10004, first]
+
+
+def test_a_port_that_has_not_rested_is_taken_when_no_other_is_left_and_that_is_counted() -> None:
+    now = [5]
+    pool = PortPool(10000, 10002, pace=lambda: now[0])
+    stream = Stream(7, 65_535)
+    for _ in range(2):
+        pool.give_back(pool.take().port, stream)
+        now[0] += REST_NS // 2
+    assert (pool.free, pool.resting, pool.unrested) == (2, 1, 0)
+    assert pool.take() == Taken(10000)
+    assert not pool.unrested
+    early = pool.take()
+    assert (early.port, early.stale) == (10002, stream)
+    assert (pool.unrested, pool.resting, pool.has_rested(early)) == (1, 0, False)
+    now[0] += REST_NS // 2
+    assert pool.has_rested(early)
+
+
+def test_a_port_that_another_program_holds_has_not_been_in_use() -> None:
+    pool = PortPool(10000, 10000)
+    pool.pass_over(pool.take())
+    assert (pool.resting, pool.take(), pool.unrested) == (0, Taken(10000), 0)
 
 
 def test_an_empty_pool_says_so() -> None:
@@ -73,10 +96,10 @@ def hold_an_even_port(sock: socket.socket) -> int:
 def test_ports_that_other_programs_hold_are_passed_over() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         held = hold_an_even_port(other)
-        sock, port = ports.open_from_pool("127.0.0.1", PortPool(held, held + 60), CUT)
+        sock, taken = ports.open_from_pool("127.0.0.1", PortPool(held, held + 60), CUT)
         with sock:
-            assert port != held
-            assert sock.getsockname()[1] == port
+            assert taken.port != held
+            assert sock.getsockname()[1] == taken.port
 
 
 def test_when_others_hold_all_ports_none_is_left() -> None:
@@ -116,3 +139,4 @@ def test_the_receive_buffer_is_as_the_pool_says() -> None:
     sock, _ = ports.open_from_pool("127.0.0.1", small, filters.cutting_filter(()))
     with sock:
         assert 16 * 1024 <= ports.receive_buffer(sock) < ports.RECEIVE_BUFFER_BYTES
+        assert small.granted_bytes == ports.receive_buffer(sock)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from media_rig import EVENTS, Rig, Sender, read_party, stamp, stamps_in
+from media_rig import EVENTS, T0, Rig, Sender, read_party, stamp, stamps_in
 from mitschnitt.recorder.media import Line, Track
+from mitschnitt.recorder.ports import REST_NS, PortPool
 from mitschnitt.recorder.receiver import ROUNDS, SOCKET_BUDGET
 from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.recorder.sources import Lock, Sourcing
@@ -338,6 +339,36 @@ def test_first_locks_on_whoever_sends_first_after_the_line_was_opened(tmp_path: 
         rig.tick()
         kept, path = end(rig, track)
         assert (kept, foreign(path)) == ([0, 1], (2, 1))
+
+
+def test_what_a_client_still_sends_of_its_former_call_to_a_port_used_again_is_not_kept(tmp_path: Path) -> None:
+    now = [T0]
+    pool = PortPool(32_900, 32_900, pace=lambda: now[0])
+    rig = Rig(tmp_path, sourcing=Sourcing.SIGNALLED, ports=pool)
+    with contextlib.closing(rig):
+        first, second = rig.track(), rig.track(1)
+        line = kept_line(rig, first, peer())
+        clara = From(CLARA, line.port, ssrc=0x51)
+        clara.stamped([0, 1], first_seq=65_534)
+        rig.tick()
+        rig.media.release(line)
+        line = kept_line(rig, second, peer())
+        clara.stamped([900, 901, 2_500], first_seq=65_534)
+        rig.tick()
+        clara.stamped([2_502, 4_500], first_seq=65_534)  # goes on; 3,000 packets further on than the last would be new
+        clara.key(4_501 + 65_534, 10, 800, end=True)
+        clara.ssrc = 0x52
+        clara.stamped([3], first_seq=65_534)  # a new stream from the same port
+        clara.ssrc = 0x51
+        rig.tick()
+        now[0] += REST_NS
+        clara.stamped([4_600], first_seq=65_534)
+        rig.tick()
+        assert rig.digits == []
+        assert rig.media.lines.pool.unrested == 1
+        assert rig.media.counts.refused == {"STALE": 6}
+        assert end(rig, first)[0] == [0, 1]
+        assert end(rig, second)[0] == [3, 4_600]
 
 
 def test_a_system_that_takes_no_filter_closes_the_socket_rather_than_to_believe_anybody(

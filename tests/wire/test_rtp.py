@@ -180,3 +180,10 @@ def test_no_bytes_make_a_payload_that_reaches_outside_its_packet(datagrams: list
     for row in np.flatnonzero(found.valid):
         assert 12 <= found.offset[row] <= len(datagrams[row])
         assert 0 <= found.length[row] <= len(datagrams[row]) - found.offset[row]
+
+
+def test_rtp_and_rtcp_may_be_media_and_nothing_else() -> None:
+    rows = np.zeros((5, 16), np.uint8)
+    rows[:, 0] = [0x80, 0xBF, 0x40, 0x00, 0x80]
+    lengths = np.array([172, 8, 172, 20, 7], np.int32)
+    assert rtp.may_be_media(rows, lengths).tolist() == [True, True, False, False, False]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
-from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.ports import PortPool, Stream, Taken
 from mitschnitt.recorder.sources import Sources, Sourcing
 from mitschnitt.vault.artefact import Coded
 from mitschnitt.wire import dtmf, rtp
@@ -42,6 +42,7 @@ class LineState:
     sock: socket.socket
     event_types: Mapping[int, int]  # payload type -> RTP clock in Hz
     press: dtmf.Press | None = None
+    newest: Stream | None = None  # that was kept of it
     is_released: bool = False
 
 
@@ -67,6 +68,7 @@ class Lines:
     _released: list[int] = field(default_factory=list)  # their sockets are still open
     _into: dict[int, set[int]] = field(default_factory=dict)  # slot of a track -> its open lines
     _sockets: dict[bool, list[tuple[int, int]]] = field(default_factory=dict)  # until something changes
+    _stale: dict[int, Taken] = field(default_factory=dict)  # lines whose port has not rested
     _kinds: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((FIRST_LINES, 128), np.uint8))
     _slots: NDArray[np.int32] = field(default_factory=lambda: np.full(FIRST_LINES, GATED, np.int32))
 
@@ -78,13 +80,15 @@ class Lines:
         number = self._free[-1] if self._free else len(self._states)
         self.sources.begin(number)
         program = filters.cutting_filter(event_types, self.sources.allowed(number))
-        sock, port = ports.open_from_pool(self.address, self.pool, program)
+        sock, taken = ports.open_from_pool(self.address, self.pool, program)
         if self._free:
             self._free.pop()
         if number >= self._slots.size:
             self._kinds = np.concatenate([self._kinds, np.zeros_like(self._kinds)])
             self._slots = np.concatenate([self._slots, np.full_like(self._slots, GATED)])
-        line = Line(number, port)
+        line = Line(number, taken.port)
+        if taken.stale is not None:
+            self._stale[number] = taken
         self._states[number] = LineState(line, sock, dict(event_types))
         self._describe(number, GATED, {})
         return line
@@ -189,7 +193,8 @@ class Lines:
             state.sock.close()
             self._free.append(number)
             self.sources.forget(number)
-            self.pool.give_back(state.line.port)
+            self._stale.pop(number, None)
+            self.pool.give_back(state.line.port, state.newest)
 
     def sockets(self, *, listening_only: bool = False) -> list[tuple[int, int]]:
         """(descriptor, index) of all lines, or of gated lines that wait for digits."""
@@ -216,6 +221,25 @@ class Lines:
         leaked = valid & ~is_open & (kind != CONTROL) & ~event
         strange = valid & (kind == 0) & is_open
         return Sorted(is_open & (audio | event), event, leaked, strange)
+
+    def refuse_stale(self, headers: rtp.Headers) -> None:
+        """Marks what goes on where the former line of a port that has not rested left off: the same SSRC, and near it.
+
+        A client that begins a new stream from the same port and under the same SSRC begins it elsewhere, unless by a
+        chance of one in twenty; then, as when it goes on with one stream for two calls, what comes before the port has
+        rested is not kept.
+        """
+        for number, taken in list(self._stale.items()):
+            stale = taken.stale
+            if stale is None or self.pool.has_rested(taken):
+                del self._stale[number]
+                continue
+            rows = np.flatnonzero((headers.stream == number) & headers.valid & (headers.ssrc == stale.ssrc))
+            moved = (headers.seq[rows] - np.uint16(stale.seq)).view(np.int16)
+            rows = rows[(moved >= -rtp.MAX_MISORDER) & (moved <= rtp.MAX_DROPOUT)]
+            if rows.size:
+                headers.reason[rows] = rtp.Reason.STALE
+                self._stale[number] = replace(taken, stale=replace(stale, seq=int(headers.seq[rows[-1]])))
 
     def idle(self, headers: rtp.Headers, found: Sorted) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of open lines that are not kept: (RTP all the same, RTCP by its type), as row numbers."""

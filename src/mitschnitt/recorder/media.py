@@ -350,6 +350,8 @@ class Media:
             path = self.reception.path(line.number) + self.lines.sources.told(line.number)
             self.lines.sources.forget_others(line.number)
             track.path += path
+            state = self.lines.state(line)
+            state.newest = self.reception.newest(line.number) or state.newest
             self.counts.lost += max(0, path.expected - path.received)
             self.reception.begin(line.number, DEFAULT_CLOCK)
             self.watch.closes(line)

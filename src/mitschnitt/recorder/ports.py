@@ -1,7 +1,8 @@
 """RTP ports and their sockets: which port a line gets, and how its socket is made.
 
-A port that was given back rests at the end of the list, so that stale packets find nobody. Sockets are
-born behind their filter: it is attached before `bind`, so no whole packet can slip in between.
+A port that was given back rests for a minute, so that stale packets find nobody; before that it is only taken when no
+other is left, and what its former stream still sends is known. Sockets are born behind their filter: it is attached
+before `bind`, so no whole packet can slip in between.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from mitschnitt.errors import ConfigError, VaultError
 from mitschnitt.recorder import filters
@@ -21,6 +25,8 @@ _MEMINFO_DROPS = 8  # place of the drop counter in it
 RECEIVE_BUFFER_BYTES = 256 * 1024  # asked of the kernel, which doubles it for its overhead: about 400
 #                                    packets of any size, that is 8 s of 20 ms packets when we are late
 SPARE_FILES = 256  # open files of a recorder besides RTP and RTCP sockets: journals, blobs, SIP connections
+NEVER_USED = -(1 << 63)  # of a pace: such a port has rested
+REST_NS = 60_000_000_000  # before a port is given out again, while others are left: whoever missed a BYE has stopped
 LOWEST_PORT = 1024  # below are privileged ports
 
 
@@ -28,16 +34,43 @@ class NoPortLeft(VaultError):  # noqa: N818 - reads as the sentence it is
     """All RTP ports are in use, here or by other programs: no new call can be taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The newest packet that was kept of a port's former line."""
+
+    ssrc: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A port for a line, and what may still come to it of a former one."""
+
+    port: int
+    stale: Stream | None = None  # only when the port has not rested
+    rested_at_ns: int = NEVER_USED  # when it will have, by the pace of its pool
+
+
 class PortPool:
     """Even ports of a range, longest-rested first. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, first: int, last: int, *, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        *,
+        receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
+        pace: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         """`first` to `last`, both included. ConfigError when no even port lies in that range."""
         self.receive_buffer_bytes = receive_buffer_bytes
+        self.granted_bytes = 0  # receive buffer of the newest socket, the kernel's overhead included
+        self.unrested = 0  # ports that were given out again before their rest was over: the range is too small
         even = range(first + first % 2, last + 1, 2)
         if first < LOWEST_PORT or last > 65535 or not even:
             raise ConfigError(f"RTP ports are {LOWEST_PORT} to 65535 with an even one, got {first} to {last}")
-        self._free = deque(even)
+        self._pace = pace
+        self._free = deque(Taken(port) for port in even)
         self._taken: set[int] = set()
 
     @property
@@ -45,20 +78,40 @@ class PortPool:
         """How many ports are not in use."""
         return len(self._free)
 
-    def take(self) -> int:
+    @property
+    def resting(self) -> int:
+        """How many of them were in use a moment ago."""
+        now_ns = self._pace()
+        return sum(taken.rested_at_ns > now_ns for taken in self._free)
+
+    def take(self) -> Taken:
         """The port that has rested longest. Raises NoPortLeft."""
         if not self._free:
             raise NoPortLeft(f"all {len(self._taken)} RTP ports are in use; widen [rtp] ports or add a recorder")
-        port = self._free.popleft()
-        self._taken.add(port)
-        return port
+        taken = self._free.popleft()
+        self._taken.add(taken.port)
+        if self.has_rested(taken):
+            return Taken(taken.port)
+        self.unrested += 1
+        return taken
 
-    def give_back(self, port: int) -> None:
-        """Puts the port at the end of the list. ConfigError for one that is not taken."""
-        if port not in self._taken:
-            raise ConfigError(f"port {port} was not taken from this pool")
-        self._taken.remove(port)
-        self._free.append(port)
+    def has_rested(self, taken: Taken) -> bool:
+        """Whether whoever sent to the port before must have stopped by now."""
+        return self._pace() >= taken.rested_at_ns
+
+    def give_back(self, port: int, newest: Stream | None = None) -> None:
+        """The port rests; `newest` is the last that its line kept. ConfigError for a port that is not taken."""
+        self._put_last(Taken(port, newest, self._pace() + REST_NS))
+
+    def pass_over(self, taken: Taken) -> None:
+        """Nobody could bind the port: it is asked for again when all others were."""
+        self._put_last(taken)
+
+    def _put_last(self, taken: Taken) -> None:
+        if taken.port not in self._taken:
+            raise ConfigError(f"port {taken.port} was not taken from this pool")
+        self._taken.remove(taken.port)
+        self._free.append(taken)
 
 
 def open_socket(
@@ -80,20 +133,22 @@ def open_socket(
     return sock
 
 
-def open_from_pool(address: str, pool: PortPool, program: bytes) -> tuple[socket.socket, int]:
+def open_from_pool(address: str, pool: PortPool, program: bytes) -> tuple[socket.socket, Taken]:
     """A socket on the next port that nobody else on this host holds, and that port.
 
     Raises NoPortLeft when every port is held; OSError for other failures, with the port given back.
     """
     for _ in range(pool.free):
-        port = pool.take()
+        taken = pool.take()
         try:
-            sock = open_socket(address, port, program, receive_buffer_bytes=pool.receive_buffer_bytes)
-            return sock, port
+            sock = open_socket(address, taken.port, program, receive_buffer_bytes=pool.receive_buffer_bytes)
         except OSError as error:
-            pool.give_back(port)
+            pool.pass_over(taken)
             if error.errno != errno.EADDRINUSE:
                 raise
+        else:
+            pool.granted_bytes = receive_buffer(sock)
+            return sock, taken
     raise NoPortLeft("every RTP port is in use by us or by other programs")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitschnitt.recorder.ports import Stream
 from mitschnitt.vault.artefact import PathCounts
 from mitschnitt.wire.rtcp import ReportBlock, fraction_lost
 from mitschnitt.wire.rtp import MAX_DROPOUT, MAX_MISORDER
@@ -220,6 +221,11 @@ class Reception:
         """Who sends to this line; None before the first packet."""
         row = self._row(line)
         return Source(row["ssrc"], row["since_ns"]) if row["seen"] else None
+
+    def newest(self, line: int) -> Stream | None:
+        """Where the line's stream is; None before the first packet."""
+        row = self._row(line)
+        return Stream(row["ssrc"], row["highest"] & 0xFFFF) if row["seen"] else None
 
     def heard_ns(self, line: int) -> int:
         """When the newest packet of an open line arrived, ns since 1970; 0 when none did."""

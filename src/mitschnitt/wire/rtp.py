@@ -56,6 +56,7 @@ class Reason(IntEnum):
     TRUNCATED = 3  # longer than a slot: the kernel kept its tail back
     OVERRUN = 4  # CSRC list or header extension reaches behind the end
     PADDING = 5  # padding of length 0, or longer than what follows the header
+    STALE = 6  # of a stream that ended before: its bytes do not tell, but who knows the port does
 
 
 @dataclass(frozen=True)
