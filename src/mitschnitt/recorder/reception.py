@@ -23,6 +23,8 @@ from mitschnitt.wire.rtp import MAX_DROPOUT, MAX_MISORDER
 FIRST_LINES = 256  # rows of the table at the start; they double
 MAX_TRANSIT_SECONDS = 5  # a larger step between two drains is a new clock of the sender's, not jitter
 JITTER_SHARE = 1 / 16  # of one measurement in the mean (RFC 3550, A.8)
+LATE_MS = 200  # behind the newest packet when it came: a listener's buffer would have given it up
+FULL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # window of a line of whose newest 64 packets none is missing
 SECOND_NS = 1_000_000_000
 
 _LINE = np.dtype(
@@ -45,6 +47,11 @@ _LINE = np.dtype(
         ("jitter", np.float64),  # RTP units
         ("since_ns", np.int64),  # arrival of the first packet of this SSRC
         ("heard_ns", np.int64),  # arrival of the newest packet
+        ("top", np.int64),  # highest sequence number of the epoch, like `highest`, but also between two runs of a batch
+        ("top_time", np.uint32),  # RTP time of that packet
+        ("window", np.uint64),  # which of it and the 63 numbers below came; bit 0 is the highest
+        ("late", np.int64),
+        ("duplicates", np.int64),
         ("csrc", np.int64),  # the one contributing source so far; -1: none
     ]
 )
@@ -122,6 +129,10 @@ class Reception:
         changed: list[int] = []
         if opens.all() and not breaks.any():
             end = table["last"][line] + moved + count - 1
+            if (moved == 1).all() and (table["window"][line] == FULL).all():  # as it should be, and nearly always is
+                table["top"][line], table["top_time"][line] = end, _last_time(runs, count)
+            else:
+                self._look_behind(line, runs, end, count, breaks)
             table["last"][line] = end
             table["highest"][line] = np.maximum(table["highest"][line], end)
             table["received"][line] += count
@@ -129,23 +140,24 @@ class Reception:
             changed = sorted(set(line[changes & ~fresh].tolist()))
             table["since_ns"][line[changes]] = arrival_ns
             table["timed"][line[breaks]] = False
-            self._count_stretches(line, runs["ssrc"], seq, count, moved, breaks, np.flatnonzero(opens | breaks))
+            self._count_stretches(line, runs, seq, count, moved, breaks, opens)
         closes = np.append(opens[1:], True)
         self._measure(line[closes], runs[closes], arrival_ns)
         return changed
 
     def _count_stretches(
-        self, line: Numbers, ssrc: NDArray[np.uint32], seq: Ints, count: Ints, moved: Ints, breaks: Flags,
-        starts: NDArray[np.intp],
-    ) -> None:  # fmt: skip
-        """Counts runs in stretches that begin at `starts`: with a line, or with an epoch (`breaks`)."""
-        table = self._table
+        self, line: Numbers, runs: NDArray[Any], seq: Ints, count: Ints, moved: Ints, breaks: Flags, opens: Flags
+    ) -> None:
+        """Counts runs in stretches, which begin with a line (`opens`) or with an epoch (`breaks`)."""
+        table, ssrc = self._table, runs["ssrc"]
+        starts = np.flatnonzero(opens | breaks)
         walked = moved.copy()
         walked[1:] += count[:-1] - 1
         walked = np.cumsum(walked)
         stretch, is_new = line[starts], breaks[starts]
         origin = np.where(is_new, seq[starts], table["last"][stretch] + moved[starts])
         end = walked + np.repeat(origin - walked[starts], np.diff(starts, append=line.size)) + count - 1
+        self._look_behind_by_turns(line, runs, end, count, breaks, opens)
         highest, received = np.maximum.reduceat(end, starts), np.add.reduceat(count, starts)
         last = end[np.append(starts[1:], line.size) - 1]
         on, rest = stretch[~is_new], ~is_new
@@ -171,6 +183,41 @@ class Reception:
         table["highest"][lines], table["received"][lines] = highest[now], received[now]
         for column in ("told_expected", "told_received", "jitter"):
             table[column][lines] = 0
+
+    def _look_behind_by_turns(
+        self, line: Numbers, runs: NDArray[Any], end: Ints, count: Ints, fresh: Flags, opens: Flags
+    ) -> None:
+        """The first run of each line, then the second of each that has one, and so on: as often as a line has runs."""
+        starts = np.flatnonzero(opens)
+        turn = np.arange(line.size) - np.repeat(starts, np.diff(starts, append=line.size))
+        for number in range(int(turn.max()) + 1):
+            now = np.flatnonzero(turn == number)
+            self._look_behind(line[now], runs[now], end[now], count[now], fresh[now])
+
+    def _look_behind(self, line: Numbers, runs: NDArray[Any], end: Ints, count: Ints, fresh: Flags) -> None:
+        """Counts what came twice, and what came late; each line once. `end` counts on within its epoch.
+
+        A window as for replay in RFC 4303, 3.4.3: what lies further back than 64 numbers is late, and not known twice.
+        """
+        table = self._table
+        start = end - count + 1
+        top = np.where(fresh, start - 1, table["top"][line])
+        window = np.where(fresh, np.uint64(0), table["window"][line])
+        new_top = np.maximum(top, end)
+        mine = _shifted(_ones(count), new_top - end)
+        window = _shifted(window, new_top - top)
+        if (behind := np.flatnonzero(start <= top)).size:
+            twice, who = window[behind] & mine[behind], line[behind]
+            gone = (table["top_time"][who] - runs["rtp_time"][behind]).view(np.int32).astype(np.int64)
+            over = gone - table["clock"][who] * LATE_MS // 1000
+            step = np.maximum(runs["step"][behind].astype(np.int64), 1)
+            late = np.clip((over + step - 1) // step, 0, count[behind])  # so many at its beginning
+            which = _shifted(_ones(late), new_top[behind] - start[behind] + 1 - late)
+            table["duplicates"][who] += np.bitwise_count(twice)
+            table["late"][who] += late - np.bitwise_count(twice & which)
+        leads = end > top
+        table["top_time"][line] = np.where(leads, _last_time(runs, count), table["top_time"][line])
+        table["top"][line], table["window"][line] = new_top, window | mine
 
     def _measure(self, line: Numbers, newest: NDArray[Any], arrival_ns: int) -> None:
         """Jitter (RFC 3550, A.8), measured once per drain: when single packets came, the drain does not know.
@@ -244,7 +291,8 @@ class Reception:
     def path(self, line: int) -> PathCounts:
         """The same with all that is counted on the way."""
         loss = self.loss(line)
-        return PathCounts(loss.expected, loss.received)
+        row = self._row(line)
+        return PathCounts(loss.expected, loss.received, row["late"], row["duplicates"])
 
     def lossy(self, lines: Iterable[int], *, share: float, least: int) -> list[int]:
         """Of these lines those that lost more than `share` of at least `least` packets."""
@@ -267,3 +315,20 @@ class Reception:
 
     def _row(self, line: int) -> dict[str, Any]:
         return dict(zip(_COLUMNS, self._table[line].item(), strict=True))
+
+
+def _last_time(runs: NDArray[Any], count: Ints) -> NDArray[np.uint32]:
+    """RTP time of the last packet of each run."""
+    found: NDArray[np.uint32] = runs["rtp_time"] + runs["step"] * (count - 1).astype(np.uint32)
+    return found
+
+
+def _ones(count: Ints) -> NDArray[np.uint64]:
+    """That many of the lowest bits, at most all 64."""
+    return _shifted(np.full(count.shape, 1, np.uint64), count) - np.uint64(1)
+
+
+def _shifted(bits: NDArray[np.uint64], by: Ints) -> NDArray[np.uint64]:
+    """Shifted up; from 64 on nothing is left, which the processor does not know."""
+    found: NDArray[np.uint64] = np.where(by < 64, bits << np.minimum(by, 63).astype(np.uint64), np.uint64(0))
+    return found
