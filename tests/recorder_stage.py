@@ -69,19 +69,25 @@ def offer(*labels: str, version: int = 1, direction: str = "sendonly", types: st
     return text.encode()
 
 
-def metadata(*voices: tuple[str, str], partial: bool = False, listeners: Sequence[str] = ()) -> Metadata:
-    """(label, address) of everybody who speaks, and addresses of those who only listen; ids follow addresses."""
+def metadata(
+    *voices: tuple[str, str], partial: bool = False, listeners: Sequence[str] = (), stream: str = "s"
+) -> Metadata:
+    """(label, address) of everybody who speaks, and addresses of those who only listen; ids follow addresses.
+
+    The id of each stream begins with `stream`: another one is another stream.
+    """
     people = [aor for _, aor in voices] + list(listeners)
     return Metadata(
         partial=partial,
         participants={f"p-{aor}": Participant(f"p-{aor}", aor) for aor in people},
-        streams={f"s-{label}": Stream(f"s-{label}", "cs", label) for label, _ in voices},
+        streams={f"{stream}-{label}": Stream(f"{stream}-{label}", "cs", label) for label, _ in voices},
         sessions={"cs": CommunicationSession("cs", ("uuid;remote=uuid",))},
-        roles={f"p-{aor}": StreamRoles(frozenset({f"s-{label}"})) for label, aor in voices},
+        roles={f"p-{aor}": StreamRoles(frozenset({f"{stream}-{label}"})) for label, aor in voices},
     )
 
 
 TWO = metadata(("1", CLARA), ("2", JENS_AOR))
+TWO_ANEW = metadata(("1", CLARA), ("2", JENS_AOR), stream="t")  # the same people, on new streams
 THREE = metadata(("1", CLARA), ("2", JENS_AOR), ("3", TAREK))
 
 

@@ -30,6 +30,7 @@ from recorder_stage import (
     JENS_AOR,
     TAREK,
     TWO,
+    TWO_ANEW,
     PlayedSignalling,
     Stage,
     act,
@@ -136,6 +137,9 @@ def test_a_stream_that_contradicts_its_binding_shuts_the_call_until_signalling_r
         session.look()
         assert state_of(session) is State.PAUSED  # an offer says nothing of who speaks
         session.take_metadata(branch, TWO)
+        session.look()
+        assert state_of(session) is State.PAUSED  # nor does a view that says what was said before
+        session.take_metadata(branch, TWO_ANEW)
         session.look()
         assert state_of(session) is State.KEEPING
         await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
@@ -539,7 +543,9 @@ def test_whoever_leans_on_a_key_is_heard_no_more_and_can_still_withdraw(tmp_path
         (Metadata(partial=True), False),
         (metadata(("2", JENS_AOR), partial=True), False),
         (metadata(("1", CLARA), partial=True), True),
-        (TWO, True),
+        (TWO, False),
+        (TWO_ANEW, True),
+        (replace(TWO, streams={**TWO.streams, "s-2": TWO_ANEW.streams["t-2"]}), False),
     ],
 )
 def test_a_doubt_is_over_only_when_it_is_told_anew_whose_that_very_stream_is(

@@ -13,7 +13,20 @@ import pytest
 from mitschnitt.core.gate import State
 from mitschnitt.recorder.media import Line
 from mitschnitt.wire.siprec_xml import METADATA_TYPE, build_metadata
-from recorder_stage import CALL, TWO, act, asked, branch_of, is_closed, is_open, joined, offer, ports_of, state_of
+from recorder_stage import (
+    CALL,
+    TWO,
+    TWO_ANEW,
+    act,
+    asked,
+    branch_of,
+    is_closed,
+    is_open,
+    joined,
+    offer,
+    ports_of,
+    state_of,
+)
 from recorder_wire import AT, Wire, body, wired
 from rtcp_client import Client, says_who
 
@@ -62,6 +75,8 @@ def test_row_36_a_mixed_stream_is_inseparable_and_shuts_its_call_until_metadata_
         wire.reinvite(dialog, body(moved_to(clara, mixer, version=3), None))
         assert state_of(wire.session) is State.PAUSED  # an offer alone names nobody
         wire.reinvite(dialog, body(moved_to(clara, mixer, version=4), TWO))
+        assert state_of(wire.session) is State.PAUSED  # nor does what was told before
+        wire.reinvite(dialog, body(moved_to(clara, mixer, version=5), TWO_ANEW))
         assert state_of(wire.session) is State.KEEPING
         assert is_open(wire.told[-1])
         wire.bye(dialog)
@@ -90,6 +105,8 @@ def test_row_35_a_source_that_changes_its_name_is_told_the_closed_form(tmp_path:
         assert is_closed(wire.told[-1])
         assert wire.stage.media.rtcp.sockets == 0
         wire.update(dialog, (METADATA_TYPE, build_metadata(TWO, at=AT)))
+        assert state_of(wire.session) is State.PAUSED
+        wire.update(dialog, (METADATA_TYPE, build_metadata(TWO_ANEW, at=AT)))
         assert state_of(wire.session) is State.KEEPING
         wire.bye(dialog)
         await wire.until(lambda: wire.clean)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mitschnitt.wire.siprec import (
@@ -169,3 +171,15 @@ def test_an_update_tells_anew_of_the_streams_that_it_names_and_of_whom_it_names(
     assert view().told_anew(Metadata(partial=True, participants={"agent": AGENT})) == {"1"}
     assert view().told_anew(Metadata(partial=True, streams={"s0": Stream("s0", "cs", "0")})) == {"0"}
     assert view().told_anew(joined()) == {"1"}
+
+
+def test_a_whole_view_tells_of_those_voices_anew_that_are_others_than_before() -> None:
+    assert view().told_differently(view()) == frozenset()
+    other = replace(view(), participants={**view().participants, "agent": replace(AGENT, aor="sip:other@example.com")})
+    assert other.told_differently(view()) == {"1"}
+    assert replace(view(), roles={}).told_differently(view()) == {"0", "1"}
+    renamed = {"s9": Stream("s9", "cs", "0"), **{key: one for key, one in view().streams.items() if one.label != "0"}}
+    assert replace(view(), streams=renamed).told_differently(view()) == {"0"}
+    named = {key: replace(who, name="somebody") for key, who in view().participants.items()}
+    assert replace(view(), participants=named).told_differently(view()) == frozenset()
+    assert view().told_differently(Metadata()) == {"0", "1"}

@@ -79,7 +79,10 @@ class Branch:
         else:
             self.metadata = update
         if isinstance(self.metadata, Metadata) and isinstance(update, Metadata):
-            self.legs.trust(self.metadata.told_anew(update) if update.partial else None)
+            if update.partial:
+                self.legs.trust(self.metadata.told_anew(update))
+            else:
+                self.legs.trust(update.told_differently(known) if isinstance(known, Metadata) else None)
 
     @property
     def is_lost(self) -> bool:

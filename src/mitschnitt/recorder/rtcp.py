@@ -76,6 +76,7 @@ class _Names:
     heard: dict[int, bytes] = field(default_factory=dict)  # SSRC -> hash of its CNAME, oldest first
     accepted: bytes = b""  # of the source that was first named since signalling said whose voice it is
     is_doubted: bool = False
+    unnamed: dict[int, int] = field(default_factory=dict)  # SSRC that took over without a name -> since when, ns
 
 
 @dataclass
@@ -301,22 +302,34 @@ class Rtcp:
         """These lines have a new SSRC."""
         self.counts.source_changes += len(numbers)
         for number in numbers:
+            names, source = self._names.get(number), self._reception.source(number)
+            if names is not None and source is not None and source.ssrc not in names.heard:
+                # Its name may come when the line is another one already, after a pause.
+                names.unnamed.setdefault(source.ssrc, source.since_ns)
+                if len(names.unnamed) > MAX_NAMES:
+                    del names.unnamed[next(iter(names.unnamed))]
             self._compare(self._lines.state_at(number).line)
 
     def _compare(self, line: Line) -> None:
         """The CNAME explains a new SSRC, or does not; where none is known, nothing is concluded."""
         names, source = self._names.get(line.number), self._reception.source(line.number)
-        if names is None or source is None or names.is_doubted:
+        if names is None or names.is_doubted:
             return
-        name = names.heard.get(source.ssrc)
-        if name is None:
-            return
-        if not names.accepted:
-            names.accepted = name
-            self._tell(partial(self._on_named, line))
-        elif names.accepted != name:
-            names.is_doubted = True
-            self._tell(partial(self._on_doubt, line, CNAME_CHANGED, source.since_ns))
+        sources = dict(names.unnamed)
+        if source is not None:
+            sources.setdefault(source.ssrc, source.since_ns)
+        for ssrc, since_ns in sources.items():
+            name = names.heard.get(ssrc)
+            if name is None:
+                continue
+            names.unnamed.pop(ssrc, None)
+            if not names.accepted:
+                names.accepted = name
+                self._tell(partial(self._on_named, line))
+            elif names.accepted != name:
+                names.is_doubted = True
+                self._tell(partial(self._on_doubt, line, CNAME_CHANGED, since_ns))
+                return
 
     # -- sending ---------------------------------------------------------------------------------
 

@@ -115,6 +115,27 @@ class Metadata:
             streams |= self.roles.get(who, StreamRoles()).sends
         return frozenset(label for key in streams if (label := self.streams.get(key, Stream(key)).label) is not None)
 
+    def told_differently(self, known: Metadata) -> frozenset[str]:
+        """Labels whose voice this complete view says to be another's than `known` did: another stream, or person.
+
+        What says the same once more says nothing anew.
+        """
+        before, now = known._voices(), self._voices()
+        return frozenset(label for label in now if now[label] != before.get(label))
+
+    def _voices(self) -> dict[str, set[tuple[str, str, str]]]:
+        """By label: (stream, who sends it, their address)."""
+        found: dict[str, set[tuple[str, str, str]]] = {}
+        for stream in self.streams.values():
+            if stream.label is not None:
+                found.setdefault(stream.label, set()).add((stream.id, "", ""))
+        for who, roles in self.roles.items():
+            for key in roles.sends:
+                label = self.streams.get(key, Stream(key)).label
+                if label is not None:
+                    found[label].add((key, who, self.participants.get(who, Participant(who)).aor))
+        return found
+
     def _texts(self) -> Iterator[str]:
         """Every text of the view; ids as often as they are held."""
         for who in self.participants.values():
