@@ -138,3 +138,4 @@ def test_late_packets_and_duplicates_are_told_in_the_timeline(rig: Rig) -> None:
     rig.tick()
     _, timeline = read_party(rig.blobs, rig.finish(track))
     assert path_of(timeline.header) == PathCounts(21, 22, late=1, duplicates=1)
+    assert (rig.media.counts.late, rig.media.counts.duplicates) == (1, 1)

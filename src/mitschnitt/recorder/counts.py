@@ -30,6 +30,8 @@ class MediaCounts:
     refused: dict[str, int] = field(default_factory=dict)  # not RTP, by reason
     kernel_drops: int = 0  # receive buffers that ran over; read every 10 s and at release
     lost: int = 0  # by the sequence numbers of lines that are no longer open
+    late: int = 0  # of the same lines: more than 200 ms behind their newest packet when they came
+    duplicates: int = 0  # of the same lines
     mixed: int = 0  # lines whose packets named several contributing sources
     late_ticks: int = 0  # that began a whole tick or more after their time
     wiped_octets: int = 0

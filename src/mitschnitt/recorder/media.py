@@ -353,6 +353,8 @@ class Media:
             state = self.lines.state(line)
             state.newest = self.reception.newest(line.number) or state.newest
             self.counts.lost += max(0, path.expected - path.received)
+            self.counts.late += path.late
+            self.counts.duplicates += path.duplicates
             self.reception.begin(line.number, DEFAULT_CLOCK)
             self.watch.closes(line)
 
