@@ -102,7 +102,9 @@ class Intake:
         stream = headers.stream[rows]
         for number in sorted(set(stream.tolist())):
             mine = stream == number
-            packets = dtmf.EventPackets(headers.ssrc[rows[mine]], headers.rtp_time[rows[mine]], payload[mine])
+            at = rows[mine]
+            kinds = headers.payload_type[at]
+            packets = dtmf.EventPackets(headers.ssrc[at], headers.rtp_time[at], payload[mine], kinds)
             state = self.lines.state_at(number)
             state.press, digits = dtmf.read(state.press, packets, now_ns=arrival_ns)
             for digit in digits:
