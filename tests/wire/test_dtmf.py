@@ -89,7 +89,9 @@ def test_a_press_goes_on_after_the_longest_duration_or_a_packet_less(newer: int,
 
 def test_no_packets_change_nothing() -> None:
     press, _ = dtmf.read(None, event(800, 1, end=True), now_ns=T0)
-    none = dtmf.EventPackets(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros((0, 4), np.uint8), np.zeros(0, np.uint8))
+    none = dtmf.EventPackets(
+        np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros((0, 4), np.uint8), np.zeros(0, np.uint8)
+    )
     assert dtmf.read(press, none, now_ns=T0) == (press, "")
 
 

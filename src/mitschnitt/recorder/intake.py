@@ -47,6 +47,7 @@ class Intake:
         if batch.sources is not None:
             self._cut_foreign(batch, batch.sources)
         headers = rtp.parse(batch.rows, batch.lengths, batch.stream)
+        self.lines.unwrap(headers, batch.rows)
         found = self.lines.sort(headers)
         self.counts.received += batch.count
         if found.event.any():
