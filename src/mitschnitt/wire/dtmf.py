@@ -77,11 +77,8 @@ def _relation(press: Press, rtp_time: int, event: int, now_ns: int) -> str:
     if newer == 0:
         # Two events under one time stamp: unclear, so the second is not believed.
         return "same" if event == press.event else "old"
-    if (
-        SEGMENT_UNITS - SEGMENT_SLACK <= newer <= SEGMENT_UNITS
-        and event == press.event
-        and is_held(press, now_ns=now_ns)
-    ):
+    is_next = SEGMENT_UNITS - SEGMENT_SLACK <= newer <= SEGMENT_UNITS
+    if is_next and event == press.event and is_held(press, now_ns=now_ns):
         return "same"
     if newer < 0x80000000:
         return "new"
