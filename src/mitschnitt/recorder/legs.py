@@ -173,7 +173,6 @@ class Legs:
         if leg.line is not None:
             leg.kept = True  # first: whatever fails below, a shut will find it
             self._media.listen(leg.line, leg.event_types)
-            track.codecs = {**leg.codecs, **track.codecs}  # a number that was used keeps its meaning
             self._media.keep(leg.line, track)
 
     def shut(self, *, at_ns: int) -> None:
