@@ -67,6 +67,12 @@ def tests_of(paths: Iterable[Path]) -> dict[int, list[str]]:
     return {row: sorted(names) for row, names in found.items()}
 
 
+DECODED = """\
+The recorder decodes nothing ([record 0015](decisions/0015-codecs.md)). Every payload type of this table is in the
+answer, so that no client ends its session over one.
+"""
+
+
 def all_tests() -> dict[int, list[str]]:
     """The tests of each row in the whole repository."""
     return tests_of((ROOT / "tests").rglob("test_*.py"))
@@ -93,7 +99,8 @@ def page() -> str:
     told = data()
     answers = pairs("What we answer when", ("What comes", "Answer"), told["answers"])
     dialects = pairs("Which dialects are read as what", ("What clients write", "Read as"), told["dialects"])
-    return "\n".join([INTRO, table(rows(), all_tests()), "", answers, CLOSED, dialects])
+    codecs = pairs("Which codecs are kept", ("Offered", "Kept, and heard on play-back"), told["codecs"])
+    return "\n".join([INTRO, table(rows(), all_tests()), "", answers, CLOSED, codecs, DECODED, dialects])
 
 
 def main() -> int:

@@ -94,7 +94,9 @@ def test_new_codecs_while_keeping_are_read_as_what_they_are(tmp_path: Path) -> N
         assert state_of(session) is State.KEEPING
         assert {track.codecs[0] for track in session._recording.tracks.values()} == {("PCMU", 8000)}
         assert branch_of(session).legs.shut_ones() == []
-        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        await over(stage, session, "arrived", *["track"] * 4, "sealed", "sealed", "closed")
+        told = [entry.data["codecs"] for entry in stage.entries() if entry.type == "track"]
+        assert told == [{"8": ["PCMA", 8000]}] * 2 + [{"0": ["PCMU", 8000], "8": ["PCMA", 8000]}] * 2
 
     play(tmp_path, scene)
 
@@ -119,7 +121,7 @@ def test_what_decoding_depends_on_is_journalled_with_its_codec_and_nothing_else(
             97: ("AMR-WB", 16000, 1, "octet-align=1"),
             99: ("X-OWN", 8000),
         }
-        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        await over(stage, session, "arrived", *["track"] * 4, "sealed", "sealed", "closed")
 
     play(tmp_path, scene)
 

@@ -46,12 +46,28 @@ def test_without_a_key_there_is_no_track_and_nothing_is_journalled(tmp_path: Pat
 def test_a_party_has_one_track_however_often_it_is_asked_for(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         recording = begun(stage)
-        assert recording.track(0, "caller", CODECS, REST) is recording.track(0, "caller", {0: ("PCMU", 8000)}, REST)
+        assert recording.track(0, "caller", CODECS, REST) is recording.track(0, "caller", CODECS, REST)
         recording.forget_keys()
         assert recording.tracks == {}
         assert recording.key is None
         recording.close(TOLD, officer_key(stage), [])
         await stage.journalled("arrived", "track", "closed")
+
+    play(tmp_path, scene)
+
+
+def test_codecs_that_come_later_are_journalled_once_and_change_no_meaning(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        recording = begun(stage)
+        track = recording.track(0, "caller", {8: ("PCMA", 8000), 96: ("opus", 48000)}, REST)
+        for _ in range(2):
+            assert recording.track(0, "caller", {96: ("AMR-WB", 16000), 9: ("G722", 8000)}, REST) is track
+        recording.close(TOLD, officer_key(stage), [])
+        _, first, second, _ = await stage.journalled("arrived", "track", "track", "closed")
+        assert first.data["codecs"] == {"8": ["PCMA", 8000], "96": ["opus", 48000]}
+        assert second.data["codecs"] == {**first.data["codecs"], "9": ["G722", 8000]}
+        assert track is not None
+        assert {str(number): list(codec) for number, codec in track.codecs.items()} == second.data["codecs"]
 
     play(tmp_path, scene)
 

@@ -164,6 +164,20 @@ EVENTS: dict[str, tuple[list[tuple[float, int, int, int, int]], str]] = {
     "clock_set_anew_after_silence": ([(0.0, 900000, 10, 1, 80), (2.0, 100, 9, 1, 80)], "*9"),
     "flash_and_tones_are_no_digits": ([(0.0, 1, 16, 1, 80), (0.5, 5000, 64, 1, 80)], ""),
     "two_codes_under_one_time": ([(0.0, 800, 1, 0, 160), (0.02, 800, 2, 1, 320)], "1"),
+    # At 48 kHz a segment is full after 1.365 s; packets every 50 ms (2400 units).
+    "long_press_at_48000": (
+        [(n * 0.05, 7000, 1, 0, min(2400 * (n + 1), 0xFFFF)) for n in range(28)]
+        + [(1.4 + n * 0.05, 7000 + 0xFFFF, 1, 0, 2400 * (n + 1)) for n in range(27)]
+        + [(2.75, 7000 + 0xFFFF, 1, 1, 65000)] * 3,
+        "1",
+    ),
+    "segment_of_whole_packets": (  # 8.16 s are 51 packets of 160 ms; the sender turns before the longest duration
+        [(n * 0.16, 5000, 7, 0, 1280 * (n + 1)) for n in range(51)]
+        + [(8.17, 5000 + 65280, 7, 0, 160), (8.2, 5000 + 65280, 7, 1, 400)],
+        "7",
+    ),
+    "first_segment_lost": ([(0.0, 900 + 0xFFFF, 3, 0, 160), (0.1, 900 + 0xFFFF, 3, 1, 960)], "3"),
+    "ends_lost_and_the_same_key_again": ([(0.0, 800, 6, 0, 160), (0.1, 800, 6, 0, 960), (0.3, 3200, 6, 1, 400)], "66"),
     "all_sixteen": ([(n / 2, 4000 * n, n, 1, 400) for n in range(16)], "0123456789*#ABCD"),
 }
 

@@ -59,6 +59,14 @@ def test_files_without_a_track_entry_are_known_all_the_same(connection: Connecti
     assert queries.parties_of(connection, CALL.call_id) == []
 
 
+def test_a_track_that_is_told_again_has_its_newer_codecs(connection: Connection) -> None:
+    queries.add_call(connection, CALL)
+    queries.begin_track(connection, TRACK)
+    more = '{"8":["PCMA",8000],"97":["AMR-WB",16000,1,"octet-align=1"]}'
+    queries.begin_track(connection, replace(TRACK, codecs=more, started_at="2027-01-01T00:00:00.000000Z"))
+    assert queries.parties_of(connection, CALL.call_id) == [replace(TRACK, codecs=more)]
+
+
 def test_not_kept_rows_are_alike_whatever_came_before(connection: Connection) -> None:
     never, withdrew, erased = (replace(CALL, call_id="0" * 25 + c, tree_index=i) for i, c in enumerate("123"))
     for row in (never, withdrew, erased):

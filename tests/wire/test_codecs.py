@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mitschnitt.wire.codecs import coding, codings, format_of, span_ticks
+from mitschnitt.wire.codecs import coding, codings, format_of, is_heard, span_ticks
 
 OCTETS = "octet-align=1"
 
@@ -44,6 +44,13 @@ def test_channels_and_parameters_are_kept_where_they_matter_or_nobody_knows(
     described: tuple[str, int, str], kept: tuple[int, str] | None
 ) -> None:
     assert format_of(*described) == kept
+
+
+@pytest.mark.parametrize(
+    "name, heard", [("ulpfec", False), ("rtx", False), ("tone", False), ("red", True), ("X", True)]
+)
+def test_parity_copies_and_tones_in_numbers_are_nothing_that_was_said(name: str, heard: bool) -> None:
+    assert is_heard(name) is heard
 
 
 def test_a_header_gives_codings_with_and_without_its_newer_field() -> None:

@@ -20,14 +20,15 @@ T0 = 1_700_000_000_000_000_000
 def events_of(packets: list[bytes]) -> dtmf.EventPackets:
     rows, _ = rows_of(packets)
     headers = parsed(packets)
-    return dtmf.EventPackets(headers.ssrc, headers.rtp_time, rows[:, 12:16])
+    return dtmf.EventPackets(headers.ssrc, headers.rtp_time, rows[:, 12:16], headers.payload_type)
 
 
-def event(rtp_time: int, code: int, *, end: bool, ssrc: int = 1) -> dtmf.EventPackets:
+def event(rtp_time: int, code: int, *, end: bool, ssrc: int = 1, kind: int = 101) -> dtmf.EventPackets:
     return dtmf.EventPackets(
         np.array([ssrc], np.uint32),
         np.array([rtp_time], np.uint32),
         np.array([[code, 0x80 * end, 0, 160]], np.uint8),
+        np.array([kind], np.uint8),
     )
 
 
@@ -73,9 +74,24 @@ def test_another_source_presses_anew_under_the_same_time_stamp() -> None:
     assert digits == "1"
 
 
+def test_another_payload_type_counts_a_time_of_its_own() -> None:
+    press, _ = dtmf.read(None, event(900_000, 1, end=True, kind=101), now_ns=T0)
+    press, digits = dtmf.read(press, event(400, 2, end=False, kind=104), now_ns=T0 + 1)
+    assert digits == "2"
+    assert dtmf.is_held(press, now_ns=T0 + 1)
+
+
+@pytest.mark.parametrize("newer, digits", [(0xFFFF, ""), (0xFFFF - 2880, ""), (0xFFFF - 2881, "1"), (0x10000, "1")])
+def test_a_press_goes_on_after_the_longest_duration_or_a_packet_less(newer: int, digits: str) -> None:
+    press, _ = dtmf.read(None, event(800, 1, end=False), now_ns=T0)
+    assert dtmf.read(press, event(800 + newer, 1, end=False), now_ns=T0 + 1)[1] == digits
+
+
 def test_no_packets_change_nothing() -> None:
     press, _ = dtmf.read(None, event(800, 1, end=True), now_ns=T0)
-    none = dtmf.EventPackets(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros((0, 4), np.uint8))
+    none = dtmf.EventPackets(
+        np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros((0, 4), np.uint8), np.zeros(0, np.uint8)
+    )
     assert dtmf.read(press, none, now_ns=T0) == (press, "")
 
 

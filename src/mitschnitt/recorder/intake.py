@@ -48,6 +48,7 @@ class Intake:
             self._cut_foreign(batch, batch.sources)
         headers = rtp.parse(batch.rows, batch.lengths, batch.stream)
         self.lines.refuse_stale(headers)
+        self.lines.unwrap(headers, batch.rows)
         found = self.lines.sort(headers)
         self.counts.received += batch.count
         if found.event.any():
@@ -103,7 +104,9 @@ class Intake:
         stream = headers.stream[rows]
         for number in sorted(set(stream.tolist())):
             mine = stream == number
-            packets = dtmf.EventPackets(headers.ssrc[rows[mine]], headers.rtp_time[rows[mine]], payload[mine])
+            at = rows[mine]
+            kinds = headers.payload_type[at]
+            packets = dtmf.EventPackets(headers.ssrc[at], headers.rtp_time[at], payload[mine], kinds)
             state = self.lines.state_at(number)
             state.press, digits = dtmf.read(state.press, packets, now_ns=arrival_ns)
             for digit in digits:

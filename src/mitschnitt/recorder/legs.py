@@ -16,7 +16,7 @@ from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.vault.artefact import Coded
-from mitschnitt.wire.codecs import format_of
+from mitschnitt.wire.codecs import format_of, is_heard
 from mitschnitt.wire.sdp import REFUSED, Codec, Description, Form, LocalLine, MediaLine, destination, refusal
 
 LAST_PORT = 65_535  # of UDP
@@ -173,7 +173,6 @@ class Legs:
         if leg.line is not None:
             leg.kept = True  # first: whatever fails below, a shut will find it
             self._media.listen(leg.line, leg.event_types)
-            track.codecs = {**leg.codecs, **track.codecs}  # a number that was used keeps its meaning
             self._media.keep(leg.line, track)
 
     def shut(self, *, at_ns: int) -> None:
@@ -262,7 +261,7 @@ def _meaning(leg: Leg) -> tuple[Mapping[int, Coded], Mapping[int, int]]:
 
 def _meaning_of(media: MediaLine) -> tuple[Mapping[int, Coded], Mapping[int, int]]:
     """(codecs, telephone events) by payload type, with their RTP clocks in Hz."""
-    named = [codec for codec in media.codecs if codec.name and not codec.is_events]
+    named = [codec for codec in media.codecs if codec.name and not codec.is_events and is_heard(codec.name)]
     return {codec.payload_type: _coded(codec) for codec in named}, media.event_types
 
 

@@ -18,9 +18,9 @@ from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.ports import PortPool, Stream, Taken
 from mitschnitt.recorder.sources import Sources, Sourcing
 from mitschnitt.vault.artefact import Coded
-from mitschnitt.wire import dtmf, rtp
+from mitschnitt.wire import dtmf, red, rtp
 
-AUDIO, EVENT, CONTROL = 1, 2, 3  # what a payload type is on a line; 0: not negotiated
+AUDIO, EVENT, CONTROL, WRAPPED = 1, 2, 3, 4  # what a payload type is on a line; 0: not negotiated
 CONTROL_TYPES = slice(64, 96)  # RTCP on the same port (RFC 5761, 4): no audio, so no leak
 GATED = -1  # in place of a track's slot
 FIRST_LINES = 256  # rows of the tables at the start; they double
@@ -69,6 +69,7 @@ class Lines:
     _into: dict[int, set[int]] = field(default_factory=dict)  # slot of a track -> its open lines
     _sockets: dict[bool, list[tuple[int, int]]] = field(default_factory=dict)  # until something changes
     _stale: dict[int, Taken] = field(default_factory=dict)  # lines whose port has not rested
+    _wrapping: set[int] = field(default_factory=set)  # open lines that negotiated redundant audio
     _kinds: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((FIRST_LINES, 128), np.uint8))
     _slots: NDArray[np.int32] = field(default_factory=lambda: np.full(FIRST_LINES, GATED, np.int32))
 
@@ -211,6 +212,19 @@ class Lines:
     def __iter__(self) -> Iterator[LineState]:
         return iter([state for state in self._states.values() if not state.is_released])
 
+    def unwrap(self, headers: rtp.Headers, rows: NDArray[np.uint8]) -> None:
+        """Of redundant audio on open lines (RFC 2198), the headers point at the newest block and have its type.
+
+        So the events in it are events, and of the copies behind it nothing is kept.
+        """
+        if not self._wrapping:
+            return
+        at = np.flatnonzero(headers.valid & (self._kinds[headers.stream, headers.payload_type] == WRAPPED))
+        if at.size:
+            kind, begin, length = red.primaries(rows[at], headers.offset[at], headers.length[at])
+            headers.length[at], headers.offset[at] = length, begin
+            headers.payload_type[at[length > 0]] = kind[length > 0]
+
     def sort(self, headers: rtp.Headers) -> Sorted:
         """What each row is, by its line's state at this moment."""
         kind = self._kinds[headers.stream, headers.payload_type]
@@ -268,6 +282,9 @@ class Lines:
         kinds[:] = 0
         kinds[CONTROL_TYPES] = CONTROL
         kinds[list(codecs)] = AUDIO
+        wrapping = [kind for kind, codec in codecs.items() if codec[0].upper() == red.NAME]
+        kinds[wrapping] = WRAPPED
+        (self._wrapping.add if wrapping else self._wrapping.discard)(number)
         kinds[list(self._states[number].event_types)] = EVENT
         before = int(self._slots[number])
         self._slots[number] = slot

@@ -62,20 +62,25 @@ class Recording:
     def track(self, number: int, role: str, codecs: Mapping[int, Coded], binding: dict[str, Any]) -> Track | None:
         """Where this party is kept, None without a key; a new track is journalled first, for recovery needs it.
 
-        `binding` is what it rests on that this is the party's voice; it is journalled when it is another than before.
+        `binding` is what it rests on that this is the party's voice; it is journalled when it is another than before,
+        and so are codecs that were not there before. A number that was used keeps its meaning.
         """
         if self.key is None:
             return None
         track, known = self.tracks.get(number), self._rests_on.setdefault(number, [])
-        if track is None or (binding not in known and len(known) < MAX_BINDINGS):
+        merged = {**codecs, **track.codecs} if track is not None else dict(codecs)
+        is_new = binding not in known and len(known) < MAX_BINDINGS
+        if is_new:
             known.append(binding)
-            self._ledger.track(self._call, number, role, codecs, known, at=self._clock.now())
+        if track is None or is_new or merged.keys() != track.codecs.keys():
+            self._ledger.track(self._call, number, role, merged, known, at=self._clock.now())
         if track is None:
             leaf = leaf_key(self.key.node, number)
             track = self._media.track(
                 call_id=decode_call_id(self._call), party=number, leaf_key=leaf, codecs=dict(codecs)
             )
             self.tracks[number] = track
+        track.codecs = merged
         return track
 
     def shred(self) -> None:

@@ -174,7 +174,7 @@ def ladders_of(connection: Connection, call_id: str) -> str:
 
 
 def begin_track(connection: Connection, row: PartyRow) -> None:
-    """Kept media of a party begins; a second beginning of the same party changes what its binding rests on."""
+    """Kept media of a party begins; a second beginning of the same party changes its codecs, and what its binding rests on."""
     connection.execute(
         upsert(parties)
         .values(
@@ -186,7 +186,9 @@ def begin_track(connection: Connection, row: PartyRow) -> None:
             started_at=row.started_at,
             binding=row.binding,
         )
-        .on_conflict_do_update(index_elements=[parties.c.call_id, parties.c.party], set_={"binding": row.binding})
+        .on_conflict_do_update(
+            index_elements=[parties.c.call_id, parties.c.party], set_={"binding": row.binding, "codecs": row.codecs}
+        )
     )
 
 

@@ -19,6 +19,8 @@ MAX_FMTP = 256  # characters of one payload type's parameters that are kept; rea
 LINEAR_BYTES = {"PCMA": 1, "PCMU": 1, "L16": 2}  # payload bytes of one sample of one channel (RFC 3551, section 4.5)
 USUAL_CLOCK = 8_000  # Hz; of G.711, whose coding is named bare at this clock and one channel
 PLAIN = frozenset({"G722", "G729", "OPUS", "CN"})  # decode alike whatever their channels and parameters say
+# Answered as everything is, and never kept: keys as tones in numbers, parity, and copies of what came already.
+UNHEARD = frozenset({"TONE", "ULPFEC", "PARITYFEC", "FLEXFEC", "1D-INTERLEAVED-PARITYFEC", "RTX"})
 FRAME_TICKS = 80  # of a G.729 frame: 10 ms at 8000 Hz
 FRAME_BYTES = 10  # of a G.729 speech frame
 SID_BYTES = 2  # of a G.729 comfort noise frame (annex B), the last of its packet (RFC 3551, section 4.5.6)
@@ -61,6 +63,11 @@ def format_of(name: str, channels: int, fmtp: str) -> tuple[int, str] | None:
         return None
     kept = "" if upper in LINEAR_BYTES or len(fmtp) > MAX_FMTP else fmtp
     return (channels, kept) if channels != 1 or kept else None
+
+
+def is_heard(name: str) -> bool:
+    """Whether packets of this encoding name carry what was said, and not only help for its transport."""
+    return name.upper() not in UNHEARD
 
 
 def coding(name: str, clock: int, channels: int = 1, fmtp: str = "") -> str:
