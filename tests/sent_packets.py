@@ -35,9 +35,9 @@ class Decoder:
 DECODERS = {f"L16/{rate}/1": (lambda rate=rate: Decoder(rate)) for rate in (8000, 16_000, 48_000)}
 
 
-def spoken(who: int, index: Int64s) -> Samples:
+def spoken(who: int | Int64s, index: Int64s) -> Samples:
     """What this sender says at this sample: never silence, and nothing else near it is the same."""
-    values = (index * 7919 + who * 104_729) % 65_521 - 32_760
+    values = (np.asarray(index) * 7919 + np.asarray(who) * 104_729) % 65_521 - 32_760
     return np.where(values == 0, 1, values).astype(np.int16)
 
 

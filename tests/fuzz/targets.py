@@ -14,7 +14,9 @@ import numpy as np
 from mitschnitt.errors import MalformedPacket, PeerError
 from mitschnitt.wire import rtcp as rtcp_datagrams
 from mitschnitt.wire import rtp as rtp_headers
+from mitschnitt.wire.completeness import statement
 from mitschnitt.wire.multipart import build_parts, split_parts
+from mitschnitt.wire.packets import unfold
 from mitschnitt.wire.sdp import Description, Form, LocalLine, parse_sdp
 from mitschnitt.wire.sdp import answer as sdp_answer
 from mitschnitt.wire.sip.agent import UserAgent
@@ -162,7 +164,7 @@ def multipart(data: bytes) -> None:
 
 
 def rtp(data: bytes) -> None:
-    """A batch of datagrams of SLOT bytes, each with its length in front: headers, runs, order."""
+    """A batch of datagrams of SLOT bytes, each with its length in front: headers, runs, and what is said of them."""
     count = len(data) // (SLOT + 2)
     if not count:
         return
@@ -179,8 +181,11 @@ def rtp(data: bytes) -> None:
     assert int(made["count"].sum()) == len(valid.seq)
     owners = valid.stream[first]
     for owner in set(owners.tolist()):
-        placed = rtp_headers.sequence_order(made[owners == owner])
-        assert placed.packet.size == np.sum(valid.stream == owner)
+        kept = made[owners == owner]
+        assert unfold(kept, {}).seq.tolist() == valid.seq[valid.stream == owner].tolist()
+        said = statement(kept, {"codecs": {}})
+        assert said.received == np.sum(valid.stream == owner)
+        assert said.expected == said.received - said.duplicate + said.lost
 
 
 def rtcp(data: bytes) -> None:

@@ -20,6 +20,7 @@ from mitschnitt.vault.blobs import BlobWriter, MemoryBlobs
 from mitschnitt.vault.finish import recover_party
 from mitschnitt.vault.slice_index import scan
 from mitschnitt.wire import rtp
+from mitschnitt.wire.timeline import lay_out
 
 HOLD_TICKS = HOLD_NS // TICK_NS
 
@@ -147,10 +148,10 @@ def test_every_packet_sent_is_in_the_finished_file_with_duplicates_disorder_and_
     media, timeline = read_party(rig.blobs, party)
     assert stamps_in(media) == order
     assert party.packets == len(order)
-    placed = rtp.sequence_order(timeline.runs)
-    in_order = [stamps_in(media[at : at + 160])[0] for at in placed.media_offset[~placed.duplicate].tolist()]
+    placed = lay_out(timeline.runs, PCMA)
+    in_order = [stamps_in(media[at : at + 160])[0] for at in placed.offset.tolist()]
     assert in_order == list(range(300))
-    assert placed.duplicate.sum() == 6
+    assert placed.repeated == 6
     assert rig.media.counts.refused == {}
 
 

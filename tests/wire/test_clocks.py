@@ -59,7 +59,7 @@ def test_no_start_and_no_order_cuts_a_clock_in_two(start: int, late_ms: int, ord
     assert (ticks[1:] - ticks[0]).tolist() == [late_ms * 8 + number * 160 for number in order]
 
 
-@given(st.integers(0, 10**14), st.sampled_from([8000, 16_000, 44_100, 48_000]))
+@given(st.integers(0, 10**10), st.sampled_from([8000, 16_000, 44_100, 48_000]))
 def test_ticks_and_ns_turn_into_each_other(ticks: int, clock: int) -> None:
     time = ns_of(np.array([ticks]), np.array([clock]))
     assert abs(int(time[0]) * clock - ticks * 10**9) <= clock // 2 + 1

@@ -81,20 +81,6 @@ def test_a_sequence_file_gives_the_runs_of_its_json(name: str) -> None:
     assert first.tolist() == (np.cumsum(found["count"]) - found["count"]).tolist()
 
 
-@pytest.mark.parametrize("name", SEQUENCES)
-def test_a_sequence_file_is_played_back_in_the_order_of_its_json(name: str) -> None:
-    headers = parsed(packets_of(f"rtp/{name}.bin"))
-    found, _ = rtp.runs(headers, arrival_ns=1)
-    placed = rtp.sequence_order(found)
-    order, duplicates, epochs = SEQUENCES[name]["order"]
-    assert placed.packet.tolist() == order
-    assert placed.duplicate.tolist() == [bool(mark) for mark in duplicates]
-    assert placed.epoch.tolist() == epochs
-    assert (placed.rtp_time == headers.rtp_time[order]).all()
-    starts = np.cumsum(headers.length) - headers.length
-    assert (placed.media_offset == starts[order]).all()
-
-
 def test_a_run_has_32_bytes_and_its_fields_lie_where_the_format_says() -> None:
     headers = parsed(packets_of("rtp/wrap.bin"))
     found, _ = rtp.runs(headers, arrival_ns=0x0102030405060708)
@@ -113,15 +99,6 @@ def test_two_streams_never_share_a_run() -> None:
 def test_no_rows_give_no_runs() -> None:
     found, first = rtp.runs(parsed([]), arrival_ns=1)
     assert (found.size, first.size) == (0, 0)
-    assert rtp.sequence_order(found).packet.size == 0
-
-
-def test_sources_that_alternate_are_numbered_by_first_arrival() -> None:
-    found = np.zeros(3, rtp.RUN)
-    found["ssrc"], found["count"], found["seq"] = [9, 2, 9], [1, 1, 1], [50000, 1, 10]
-    placed = rtp.sequence_order(found)
-    assert placed.epoch.tolist() == [0, 1, 2]
-    assert placed.packet.tolist() == [0, 1, 2]
 
 
 streams = st.lists(
@@ -159,18 +136,6 @@ def test_runs_say_exactly_what_arrived(packets: list[tuple[int, int, int, int, i
         for n in range(int(run["count"]))
     ]
     assert told == [(s, seq & 0xFFFF, time, length, kind) for s, seq, time, length, kind, _ in packets]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 65535), st.lists(st.integers(0, 60), min_size=1, max_size=60))
-def test_any_small_disorder_is_put_right(start: int, positions: list[int]) -> None:
-    found = np.zeros(len(positions), rtp.RUN)
-    found["count"], found["seq"] = 1, [(start + position) & 0xFFFF for position in positions]
-    placed = rtp.sequence_order(found)
-    assert [positions[packet] for packet in placed.packet] == sorted(positions)
-    assert int(placed.duplicate.sum()) == len(positions) - len(set(positions))
-    kept = placed.packet[~placed.duplicate]
-    assert all(int(packet) == positions.index(positions[packet]) for packet in kept)
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,8 +1,13 @@
-"""Runs and payload bytes become samples at the right place; what was not kept becomes exact silence."""
+"""Runs and payload bytes become samples at the right place; what was not kept becomes exact silence.
+
+Vectors: tests/vectors/timeline, written by tests/second/make_timeline_vectors.py.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +17,55 @@ from hypothesis import strategies as st
 from mitschnitt.errors import MalformedPacket, TooLarge
 from mitschnitt.gateways.wav import DECODERS
 from mitschnitt.wire import g711, timeline
+from mitschnitt.wire.codecs import codings
+from mitschnitt.wire.completeness import statement
 from mitschnitt.wire.rtp import RUN
 from mitschnitt.wire.timeline import Layout, Samples
+from rtp_files import VECTORS
 
 CODECS = {8: ("PCMA", 8000), 0: ("PCMU", 8000), 18: ("G729", 8000)}
 NOON = 1_795_435_200_000_000_000  # ns; some wall clock
 PACKET = 160  # bytes and samples: 20 ms of G.711
 SECOND = 8000  # samples
+
+
+CASES: dict[str, dict[str, Any]] = json.loads((VECTORS / "timeline/cases.json").read_text())
+MS = 1_000_000  # ns
+
+
+def of_case(name: str) -> Layout:
+    runs = timeline.parse_runs((VECTORS / f"timeline/{name}.bin").read_bytes())
+    return timeline.lay_out(runs, codings(CASES[name]["codecs"], {}))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_packet_of_a_vector_lies_where_it_was_spoken(name: str) -> None:
+    expected, layout = CASES[name], of_case(name)
+    order = np.argsort(layout.offset, kind="stable")
+    places = np.array(sorted(expected["places"], key=lambda place: place[2])) * [MS, MS, 1]
+    assert layout.offset[order].tolist() == places[:, 2].tolist()
+    moved = layout.first[order] - places[:, 0]
+    assert int(np.ptp(moved)) <= expected["off"] * MS
+    assert layout.span[order].tolist() == pytest.approx(places[:, 1].tolist(), abs=expected["off"] * MS)
+    assert layout.repeated == expected["twice"]
+    assert np.unique(layout.epoch).size == expected["epochs"]
+    for epoch in np.unique(layout.epoch):  # within one clock, nothing but RTP time counts
+        assert np.unique(moved[layout.epoch[order] == epoch]).size == 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_vector_lacks_what_its_case_says(name: str) -> None:
+    expected = CASES[name]
+    runs = timeline.parse_runs((VECTORS / f"timeline/{name}.bin").read_bytes())
+    start = of_case(name).start_ns // 1000
+    pauses = [[f"{np.datetime64(start + at * 1000, 'us')}Z" for at in pause] for pause in expected["pauses"]]
+    found = statement(runs, {"codecs": expected["codecs"], "pauses": pauses})
+    assert found.lost == expected["lost"]
+    assert found.duplicate == expected["twice"]
+    assert [gap.kind.value for gap in found.gaps] == [kind for _, _, kind in expected["gaps"]]
+    edges = [(gap.from_ms, gap.to_ms) for gap in found.gaps]
+    for edge, (begin, end, _) in zip(edges, expected["gaps"], strict=True):
+        assert edge == pytest.approx((begin, end), abs=expected["off"])
 
 
 @dataclass

@@ -10,7 +10,7 @@ import json
 import os
 import wave
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -78,7 +78,8 @@ def voice_from(artefact: bytes, fetch: Fetch, *, role: str = "") -> Voice:
     try:
         header = json.loads(artefact[8 : 8 + size])
         party, codecs = _name(header["party"], role), codings(header["codecs"], header.get("formats", {}))
-        layout = timeline.lay_out(timeline.parse_runs(artefact[8 + size :]), codecs)
+        runs = timeline.parse_runs(artefact[8 + size :])
+        layout = timeline.lay_out(runs, codecs, reports=header.get("reports", ()))
     except (ValueError, KeyError, TypeError, AttributeError, PeerError) as error:
         raise Damaged(f"a timeline that does not parse: {error}") from error
     return Voice(party, layout, fetch)
@@ -101,8 +102,8 @@ def write_wav(path: Path, voices: Sequence[Voice], *, progress: Callable[[float]
         raise NotAllowed("play.nothing_kept", "no party of this call has audio")
     if len(present) > MAX_CHANNELS:
         raise ConfigError(f"{len(present)} parties; one WAV takes at most {MAX_CHANNELS}")
-    origin = min(voice.layout.start_ns for voice in present)
-    lined_up = [Voice(v.party, timeline.shifted(v.layout, origin), v.fetch) for v in present]
+    layouts = timeline.lined_up([voice.layout for voice in present])
+    lined_up = [replace(voice, layout=layout) for voice, layout in zip(present, layouts, strict=True)]
     samples = max(voice.layout.samples(RATE) for voice in lined_up)
     if samples * len(lined_up) * SAMPLE_BYTES > MAX_WAV_BYTES:
         raise ConfigError(f"{samples // RATE} s on {len(lined_up)} channels exceed the 4 GiB of a WAV")

@@ -16,29 +16,29 @@ NEAR_DRAINS, FAR_DRAINS = 3, 12  # before and behind a step whose least delay co
 SURE_NS = 150_000_000  # by which the least delays on both sides differ, where both have FAR_DRAINS
 UNSURE_NS = 600_000_000  # the same with fewer: the last packet of all may be held up, and then wait for its drain
 MAX_SKEW = 1e-3  # of a clock; over a long silence so much difference is no step
-DRAIN_NS = 250_000_000  # what a drain brings as a rule; longer ones waited for more than their delay says
+DRAIN_NS = 250_000_000  # what a drain brings as a rule; in one that brings more or less, the newest packet waited
 SAME_DRAIN_NS = SECOND_NS  # RTP times of one drain that are further apart may lie on both sides of a step
 
 Int64s = NDArray[np.int64]
 
 
-def split(clock: Int64s, arrival_ns: Int64s, delay_ns: Int64s, time_ns: Int64s) -> Int64s:
+def split(clock: Int64s, arrival_ns: Int64s, delay_ns: Int64s, told_ns: Int64s) -> Int64s:
     """The epoch of each packet, numbered by first arrival; packets in order of arrival.
 
-    `time_ns` is the RTP time of its end by its clock, `delay_ns` is arrival minus that.
+    `told_ns` is the RTP time of its end by its clock, `delay_ns` is arrival minus that.
     """
     if not clock.size:
         return clock
     order = np.argsort(clock, kind="stable")
-    clock, arrival_ns, time_ns = clock[order], arrival_ns[order], time_ns[order]
-    drain = _drains(clock, arrival_ns, time_ns)
+    clock, arrival_ns, told_ns = clock[order], arrival_ns[order], told_ns[order]
+    drain = _drains(clock, arrival_ns, told_ns)
     opens = np.flatnonzero(drain)
-    newest = np.maximum.reduceat(time_ns, opens)
-    length = newest - np.minimum.reduceat(time_ns, opens)
+    newest = np.maximum.reduceat(told_ns, opens)
+    length = newest - np.minimum.reduceat(told_ns, opens)
     is_first = np.diff(clock[opens], prepend=-1) != 0
     begins = is_first | _steps(
         np.minimum.reduceat(delay_ns[order], opens),
-        np.maximum(length - DRAIN_NS, 0),
+        np.abs(length - DRAIN_NS),
         newest,
         arrival_ns[opens],
         is_first,
@@ -48,26 +48,27 @@ def split(clock: Int64s, arrival_ns: Int64s, delay_ns: Int64s, time_ns: Int64s) 
     return by_first(epoch)
 
 
-def _drains(clock: Int64s, arrival_ns: Int64s, time_ns: Int64s) -> NDArray[np.bool_]:
+def _drains(clock: Int64s, arrival_ns: Int64s, told_ns: Int64s) -> NDArray[np.bool_]:
     """True where the packets of another drain, or of another clock, begin."""
     opens = np.ones(clock.size, np.bool_)
-    opens[1:] = (np.diff(clock) != 0) | (np.diff(arrival_ns) != 0) | (np.abs(np.diff(time_ns)) > SAME_DRAIN_NS)
+    opens[1:] = (np.diff(clock) != 0) | (np.diff(arrival_ns) != 0) | (np.abs(np.diff(told_ns)) > SAME_DRAIN_NS)
     return opens
 
 
 def _steps(
-    delay: Int64s, stalled: Int64s, newest: Int64s, arrival_ns: Int64s, is_first: NDArray[np.bool_]
+    delay: Int64s, waited: Int64s, newest: Int64s, arrival_ns: Int64s, is_first: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Drains with which an epoch begins inside a clock.
 
-    Per drain: the least delay, how much of it may be the drain's own, the newest RTP time. A loop over the drains
-    that look like it, not vectorised because what came before reaches back to the last epoch's beginning only.
-    Quiet lines have none, jitter of 200 ms one in a second.
+    Per drain: the least delay, how much of it may be the wait for the drain, the newest RTP time. A loop over the
+    drains that look like it, not vectorised because what came before reaches back to the last epoch's beginning
+    only. Quiet lines have none, jitter of 200 ms one in a second.
     """
     found = np.zeros(delay.size, np.bool_)
     starts = np.flatnonzero(is_first)
     stops = np.append(starts[1:], delay.size)
-    looks = np.flatnonzero(~is_first & (np.abs(np.diff(delay, prepend=0)) > MIN_STEP_NS))
+    moves = [np.abs(np.diff(level, prepend=0)) > MIN_STEP_NS for level in (delay, delay - waited)]
+    looks = np.flatnonzero(~is_first & (moves[0] | moves[1]))
     begin, owner = -1, np.searchsorted(starts, looks, side="right") - 1
     for at, start, stop in zip(looks.tolist(), starts[owner].tolist(), stops[owner].tolist(), strict=True):
         begin = max(begin, start)
@@ -75,13 +76,16 @@ def _steps(
         before, behind = delay[low:at], delay[at:high]
         is_sure = before.size == behind.size == FAR_DRAINS
         least = (SURE_NS if is_sure else UNSURE_NS) + round(int(arrival_ns[at] - arrival_ns[at - 1]) * MAX_SKEW)
-        far, near = before.min(), before[-NEAR_DRAINS:].min()
-        own = behind - stalled[at:high]
-        is_late = own.min() - far > least and own[:NEAR_DRAINS].min() - near > least
-        is_early = behind.min() - far < -least and behind[:NEAR_DRAINS].min() - near < -least
+        is_late = _is_above(behind - waited[at:high], before[::-1], least)
+        is_early = _is_above((before - waited[low:at])[::-1], behind, least)
         # Stragglers at the end of a sender's words are late and bring nothing new.
         goes_on = behind.size == FAR_DRAINS or int(newest[at]) > int(newest[low:at].max())
         if (is_late and goes_on) or is_early:
             found[at] = True
             begin = at
     return found
+
+
+def _is_above(upper: Int64s, lower: Int64s, least: int) -> bool:
+    """Whether all of `upper` lie by more than `least` above the lowest of `lower`, near the step and far from it."""
+    return all(int(upper[:reach].min()) - int(lower[:reach].min()) > least for reach in (NEAR_DRAINS, FAR_DRAINS))

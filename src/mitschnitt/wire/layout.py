@@ -41,6 +41,7 @@ class Layout:
     codecs: tuple[str, ...] = ()  # codings; "" for a payload type that nobody named
     skew: Skew = field(default_factory=Skew)  # of the sender who sent most
     is_stretched: bool = False  # some sender's skew is corrected, so that samples lie between ours
+    ahead_ns: int | None = None  # the sender's wall clock against ours, by its reports; None: not known
     repeated: int = 0  # duplicates that were left out
 
     @property

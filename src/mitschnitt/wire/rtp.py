@@ -1,7 +1,6 @@
 """RTP by the batch: the headers of thousands of packets at once, and the runs they form (RFC 3550).
 
     rows (n x slot bytes), lengths, streams --parse--> Headers --runs--> RUN records + where each begins
-    RUN records --sequence_order--> where each packet belongs on play-back
 
 Pure numpy: no I/O, no clock, and no Python statement is executed per packet. Nothing here copies payload.
 """
@@ -230,63 +229,3 @@ def _breaks(headers: Headers) -> NDArray[np.bool_]:
         chain_start = np.maximum.accumulate(np.where(opens, changed, 0))
         begins[changed[(changed - chain_start) % 2 == 0]] = True
     return begins
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Packets of a timeline in play-back order; one entry per packet in each array."""
-
-    packet: Ints  # number of the packet in arrival order, that is in the order of the media bytes
-    run: Ints  # the run that it came in
-    epoch: Ints  # 0, 1, ...: a new SSRC, or a jump that RFC 3550 A.1 takes for a restart
-    extended: Ints  # sequence number counted on over the wrap, within its epoch
-    rtp_time: NDArray[np.uint32]
-    media_offset: Ints  # where its payload begins in the media bytes
-    length: NDArray[np.int32]  # payload bytes
-    duplicate: NDArray[np.bool_]  # an earlier packet of the epoch has this sequence number
-
-
-def sequence_order(found: NDArray[Any]) -> Placement:
-    """Where each packet of these runs (in arrival order) belongs: by epoch, then extended sequence number.
-
-    Epochs keep the order of arrival. Of duplicates the first to arrive is the one not marked.
-    """
-    counts = found["count"].astype(np.int64)
-    run = np.repeat(np.arange(found.size, dtype=np.int64), counts)
-    inside = np.arange(run.size, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
-    seq = (found["seq"][run] + inside.astype(np.uint16)).astype(np.uint16)
-    rtp_time = found["rtp_time"][run] + found["step"][run] * inside.astype(np.uint32)
-    length = found["length"][run].astype(np.int32)
-    media_offset = np.cumsum(length, dtype=np.int64) - length
-    epoch, extended = _extend(seq, found["ssrc"][run])
-    order = np.lexsort((extended, epoch))  # stable: among equals the first to arrive comes first
-    epoch, extended = epoch[order], extended[order]
-    duplicate = np.zeros(run.size, np.bool_)
-    duplicate[1:] = (epoch[1:] == epoch[:-1]) & (extended[1:] == extended[:-1])
-    return Placement(
-        order.astype(np.int64),
-        run[order],
-        epoch,
-        extended,
-        rtp_time[order],
-        media_offset[order],
-        length[order],
-        duplicate,
-    )
-
-
-def _extend(seq: NDArray[np.uint16], ssrc: NDArray[np.uint32]) -> tuple[Ints, Ints]:
-    """(epoch, extended sequence number) of each packet, in arrival order; epochs count by first arrival."""
-    epoch, extended = np.zeros(seq.size, np.int64), np.zeros(seq.size, np.int64)
-    next_epoch = 0
-    for source in np.unique(ssrc):
-        mine = np.flatnonzero(ssrc == source)
-        moved = (seq[mine][1:] - seq[mine][:-1]).astype(np.uint16).view(np.int16).astype(np.int64)
-        counted = seq[mine][0] + np.concatenate(([0], np.cumsum(moved)))
-        restarts = np.zeros(mine.size, np.int64)
-        restarts[1:] = (moved > MAX_DROPOUT) | (moved < -MAX_MISORDER)
-        extended[mine] = counted
-        epoch[mine] = next_epoch + np.cumsum(restarts)
-        next_epoch = int(epoch[mine][-1]) + 1
-    _, first_arrival, number = np.unique(epoch, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first_arrival))[number].astype(np.int64), extended

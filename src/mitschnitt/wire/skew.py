@@ -38,16 +38,16 @@ class Skew:
         return 1.0 - self.ppm * 1e-6 if self.is_corrected else 1.0
 
 
-def measure(epoch: Int64s, time_ns: Int64s, delay_ns: Int64s) -> Skew:
+def measure(epoch: Int64s, told_ns: Int64s, delay_ns: Int64s) -> Skew:
     """The skew of one sender's clock. Each packet has its epoch, its RTP time, and its arrival minus that.
 
     Epochs share the slope and nothing else: each one has its own beginning.
     """
-    if not time_ns.size:
+    if not told_ns.size:
         return Skew()
-    length = int(time_ns.max() - time_ns.min())
+    length = int(told_ns.max() - told_ns.min())
     window = max(MIN_WINDOW_NS, length // MAX_WINDOWS)
-    epoch, time, delay = _least(epoch, time_ns, delay_ns, window)
+    epoch, time, delay = _least(epoch, told_ns, delay_ns, window)
     used = np.ones(time.size, np.bool_)
     slope = error = 0.0
     for _ in range(3):  # fits again without windows in which not one packet came early

@@ -8,6 +8,8 @@ not the hour. Pauses, losses and a late start become silence of exact length.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 
 from mitschnitt.errors import TooLarge
 from mitschnitt.wire import clocks, epochs, skew
+from mitschnitt.wire.alignment import Report, ahead_of_ours
+from mitschnitt.wire.alignment import lined_up as lined_up
 from mitschnitt.wire.layout import GRID_NS, SECOND_NS
 from mitschnitt.wire.layout import Layout as Layout
 from mitschnitt.wire.layout import shifted as shifted
@@ -33,8 +37,10 @@ MAX_NUDGE_NS = SECOND_NS  # by which a sender that follows another one is moved 
 Int64s = NDArray[np.int64]
 
 
-def lay_out(runs: NDArray[Any], codecs: Codecs) -> Layout:
-    """Each packet's place; `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
+def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = ()) -> Layout:
+    """Each packet's place. `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
+
+    `reports` are the header's: arrival in ns, SSRC, NTP time in ns and RTP time of each sender report.
 
     Raises TooLarge when the packets span more than a day, MalformedPacket for what no timeline can say.
     """
@@ -51,7 +57,16 @@ def lay_out(runs: NDArray[Any], codecs: Codecs) -> Layout:
     again = np.zeros(order.size, np.bool_)
     again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(packets.seq[order]) == 0)
     kept = order[~again]
-    return _placed(packets.where(kept), epoch[kept], ticks[kept], origin_ns, int(again.sum()), kept)
+    layout = _placed(packets.where(kept), epoch[kept], ticks[kept], origin_ns, kept)
+    return replace(layout, repeated=int(again.sum()), ahead_ns=_ahead(layout, packets, reports))
+
+
+def _ahead(layout: Layout, packets: Packets, reports: Sequence[Report]) -> int | None:
+    """What the reports say of the packets as they were laid."""
+    if not reports:
+        return None
+    rows = np.searchsorted(packets.offset, layout.offset)
+    return ahead_of_ours(reports, packets.where(rows), layout.start_ns + layout.first)
 
 
 def _check_length(length_ns: int) -> None:
@@ -59,7 +74,7 @@ def _check_length(length_ns: int) -> None:
         raise TooLarge(f"a timeline of {length_ns // SECOND_NS} s; at most {MAX_SECONDS} s are played")
 
 
-def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, repeated: int, rank: Int64s) -> Layout:
+def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, rank: Int64s) -> Layout:
     """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
     span = _spans(packets, epoch, ticks)
     begin, end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
@@ -83,7 +98,6 @@ def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, repe
         codecs=packets.codecs,
         skew=found,
         is_stretched=is_stretched,
-        repeated=repeated,
     )
     _check_length(layout.duration_ns)
     return layout

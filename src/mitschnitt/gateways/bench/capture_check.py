@@ -16,7 +16,9 @@ from mitschnitt.vault.artefact import parse_timeline
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.derive import Kind
 from mitschnitt.vault.door import Vault
-from mitschnitt.wire.rtp import sequence_order
+from mitschnitt.wire.codecs import codings
+from mitschnitt.wire.packets import unfold
+from mitschnitt.wire.sequences import count_on
 
 PAYLOAD_BYTES = 160  # generator.c: u32 stream, u32 counter, then bytes of their sum
 
@@ -59,12 +61,13 @@ def check_stream(vault: Vault, stream: int, packets: int) -> tuple[int, bool]:
     if (ids != stream).any() or (counters >= packets).any() or (rows[:, 8:] != fill[:, None]).any():
         return -1, False
     timeline = parse_timeline(read_artefact(vault, stream, Kind.TIMELINE))
-    placed = sequence_order(timeline.runs)
+    came = unfold(timeline.runs, codings(timeline.header["codecs"], {}))
+    stretch, number = count_on(came.seq, came.ssrc, came.rtp_time, came.span)
     is_whole = (
         np.array_equal(counters, np.arange(packets))
         and timeline.header["packets"] == packets
-        and np.array_equal(placed.packet, np.arange(packets))
-        and not placed.duplicate.any()
+        and np.array_equal(number - came.seq[0], np.arange(packets))
+        and not stretch.any()
     )
     return int(np.unique(counters).size), is_whole
 
