@@ -1,4 +1,7 @@
-"""A site that drains: the call that runs is kept whole, a new one goes elsewhere, and serve ends by itself."""
+"""A site that drains: the call that runs is kept whole, a new one goes elsewhere, and serve ends by itself.
+
+All of it behind the walls of the unit for systemd (`as_a_service`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from mitschnitt.commands.demo_site import DemoSite
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, parties
 
+HERE = Path(__file__).parent
 PATIENCE_SECONDS = 30.0  # far above what it takes; only a broken test waits so long
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
@@ -48,7 +52,10 @@ def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path) -
         config.write_text(config.read_text().replace("[metrics]\nport = 0\n", f"[metrics]\nport = {metrics}\n"))
 
     report = tmp_path / "report.jsonl"
-    with running_site(tmp_path, before=with_metrics) as site, httpx.Client(trust_env=False) as http:
+    with (
+        running_site(tmp_path, module="as_a_service", paths=[HERE], before=with_metrics) as site,
+        httpx.Client(trust_env=False) as http,
+    ):
         recorder = f"http://127.0.0.1:{metrics + 1}"
         assert answered(site.demo.sip_port, "OPTIONS") == "SIP/2.0 200 OK"
         assert http.get(f"{recorder}/readyz").status_code == 200
