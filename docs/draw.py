@@ -1,4 +1,4 @@
-"""Draws docs/gate.md and docs/sip.md from their tables, the keys in docs/operating.md from the configuration's classes.
+"""Draws docs/gate.md and docs/sip.md from their tables, and in docs/operating.md keys, figures and sizes from the code.
 
 With `--check` it only says whether both are current.
 """
@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mitschnitt import config
+from mitschnitt.commands import doctor
 from mitschnitt.core.gate import TRANSITIONS, Command, Happening, State
 from mitschnitt.core.policy import MAX_WINDOW
+from mitschnitt.keeper import figures as keeper_figures
+from mitschnitt.recorder import figures as recorder_figures
+from mitschnitt.recorder.ports import SPARE_FILES
+from mitschnitt.telemetry.metrics import Told
 from mitschnitt.wire.sip import session_timer, transaction
 from mitschnitt.wire.sip.transaction import Machine
 
@@ -28,6 +33,18 @@ OPERATING = Path(__file__).parent / "operating.md"
 PAGE_COLUMNS = 118
 BEGIN = "<!-- drawn from src/mitschnitt/config.py by `make docs`; do not edit: a test compares -->"
 END = "<!-- end of what is drawn -->"
+FIGURES = "<!-- drawn from the tables of figures by `make docs`; do not edit: a test compares -->"
+SIZES = "<!-- drawn from docs/draw.py by `make docs`; do not edit: a test compares -->"
+
+# Of docs/performance.md: a core was full at 8,000 streams, and 200 new calls a second took 84 % of one. Half of that,
+# so that a busy minute, a sync that takes long and the end of many calls at once find room.
+CALLS_PER_RECORDER = 2_000
+BASE_MIB, STREAM_KIB = 60, 32  # memory of a recorder, and for each stream: 279 MiB at 8,000 streams, and some room
+PACKET_BYTES = 54  # Ethernet, IPv4, UDP and RTP around each payload, FCS left out
+CODECS = (  # payload bytes a second
+    ("PCMA, PCMU, G.722", 8_000), ("L16 at 16 kHz", 32_000), ("Opus at 32 kbit/s", 4_000),
+    ("AMR-WB at 23.85 kbit/s", 3_050), ("G.729", 1_000),
+)  # fmt: skip
 
 INTRO = f"""\
 # The gate of one call
@@ -231,14 +248,47 @@ def key_tables() -> Iterator[str]:
         yield "\n".join([f"### `[{name}]`", "", said, "", *head, *rows])
 
 
+def figure_tables() -> Iterator[str]:
+    """The figures of keeper and recorders: name for a query, kind, meaning, when a change is told."""
+    for title, figures in (("the keeper", keeper_figures.table(1)), ("a recorder", recorder_figures.TABLE)):
+        rows = ["| figure | kind | what | a change is told |", "|---|---|---|---|"]
+        for figure in figures:
+            label = f" by `{figure.label}`" if figure.label else ""
+            told = "at once" if figure.told is Told.AT_ONCE else f"{figure.least} calls at a time"
+            rows.append(f"| `{figure.sample}`{label} | {figure.kind} | {figure.help} | {told} |")
+        yield "\n".join([f"### Of {title}", "", *rows])
+
+
+def size_tables() -> Iterator[str]:
+    """What so many two-way calls at once want, and what an hour of one call leaves on the disk."""
+    rows = [
+        "| two-way calls at once | recorders | pairs of RTP ports | files of each | memory of all | G.711 comes in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for calls in (100, 500, 2_000, 6_000):
+        recorders = -(-calls // CALLS_PER_RECORDER)
+        files = -(-calls // recorders) * doctor.SOCKETS_PER_CALL + SPARE_FILES
+        memory = recorders * BASE_MIB + 2 * calls * STREAM_KIB // 1024
+        megabits = 2 * calls * (8_000 + 50 * PACKET_BYTES) * 8 / 1e6
+        ports = calls * doctor.LINES_PER_CALL
+        rows.append(f"| {calls:,} | {recorders} | {ports:,} | {files:,} | {memory:,} MiB | {megabits:,.0f} Mbit/s |")
+    yield "\n".join(rows)
+    rows = ["| codec | an hour of a two-way call | 1,000 such hours |", "|---|---|---|"]
+    rows += [f"| {name} | {7_200 * rate / 1e6:.1f} MB | {7_200 * rate / 1e6:,.0f} GB |" for name, rate in CODECS]
+    yield "\n".join(rows)
+
+
 def operating(text: str) -> str:
-    """The page with its keys drawn anew; the rest is as people wrote it."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"docs/operating.md: the keys stand between `{BEGIN}` and `{END}`; found only one or none")
-    drawn = "\n\n".join(key_tables())
-    return f"{head}{BEGIN}\n\n{drawn}\n\n{END}{tail}"
+    """The page with its tables drawn anew; the rest is as people wrote it."""
+    for begin, drawn in ((FIGURES, figure_tables()), (SIZES, size_tables()), (BEGIN, key_tables())):
+        head, found, rest = text.partition(begin)
+        _, end, tail = rest.partition(END)
+        if not found or not end:
+            raise ValueError(
+                f"docs/operating.md: drawn parts stand between `{begin}` and `{END}`; found only one or none"
+            )
+        text = f"{head}{begin}\n\n" + "\n\n".join(drawn) + f"\n\n{END}{tail}"
+    return text
 
 
 def main(arguments: list[str]) -> int:

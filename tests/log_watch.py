@@ -76,7 +76,8 @@ class Watch:
             watch.look(record)
             watch._handle(logger, record)
 
-        logging.Logger.handle = handle  # type: ignore[method-assign]  # whatever handlers a test sets up or takes away
+        # Here, so that it holds whatever handlers a test sets up or takes away.
+        setattr(logging.Logger, "handle", handle)  # noqa: B010 - mypy refuses to see a method exchanged
         logging.getLogger("mitschnitt").setLevel(logging.INFO)  # as in production
 
     def look(self, record: logging.LogRecord) -> None:

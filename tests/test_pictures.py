@@ -104,12 +104,15 @@ def _plain(value: object) -> object:
 def test_a_page_that_lost_its_marks_is_not_drawn_over(draw: ModuleType) -> None:
     with pytest.raises(ValueError, match="found only one or none"):
         draw.operating(f"text\n{draw.BEGIN}\nkeys\n")
+    whole = "\n".join(f"{begin}\n{draw.END}" for begin in (draw.FIGURES, draw.SIZES, draw.BEGIN))
+    assert draw.operating(whole).count(draw.END) == 3
 
 
 def test_the_check_says_which_page_is_not_current(
     draw: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "operating.md").write_text(f"{draw.BEGIN}\nold\n{draw.END}\n", encoding="utf-8")
+    old = "".join(f"{begin}\nold\n{draw.END}\n" for begin in (draw.FIGURES, draw.SIZES, draw.BEGIN))
+    (tmp_path / "operating.md").write_text(old, encoding="utf-8")
     monkeypatch.setattr(draw, "OPERATING", tmp_path / "operating.md")
     assert draw.main(["--check"]) == 1
     told = capsys.readouterr().out

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +111,88 @@ def test_a_part_that_refuses_its_configuration_ends_all(config: Config) -> None:
             return await Supervisor(config, module="refusing_part").run()
 
     assert asyncio.run(live()) == REFUSED_TO_START
+
+
+# The first recorder drains when it is told to by a file; parts say that they are ready.
+DRAINING = """
+import pathlib, signal, sys, time
+from mitschnitt.notify import DRAINED, notify
+home = pathlib.Path(sys.argv[2])
+name = "-".join([sys.argv[1], *sys.argv[3:]])
+with (home / "starts").open("a") as file: file.write(name + "\\n")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+notify(READY=1, X_PART=name)
+while not (sys.argv[3:] and (home / f"drain-{sys.argv[3]}").exists()): time.sleep(0.01)
+sys.exit(DRAINED)
+"""
+
+
+def test_serve_ends_when_the_last_recorder_has_drained_and_starts_none_again(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "draining_part.py").write_text(DRAINING)
+    home = config.directory
+
+    async def live() -> int:
+        supervisor = Supervisor(config, module="draining_part")
+        running = asyncio.create_task(supervisor.run())
+        await until(lambda: len(lines(home / "starts")) == 3)
+        (home / "drain-1").touch()
+        await until(lambda: supervisor.recorders[0].has_drained)
+        assert not running.done()
+        (home / "drain-2").touch()
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            return await running
+
+    assert asyncio.run(live()) == 0
+    assert sorted(lines(home / "starts")) == ["keeper", "recorder-1", "recorder-2"]
+
+
+def test_a_drain_is_ended_by_a_signal_too(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "draining_part.py").write_text(DRAINING)
+
+    async def live() -> int:
+        supervisor = Supervisor(config, module="draining_part")
+        running = asyncio.create_task(supervisor.run())
+        (config.directory / "drain-1").touch()
+        await until(lambda: supervisor.recorders[0].has_drained)
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            return await running
+
+    assert asyncio.run(live()) == 0
+
+
+def test_systemd_is_told_once_that_all_are_ready_then_of_the_watch_and_of_the_end(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "draining_part.py").write_text(DRAINING)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "systemd.sock"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "systemd.sock"))
+        monkeypatch.setenv("WATCHDOG_USEC", "100000")
+        told: list[str] = []
+
+        def heard(word: str) -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    told.append(systemd.recv(1_000).decode())
+            return any(message.startswith(word) for message in told)
+
+        async def live() -> int:
+            supervisor = Supervisor(config, module="draining_part")
+            running = asyncio.create_task(supervisor.run())
+            await until(lambda: heard("READY=1"))
+            assert all(part.is_ready for part in (supervisor.keeper, *supervisor.recorders))
+            os.kill(supervisor.recorders[0].process.pid, signal.SIGKILL)  # type: ignore[union-attr]  # it runs
+            await until(lambda: supervisor.recorders[0].restarts == 1 and len(lines(config.directory / "starts")) == 4)
+            told.clear()
+            await until(lambda: heard("WATCHDOG=1"))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return await running
+
+        assert asyncio.run(live()) == 0
+        assert heard("STOPPING=1")
+        assert not heard("READY=1")
 
 
 def test_a_second_serve_on_the_same_directory_is_refused(tmp_path: Path) -> None:

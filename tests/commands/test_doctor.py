@@ -10,9 +10,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -380,6 +382,56 @@ def test_a_keeper_and_its_recorders_that_run_are_good(patient: Patient) -> None:
     assert "agents 6" in patient.one("keeper").found
     assert patient.one("recorder 1") == Finding(GOOD, "recorder 1", f"running, process {os.getpid()}")
     assert patient.examine("recorders") == []
+
+
+def test_a_metrics_port_that_another_program_has_is_a_warning(patient: Patient) -> None:
+    port = free_port(HOST, 29_471)
+    patient.configure("[metrics]\nport = 0", f"[metrics]\nport = {port}")
+    assert patient.examine("metrics port") == []
+    with holding(port, socket.SOCK_STREAM):
+        found = patient.one("metrics port")
+    assert (found.level, found.found) == (WARN, f"{HOST}:{port} cannot be listened on")
+
+
+@contextmanager
+def telling(port: int, body: bytes) -> Iterator[None]:
+    """Somebody who answers every request at this port with this body."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer((HOST, port), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "body, level, found",
+    [
+        (b'{"ready": true, "reasons": []}', GOOD, "ready"),
+        (b'{"ready": false, "reasons": ["view_stale", "draining"]}', WARN, "not ready: view_stale, draining"),
+        (b"<html>", WARN, "nobody answers on port "),
+        (b"[]", WARN, "nobody answers on port "),
+    ],
+)
+def test_what_a_process_says_of_its_readiness_is_told(body: bytes, level: str, found: str, patient: Patient) -> None:
+    port = free_port(HOST, 29_571)
+    patient.configure("[metrics]\nport = 0", f"[metrics]\nport = {port}")
+    assert patient.examine("keeper health") == []  # nobody serves
+    patient.serves()
+    with telling(port, body):
+        told = patient.one("keeper health")
+        assert (told.level, told.found.startswith(found)) == (level, True)
+        assert patient.one("recorder 1 health").found == f"nobody answers on port {port + 1}"
 
 
 def ended(_patient: Patient) -> object:

@@ -83,6 +83,7 @@ def make_site(root: Path, *, recorders: int = 2) -> Config:
     second = root / "elsewhere" / "tree"
     (directory / "config.toml").write_text(
         f"[gate]\nallow_unsigned_policy = true\n[control]\nport = {free_port()}\n"
+        f"[metrics]\nport = {free_port()}\n"
         f'[limits]\nrecorders = {recorders}\n[keys]\nstate_copies = ["{second}"]\n'
     )
     digest = hashlib.sha256(POLICY.encode()).hexdigest()

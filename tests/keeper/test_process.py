@@ -333,6 +333,29 @@ def test_a_grant_at_the_door_is_in_every_view_at_once(keeper: Running) -> None:
     assert keeper.door("POST", "/grants", json=forged).json()["rule"] == "grant.signature"
 
 
+def test_figures_and_readiness_are_served_and_a_drain_reaches_every_recorder(keeper: Running) -> None:
+    place = f"http://127.0.0.1:{keeper.config.metrics.port}"
+    with httpx.Client(trust_env=False) as http:
+        waiting = http.get(f"{place}/readyz")
+        assert (waiting.status_code, waiting.json()["reasons"]) == (503, ["recorders_missing"])
+        assert http.get(f"{place}/healthz").json()["alive"]
+        shown = http.get(f"{place}/metrics").text
+        assert 'mitschnitt_keeper_calls_closed_total{outcome="not_kept"} 0.0\n' in shown
+        assert 'mitschnitt_keeper_recorder_ready{recorder="2"} 0.0\n' in shown
+        recorder = FakeRecorder(keeper.config)
+        recorder.hello()
+        assert keeper.door("POST", "/drain", json={"role": "coach"}).status_code == 403
+        told = keeper.door("POST", "/drain", json={"role": "operator", "within_s": 600}).json()
+        assert told == {"draining": True, "running": 0, "left_s": 600}
+        assert recorder.receive("drain")["within_s"] <= 600
+        recorder.send(type="draining", running=3, left_s=599.0)
+        wait_until(lambda: keeper.door("GET", "/drain").json()["running"] == 3, what="the count of running calls")
+        later = FakeRecorder(keeper.config, 2)
+        later.hello()
+        assert later.receive("drain")["within_s"] <= 600
+        assert "draining" in http.get(f"{place}/readyz").json()["reasons"]
+
+
 def test_logs_are_json_without_anything_of_a_call(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     journal = books(recorder, recorder.hello())

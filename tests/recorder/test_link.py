@@ -86,6 +86,10 @@ class Events:
         self.facts: list[tuple[str, Mapping[str, Any]]] = []
         self.trials: list[Mapping[str, Any]] = []
         self.live: list[str] = []
+        self.drains: list[float] = []
+
+    def drain_wanted(self, within_s: float) -> None:
+        self.drains.append(within_s)
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
         if data["version"] < 0:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dialogue import JENS, PROMPT_MS, PROMPT_SHA256
@@ -24,6 +25,7 @@ from mitschnitt.config import parse_config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.errors import ConfigError
+from mitschnitt.notify import DRAINED
 from mitschnitt.recorder.process import rtcp_sockets, run_recorder
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.supervisor import REFUSED_TO_START
@@ -95,6 +97,7 @@ class Site:
     directory: Path
     keeper: PlayedKeeper
     sip_port: int
+    metrics_port: int
     process: asyncio.subprocess.Process
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -120,9 +123,14 @@ class Client:
         self.statuses: list[int] = []
         self.intervals: list[str | None] = []  # session timers, as the recorder answered
         self.byes = 0
+        self.dialog = ""
         words = AgentConfig(feature=SRC_FEATURE)
         self.agent = UserAgent(words, lambda: secrets.token_hex(8), accounts=accounts)
         self.shell = SipServer(self.agent, self._take)
+
+    def hang_up(self) -> None:
+        self.agent.bye(self.dialog, now=self.shell.now)
+        self.shell.flush()
 
     def invite(self, port: int) -> None:
         kind, data = body(offer("1", "2"))
@@ -139,6 +147,7 @@ class Client:
 
     def _take(self, event: sip.SipEvent) -> None:
         if isinstance(event, sip.ResponseReceived):
+            self.dialog = event.dialog or self.dialog
             self.statuses.append(event.response.status)
         if isinstance(event, sip.ResponseReceived) and event.response.status == 200 and event.response.body:
             self.descriptions.append(parse_sdp(event.response.body))
@@ -178,17 +187,18 @@ def write_users(directory: Path, *users: str) -> None:
 def on_site(scene: Callable[[Site], Awaitable[None]], *, sip_keys: str = "") -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory() as place:  # short enough for a Unix socket's name
-            directory, port = Path(place), free_port()
+            directory, port, metrics = Path(place), free_port(), free_port()
             (directory / "run").mkdir()
             (directory / "audio/training").mkdir(parents=True)
             rtp = "[rtp]\nfirst_port = 28000\nlast_port = 28099\n"
             (directory / "config.toml").write_text(
-                f"[sip]\nport = {port}\nsession_expires_s = 400\n{sip_keys}\n{rtp}", encoding="utf-8"
+                f"[sip]\nport = {port}\nsession_expires_s = 400\n{sip_keys}\n{rtp}[metrics]\nport = {metrics - 1}\n",
+                encoding="utf-8",
             )
             write_users(directory, "before")
             keeper = PlayedKeeper(directory / "run/keeper.sock")
             server = await asyncio.start_unix_server(keeper.serve, str(keeper.path))
-            site = Site(directory, keeper, port, await start(directory))
+            site = Site(directory, keeper, port, metrics, await start(directory))
             try:
                 await scene(site)
             finally:
@@ -228,6 +238,69 @@ def test_it_waits_for_the_keeper_serves_a_call_and_ends_sealed_on_request() -> N
         assert not any(word in log for word in (CALL, "consent", "49305550", "error"))
         voice.close()
         await client.shell.stop()
+
+    on_site(scene)
+
+
+def test_figures_health_and_readiness_are_served_and_a_drain_lets_the_call_go_on() -> None:
+    async def scene(site: Site) -> None:
+        await site.until(lambda: "hello" in site.keeper.heard)
+        site.keeper.ready()
+        await site.until(lambda: takes_tcp(site.sip_port))
+        health = f"http://127.0.0.1:{site.metrics_port}"
+        async with httpx.AsyncClient(trust_env=False) as http:
+            assert (await http.get(f"{health}/healthz")).json() == {"alive": True, "reasons": []}
+            assert (await http.get(f"{health}/readyz")).json() == {"ready": True, "reasons": []}
+            client, late = Client(), Client()
+            await client.shell.start("127.0.0.1", 0)
+            await late.shell.start("127.0.0.1", 0)
+            client.invite(site.sip_port)
+            await site.until(lambda: bool(client.descriptions))
+            await asyncio.sleep(1.0)  # a page is made anew once a second
+            shown = (await http.get(f"{health}/metrics")).text
+            assert "mitschnitt_recorder_calls 1.0\n" in shown
+            assert "mitschnitt_recorder_packets_kept_total 0.0\n" in shown
+            site.keeper.send({"type": "drain", "within_s": 600})
+            await site.until(lambda: "draining" in site.keeper.heard)
+            refused = await http.get(f"{health}/readyz")
+            assert (refused.status_code, refused.json()) == (503, {"ready": False, "reasons": ["draining"]})
+        late.invite(site.sip_port)
+        await site.until(lambda: late.statuses == [503])
+        voice = Voice("clara")
+        voice.says(client.descriptions[0].lines[0].port, 5)
+        client.hang_up()
+        assert await site.ended() == DRAINED
+        assert site.journal() == ["arrived", "track", "track", "sealed", "sealed", "closed"]
+        voice.close()
+        for shell in (client.shell, late.shell):
+            await shell.stop()
+
+    on_site(scene)
+
+
+def test_a_drain_whose_time_is_up_ends_the_calls_sealed() -> None:
+    async def scene(site: Site) -> None:
+        await site.until(lambda: "hello" in site.keeper.heard)
+        site.keeper.ready()
+        await site.until(lambda: takes_tcp(site.sip_port))
+        client = Client()
+        await client.shell.start("127.0.0.1", 0)
+        client.invite(site.sip_port)
+        await site.until(lambda: bool(client.descriptions))
+        site.keeper.send({"type": "drain", "within_s": 0})
+        assert await site.ended() == DRAINED
+        assert site.journal()[-1] == "closed"
+        await client.shell.stop()
+
+    on_site(scene)
+
+
+def test_a_drain_that_was_wanted_before_the_start_is_one() -> None:
+    async def scene(site: Site) -> None:
+        await site.until(lambda: "hello" in site.keeper.heard)
+        site.keeper.send({"type": "drain", "within_s": 600})
+        site.keeper.ready()
+        assert await site.ended() == DRAINED
 
     on_site(scene)
 

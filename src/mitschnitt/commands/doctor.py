@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import typer
 from cryptography import x509
 from rich.console import Console
@@ -40,6 +41,7 @@ SOCKETS_PER_CALL = 6  # one a line, and RTCP's beside the two that are kept
 RENEW_DAYS = 30  # before its end a certificate is worth a word: authorities and people take their time
 SWAPS = Path("/proc/swaps")
 PROCESSES = Path("/proc")
+ANSWER_SECONDS = 5.0  # for a process to say whether it is ready
 GOOD, WARN, BAD = "good", "warn", "bad"
 COLOURS = {GOOD: "green", WARN: "yellow", BAD: "red"}
 
@@ -197,7 +199,7 @@ def _ports(config: Config) -> Iterator[Finding]:
     else:
         yield Finding(GOOD, "RTP ports", f"{where}: {pairs} pairs, room for about {pairs // LINES_PER_CALL} calls")
     usable = (pairs - others) // config.limits.recorders
-    wanted = min(2 * usable, config.sip.max_calls * SOCKETS_PER_CALL) + SPARE_FILES
+    wanted = files_wanted(config, usable)
     limit = _file_limit(config)
     if limit >= wanted:
         yield Finding(GOOD, "open files", f"limit {limit} a process, a recorder may want {wanted}")
@@ -208,15 +210,24 @@ def _ports(config: Config) -> Iterator[Finding]:
         yield from _listening_ports(config)
 
 
+def files_wanted(config: Config, pairs: int) -> int:
+    """Open files that a recorder can want that has so many pairs of RTP ports."""
+    return min(2 * pairs, config.sip.max_calls * SOCKETS_PER_CALL) + SPARE_FILES
+
+
 def _listening_ports(config: Config) -> Iterator[Finding]:
     numbers, host = range(config.limits.recorders), config.sip.host
     plain = [("sip", host, config.sip.port + number) for number in numbers if config.sip.plain]
     tls = [("tls", host, config.sip.tls_port + number) for number in numbers if config.sip.tls_port]
-    for section, host, port in (*plain, *tls, ("control", config.control.host, config.control.port)):
+    control = ("control", config.control.host, config.control.port)
+    host, port = config.metrics.host, config.metrics.port
+    metrics = [("metrics", host, port + number) for number in (0, *(number + 1 for number in numbers)) if port]
+    for section, host, port in (*plain, *tls, control, *metrics):
         kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM) if section == "sip" else (socket.SOCK_STREAM,)
         if not is_free(host, port, kinds):
             todo = f"stop what uses it, or set another port in [{'sip' if section == 'tls' else section}]"
-            yield Finding(BAD, f"{section} port", f"{host}:{port} cannot be listened on", todo)
+            level = WARN if section == "metrics" else BAD  # without it calls are taken all the same
+            yield Finding(level, f"{section} port", f"{host}:{port} cannot be listened on", todo)
 
 
 def _file_limit(config: Config) -> int:
@@ -322,6 +333,33 @@ def _processes(config: Config) -> Iterator[Finding]:
         yield Finding(BAD, "recorders", found, log)
 
 
+def _readiness(config: Config) -> Iterator[Finding]:
+    """What the processes say of themselves, where they serve figures."""
+    port = config.metrics.port
+    if not port or _status(config) is None:
+        return
+    parts = ["keeper", *(f"recorder {number}" for number in range(1, config.limits.recorders + 1))]
+    for number, part in enumerate(parts):
+        try:
+            told = httpx.get(
+                f"{_at(config.metrics.host, port + number)}/readyz", timeout=ANSWER_SECONDS, trust_env=False
+            ).json()
+            reasons = [str(reason) for reason in told["reasons"]]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            todo = f"see the log; without it nobody watches over the {part.split()[0]}"
+            yield Finding(WARN, f"{part} health", f"nobody answers on port {port + number}", todo)
+            continue
+        if reasons:
+            todo = 'see "Health" in docs/operating.md for each'
+            yield Finding(WARN, f"{part} health", f"not ready: {', '.join(reasons)}", todo)
+        else:
+            yield Finding(GOOD, f"{part} health", "ready")
+
+
+def _at(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _status(config: Config) -> dict[str, int] | None:
     try:
         status: dict[str, int] = Door(config.directory).get("/status")
@@ -361,4 +399,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _tls,
     _encryption,
     _processes,
+    _readiness,
 )

@@ -25,7 +25,7 @@ from mitschnitt.wire.sip.headers import Address
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Headers, Request, Response, parse_message
 from mitschnitt.wire.sip.rates import MAX_SOURCES
-from sip_pair import SDP, Pair, established, raw_request, tokens
+from sip_pair import SDP, SERVER_URI, Pair, established, raw_request, tokens
 
 ROOMY = AgentConfig(
     max_dialogs=100_000,
@@ -89,6 +89,27 @@ def test_above_a_limit_a_new_session_gets_503_at_once_without_state(cause: str) 
     assert 10 <= int(pair.last_response(503).headers.get("Retry-After") or "") <= 15
     assert causes(pair.server) == [cause]
     assert pair.server.load == before
+
+
+def test_who_drains_answers_new_sessions_and_pings_with_503_and_goes_on_with_those_that_run() -> None:
+    pair = Pair()
+    mine, _ = established(pair)
+    pair.server.drain()
+    pair.invite()
+    pair.run()
+    assert pair.log[-2:] == ["< 503 INVITE", "> ACK"]
+    assert 10 <= int(pair.last_response(503).headers.get("Retry-After") or "") <= 15
+    pair.client.options(SERVER_URI, pair.server_hop, now=pair.now, sender="sip:probe@127.0.0.1")
+    pair.run()
+    assert pair.log[-1] == "< 503 OPTIONS"
+    assert 10 <= int(pair.last_response(503).headers.get("Retry-After") or "") <= 15
+    assert causes(pair.server) == ["draining", "draining"]
+    pair.client.reinvite(mine, now=pair.now, body=SDP, content_type="application/sdp")
+    pair.run()
+    assert pair.log[-1] == "< 100 INVITE"
+    pair.client.bye(mine, now=pair.now)
+    pair.run()
+    assert "< 200 BYE" in pair.log
 
 
 @pytest.mark.parametrize("cause", TIGHT)
