@@ -1,6 +1,7 @@
-"""kill -9 of recorder and keeper in the middle of 20 calls (MITSCHNITT_KILL_CALLS), again and again: at most two seconds are lost.
+"""kill -9 of recorder and keeper in the middle of 20 calls, again and again: at most two seconds are lost.
 
-Each packet is marked, so what was recovered is compared with what had been sent when the kill came.
+Each packet is marked, so what was recovered is compared with what had been sent when the kill came. How many rounds,
+and calls in each, MITSCHNITT_KILL_ROUNDS and MITSCHNITT_KILL_CALLS say.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ class PartyHeader:
     pauses: Sequence[tuple[str, str]] = ()  # from, to
     expected: int = 0  # packets that the sender's sequence numbers count while it was kept; 0: nobody counted
     received: int = 0  # of them, those that came, duplicates included
+    jumps: Sequence[tuple[str, int]] = ()  # when the system clock jumped meanwhile, and by how many ms
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *
     }
     if header.expected:
         fields["path"] = {"expected": header.expected, "received": header.received}
+    if header.jumps:
+        fields["clock_jumps"] = [list(jump) for jump in header.jumps]
     text = rfc8785.dumps(fields)
     return TIMELINE_MAGIC + len(text).to_bytes(4, "big") + text + runs.astype(RUN).tobytes()
 
