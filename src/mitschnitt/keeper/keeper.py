@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.grants import SignedAct, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
+from mitschnitt.keeper.pulse import Pulse
 from mitschnitt.keeper.recovery import recover
 from mitschnitt.keeper.site import Site
 from mitschnitt.keeper.trials import Trials
@@ -78,6 +80,7 @@ class Keeper:
         }
         self.trials = Trials(self._tell_all)
         self._version = 0
+        self._pulse = Pulse(holdings.writer, time.monotonic)
         self.view = self._read_view()
 
     # -- views -----------------------------------------------------------------------------------
@@ -89,7 +92,10 @@ class Keeper:
 
     def push_view(self) -> None:
         """Tell every connected recorder how the world is."""
-        self._tell_all({"type": "view", **self.view.to_json()})
+        self._tell_all(self._view_message())
+
+    def _view_message(self) -> dict[str, Any]:
+        return {"type": "view", **self.view.to_json(), "store_locked": self._pulse.is_locked}
 
     def _tell_all(self, message: Mapping[str, Any]) -> None:
         for recorder in self._recorders.values():
@@ -196,7 +202,7 @@ class Keeper:
         """A recorder is connected; it gets the view at once."""
         recorder = self._recorders[number]
         recorder.send, recorder.ready = send, False
-        send({"type": "view", **self.view.to_json()})
+        send(self._view_message())
         for message in self.trials.greeting(self._now()):
             send(message)
 
@@ -305,6 +311,8 @@ class Keeper:
             for number in self._recorders:
                 self.poke(number)
             self._announced.expire(self._now())
+            if self._pulse.look():
+                self.push_view()
             await asyncio.sleep(STEP_SECONDS)
 
     async def close(self) -> None:
@@ -328,6 +336,7 @@ class Keeper:
             "announced": len(self._announced),
             "agents": len(self._site.agents),
             "grants": len(self.view.grants),
+            "store_locked": int(self._pulse.is_locked),
             "state_copies": len(self._holdings.keyring.copies),
         }
 
