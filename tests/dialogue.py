@@ -179,6 +179,11 @@ def clock(*, steady: bool) -> Told:
     return lambda scene: replace(scene, around=replace(scene.around, clock_steady=steady))
 
 
+def hindered(rule: str) -> Told:
+    """Nothing new could be kept, by this rule; "" when it could."""
+    return lambda scene: replace(scene, around=replace(scene.around, hindrance=rule))
+
+
 @dataclass
 class Play:
     """One dialogue. It walks the gate as a session does, and remembers every line for the failure message."""

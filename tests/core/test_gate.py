@@ -23,6 +23,7 @@ from dialogue import (
     clock,
     excluded,
     grant,
+    hindered,
     joined,
     keeping,
     left,
@@ -523,6 +524,30 @@ DIALOGUES: dict[str, Callable[[], Play]] = {
         paused()
         .hears(lambda scene: resumed_it(at=12)(clock(steady=False)(scene)), t(12))
         .stays(because="clock.unsteady")
+    ),
+    "nothing could be kept: no new grant, running calls go on": lambda: (
+        asking()
+        .hears(lambda scene: pressed("1", at=6)(hindered("vault.no_space")(scene)), t(6))
+        .stays(because="vault.no_space")
+        .hears(hindered(""), t(8))
+        .goes(State.KEEPING, KEEP, OFFER, because="consent.all")
+        .hears(hindered("store.locked"), t(20))
+        .stays(because="consent.all")
+    ),
+    "nothing could be kept on arrival: not asked": lambda: (
+        play()
+        .hears(lambda scene: hindered("vault.no_space")(joined(CALLER, AGENT)(scene)), t(0))
+        .goes(State.NOT_ASKED, OFFER, because="vault.no_space")
+    ),
+    "nothing could be kept while paused: stays paused": lambda: (
+        paused()
+        .hears(lambda scene: resumed_it(at=12)(hindered("store.locked")(scene)), t(12))
+        .stays(because="store.locked")
+    ),
+    "a withdrawal counts whatever could be kept": lambda: (
+        keeping()
+        .hears(lambda scene: took_back(at=70)(hindered("vault.no_space")(scene)), t(70))
+        .goes(State.WITHDRAWN, SHUT, SHRED, OFFER, HANG_UP, because="consent.withdrawn")
     ),
     # -- we fail -----------------------------------------------------------------------------------
     "failed on arrival": lambda: (

@@ -25,6 +25,7 @@ from dialogue import (
     clock,
     excluded,
     grant,
+    hindered,
     joined,
     left,
     nothing,
@@ -198,6 +199,7 @@ TOLD: st.SearchStrategy[Told] = st.one_of(
     st.builds(resumed_it, at=SECONDS, by=st.sampled_from(PEOPLE)),
     st.builds(sees, st.one_of(VIEWS, VIEWS, st.none()), age=st.sampled_from([0.0, 20.0, 31.0, 61.0])),
     st.builds(clock, steady=st.booleans()),
+    st.builds(hindered, st.sampled_from(["", "vault.no_space", "store.locked"])),
     st.builds(unbound, st.sampled_from(["", "", "binding.mixed"])),
     st.builds(excluded, st.sampled_from(["", "", "call.unmatched"])),
     st.builds(took_back, at=SECONDS, by=st.sampled_from(PEOPLE)),
@@ -272,6 +274,7 @@ def _walk(told: list[Told], begin: Scene = QUIET) -> int:
             assert may_be_kept(scene, second)
             if before is not State.KEEPING:
                 assert scene.around.clock_steady
+                assert not scene.around.hindrance
                 assert scene.around.view_age <= timedelta(seconds=30)
     return kept
 

@@ -1,6 +1,7 @@
-"""kill -9 of recorder and keeper amid 20 calls (MITSCHNITT_KILL_CALLS), again and again: at most two seconds are lost.
+"""kill -9 of recorder and keeper in the middle of 20 calls, again and again: at most two seconds are lost.
 
-Each packet is marked, so what was recovered is compared with what had been sent when the kill came.
+Each packet is marked, so what was recovered is compared with what had been sent when the kill came. How many rounds,
+and calls in each, MITSCHNITT_KILL_ROUNDS and MITSCHNITT_KILL_CALLS say.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ CALLS = int(os.environ.get("MITSCHNITT_KILL_CALLS", "20"))
 RATE = max(20, CALLS // 3)  # calls that begin per second: all within the first three
 KILL_AFTER_SECONDS = 13.0 + CALLS / RATE  # all calls were answered after 10 s; the shortest ends at 18 s
 MAX_LOST_SECONDS = 2.0
+OPEN_NS = round(MAX_LOST_SECONDS * 1e9) + 100_000_000  # of a call; what is younger may be lost whole
+FEW_CALLS = 20
 PACKET_SECONDS = 0.020
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout((60 + CALLS) * ROUNDS)]
@@ -38,6 +41,12 @@ def sent_before(stream: Mapping[str, Any], at_ns: int) -> int:
             if when <= at_ns:
                 last = max(last, min(counter + int((at_ns - when) / 1e9 / PACKET_SECONDS), segment["last"]))
     return last
+
+
+def was_open(row: Mapping[str, Any], killed_at: int) -> bool:
+    """Whether both voices had moved to where the opening says long enough ago that something must be kept."""
+    moved = [stream["segments"][-1]["first_ns"] for stream in row["streams"] if len(stream["segments"]) > 1]
+    return len(moved) == len(row["streams"]) and max(moved) < killed_at - OPEN_NS
 
 
 def killed_round(site: Site, root: Path, number: int, parts: tuple[str, ...]) -> list[float]:
@@ -60,17 +69,20 @@ def killed_round(site: Site, root: Path, number: int, parts: tuple[str, ...]) ->
             centre.wait()
     site.wait_ready()
     site.wait_closed(len(before) + CALLS, seconds=40 + CALLS)
-    new = [call for call in site.calls() if call["call"] not in before]
-    assert [call["state"] for call in new] == ["kept"] * CALLS
+    rows = report_rows(report)
+    new = {call["call"]: call["state"] for call in site.calls() if call["call"] not in before}
+    must = {row["control"] for row in rows if was_open(row, killed_at)}
+    # A busy machine opens some of many calls too late to be killed open; of a few it opens all.
+    assert len(must) == CALLS or CALLS > FEW_CALLS
+    assert len(must) > CALLS // 2
+    assert must <= {call for call, state in new.items() if state == "kept"}
     reasons = {
-        party["reason"]
-        for call in new
-        for party in site.door.get(f"/calls/{call['call']}", **{"as": "coach"})["parties"]
+        party["reason"] for call in must for party in site.door.get(f"/calls/{call}", **{"as": "coach"})["parties"]
     }
     assert reasons == ({"truncated"} if "recorder-1" in parts else {"ended"})
-    recovered = opened_stamps(site, only={call["call"] for call in new})
+    recovered = opened_stamps(site, only=must)
     lost = []
-    for row in report_rows(report):
+    for row in (row for row in rows if row["control"] in must):
         for stream in row["streams"]:
             counters = recovered[stream["stream"]]
             end = sent_before(stream, killed_at) if "recorder-1" in parts else stream["segments"][-1]["last"]

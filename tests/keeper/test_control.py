@@ -169,6 +169,25 @@ def test_a_wrong_body_is_refused_in_words_that_name_the_field(
     assert keeper.told == []
 
 
+@pytest.mark.parametrize("kind", ["withdraw", "pause"])
+def test_row_4_whoever_stops_a_recording_is_heard_although_our_clock_was_set_back(
+    app: ASGIApp, keeper: FakeKeeper, kind: str
+) -> None:
+    answer = post(app, f"/v1/calls/{CALL}/acts", {**ACT, "kind": kind, "at": "2026-11-23T10:00:00Z"})
+    assert answer.status_code == 202
+    (act,) = keeper.told
+    assert isinstance(act, Act)
+    assert (act.kind, act.at) == (kind, NOW)
+
+
+@pytest.mark.parametrize("kind", ["digit", "resume"])
+def test_row_4_an_act_from_the_future_is_not_taken(app: ASGIApp, keeper: FakeKeeper, kind: str) -> None:
+    answer = post(app, f"/v1/calls/{CALL}/acts", {**ACT, "kind": kind, "at": "2026-11-23T09:00:06Z"})
+    assert answer.status_code == 422
+    assert "more than 5 s ahead" in answer.json()["detail"]
+    assert keeper.told == []
+
+
 def test_an_error_does_not_repeat_what_was_sent(app: ASGIApp) -> None:
     assert "+49305550100" not in post(app, "/v1/calls", {"refs": REFS, "direction": "+49305550100"}).text
 

@@ -11,7 +11,7 @@ from mitschnitt.core.policy import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.errors import MitschnittError
 from mitschnitt.recorder.clock import SteadyClock
-from mitschnitt.recorder.outlook import Outlook
+from mitschnitt.recorder.outlook import STORE_LOCKED, Outlook
 from world import POLICY_TEXT
 
 VIEW = View(1, parse_policy(POLICY_TEXT), POLICY_TEXT, (), (), bytes(32))
@@ -76,3 +76,20 @@ def test_calls_are_looked_at_again_when_the_clock_jumps() -> None:
     hands.wall_extra = 3_600
     assert outlook.changed()
     assert not outlook.surroundings().clock_steady
+
+
+def test_row_1_and_2_what_would_keep_nothing_is_told_to_all_calls_at_once_and_when_it_is_over() -> None:
+    hands, full = Hands(), [""]
+    clock = hands.outlook()._clock
+    outlook = Outlook(clock, hands.monotonic, hindrance=lambda: full[0])
+    outlook.take(VIEW.to_json())
+    assert not outlook.changed()
+    full[0] = "vault.no_space"
+    assert outlook.surroundings().hindrance == "vault.no_space"
+    assert outlook.changed()
+    full[0] = ""
+    assert outlook.changed()
+    assert outlook.take({**VIEW.to_json(), "store_locked": True}), "a lock is news although the view is the same"
+    assert outlook.surroundings().hindrance == STORE_LOCKED
+    assert outlook.take(VIEW.to_json())
+    assert outlook.surroundings().hindrance == ""

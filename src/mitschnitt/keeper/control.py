@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mitschnitt.core.consent import MAX_TEXT_CHARS, act_from_json, asked_from_json
+from mitschnitt.core.consent import MAX_TEXT_CHARS, ActKind, act_from_json, asked_from_json
 from mitschnitt.errors import MalformedPacket, MitschnittError, NotAllowed, PeerError, TooLarge
 from mitschnitt.keeper.announced import MAX_REFS, PartyPost, Ref
 from mitschnitt.keeper.clock import wall_clock
@@ -27,6 +28,7 @@ from mitschnitt.keeper.keeper import Keeper
 
 MAX_BODY_BYTES = 16_384  # eight references of 256 characters fit many times
 MAX_AHEAD = timedelta(seconds=5)  # clocks of two machines; a fact from further ahead is not taken
+ALWAYS_TAKEN = (ActKind.WITHDRAW, ActKind.PAUSE)  # who stops a recording is not asked whose clock is right
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 Named = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 Milliseconds = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -143,6 +145,8 @@ def control_app(keeper: Keeper, token: str, *, now: Callable[[], datetime] = wal
     @app.post("/v1/calls/{call}/acts", status_code=202)
     async def act(call: str, body: ActBody) -> TakenAnswer:
         fact = act_from_json(body.model_dump())
+        if fact.kind in ALWAYS_TAKEN:
+            fact = replace(fact, at=min(fact.at, now()))
         _not_ahead(fact.at, now())
         await keeper.post_act(call, fact)
         return TakenAnswer(call=call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.draining import Drain
 from mitschnitt.keeper.grants import SignedAct, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
+from mitschnitt.keeper.pulse import Pulse
 from mitschnitt.keeper.recovery import recover
 from mitschnitt.keeper.site import Site
 from mitschnitt.keeper.trials import Trials
@@ -81,6 +83,7 @@ class Keeper:
         self.trials = Trials(self._tell_all)
         self.drain = Drain(self._tell_all)
         self._version = 0
+        self._pulse = Pulse(holdings.writer, time.monotonic)
         self.view = self._read_view()
 
     @property
@@ -97,7 +100,10 @@ class Keeper:
 
     def push_view(self) -> None:
         """Tell every connected recorder how the world is."""
-        self._tell_all({"type": "view", **self.view.to_json()})
+        self._tell_all(self._view_message())
+
+    def _view_message(self) -> dict[str, Any]:
+        return {"type": "view", **self.view.to_json(), "store_locked": self._pulse.is_locked}
 
     def _tell_all(self, message: Mapping[str, Any]) -> None:
         for recorder in self.recorders.values():
@@ -204,7 +210,7 @@ class Keeper:
         """A recorder is connected; it gets the view at once."""
         recorder = self.recorders[number]
         recorder.send, recorder.ready = send, False
-        send({"type": "view", **self.view.to_json()})
+        send(self._view_message())
         for message in (*self.trials.greeting(self._now()), *self.drain.greeting()):
             send(message)
 
@@ -313,6 +319,8 @@ class Keeper:
             for number in self.recorders:
                 self.poke(number)
             self._announced.expire(self._now())
+            if self._pulse.look():
+                self.push_view()
             await asyncio.sleep(STEP_SECONDS)
 
     async def close(self) -> None:
@@ -336,6 +344,7 @@ class Keeper:
             "announced": len(self._announced),
             "agents": len(self._site.agents),
             "grants": len(self.view.grants),
+            "store_locked": int(self._pulse.is_locked),
             "state_copies": len(self._holdings.keyring.copies),
         }
 

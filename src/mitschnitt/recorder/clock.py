@@ -1,17 +1,21 @@
 """Wall time that does not jump: anchored to the system clock, carried on by monotonic time.
 
 A jump of the system clock by more than two seconds opens no new gate until the clock was steady for a minute;
-running calls go on by monotonic time (design section 4).
+running calls go on by monotonic time (design section 4). Who keeps something asks afterwards what happened meanwhile.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from mitschnitt.recorder.leaps import Leap
+
 MAX_JUMP_NS = 2_000_000_000  # more than any step of a well-kept NTP client
 STEADY_NS = 60_000_000_000  # how long the clock must run evenly before grants count again
+MAX_TOLD = 64  # newest jumps and leaps that are remembered; a clock that jumps more often helps nobody
 
 
 class SteadyClock:
@@ -27,6 +31,8 @@ class SteadyClock:
         self._unsteady_since: int | None = None
         self._strange_offset_ns = 0
         self.jumps = 0
+        self._jumped: deque[Leap] = deque(maxlen=MAX_TOLD)  # what was noticed
+        self._leaps: deque[Leap] = deque(maxlen=MAX_TOLD)  # what `now` did about it, a minute later
 
     def now_ns(self) -> int:
         """Nanoseconds since 1970, never less than the call before.
@@ -56,13 +62,27 @@ class SteadyClock:
             if abs(offset - self._offset_ns) <= MAX_JUMP_NS:
                 self._offset_ns = offset
             else:
-                self.jumps += 1
-                self._unsteady_since, self._strange_offset_ns = mono, offset
+                self._jump(mono, offset, offset - self._offset_ns)
         elif abs(offset - self._strange_offset_ns) > MAX_JUMP_NS:
-            self.jumps += 1
-            self._unsteady_since, self._strange_offset_ns = mono, offset
+            self._jump(mono, offset, offset - self._strange_offset_ns)
         elif mono - self._unsteady_since >= STEADY_NS:
+            at_ns, by_ns = self.now_ns(), offset - self._offset_ns
             self._unsteady_since, self._offset_ns = None, offset
+            if by_ns:
+                self._leaps.append(Leap(at_ns, by_ns))
+
+    def jumped_since(self, at_ns: int) -> list[Leap]:
+        """The jumps that were noticed from that stamp on, each with how far the system clock went."""
+        return [jump for jump in self._jumped if jump.at_ns >= at_ns]
+
+    def leaps_since(self, at_ns: int) -> list[Leap]:
+        """Where `now` itself has leapt from that stamp on; `run_on` undoes it."""
+        return [leap for leap in self._leaps if leap.at_ns >= at_ns]
+
+    def _jump(self, mono: int, offset: int, by_ns: int) -> None:
+        self.jumps += 1
+        self._unsteady_since, self._strange_offset_ns = mono, offset
+        self._jumped.append(Leap(self.now_ns(), by_ns))
 
 
 def moment(nanoseconds: int) -> datetime:

@@ -17,10 +17,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from mitschnitt.errors import KeyGone, NoSpace, VaultError
-from mitschnitt.recorder.clock import SteadyClock
+from mitschnitt.recorder.clock import SteadyClock, moment, rfc3339
 from mitschnitt.recorder.counts import MediaCounts, Watch
 from mitschnitt.recorder.hold import Hold, Parts, Tick
 from mitschnitt.recorder.intake import Intake
+from mitschnitt.recorder.leaps import Leap, steadied
 from mitschnitt.recorder.lines import GATED, Line, Lines
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.receiver import ROUNDS, SOCKET_BUDGET, Batch, Receiver
@@ -210,30 +211,34 @@ class Media:
 
     def finish(
         self, track: Track, *, reason: str, started_at: str, ended_at: str,
-        pauses: Sequence[tuple[str, str]] = (),
+        pauses: Sequence[tuple[str, str]] = (), jumps: Sequence[Leap] = (), leaps: Sequence[Leap] = (),
     ) -> asyncio.Future[SealedParty]:  # fmt: skip
         """`finish_soon` for an event loop."""
-        future = self.finish_soon(track, reason=reason, started_at=started_at, ended_at=ended_at, pauses=pauses)
-        return asyncio.wrap_future(future)
+        return asyncio.wrap_future(
+            self.finish_soon(
+                track, reason=reason, started_at=started_at, ended_at=ended_at, pauses=pauses, jumps=jumps, leaps=leaps
+            )
+        )
 
     def finish_soon(
         self, track: Track, *, reason: str, started_at: str, ended_at: str,
-        pauses: Sequence[tuple[str, str]] = (),
+        pauses: Sequence[tuple[str, str]] = (), jumps: Sequence[Leap] = (), leaps: Sequence[Leap] = (),
     ) -> Future[SealedParty]:  # fmt: skip
         """Keeps what is queued, gates the track's lines, seals its hold and writes its files in a thread.
 
         The future fails with NoSpace when the store is full; it may be tried again then. It fails with KeyGone
         when the track is dropped meanwhile. The journal keeps the slices until `settled`, which the caller says
-        once its own `sealed` entry is durable.
+        once its own `sealed` entry is durable. `jumps` of the clock are noted, its `leaps` are taken out of the times.
         """
         for line in self.lines.lines_into(track.slot):
             self._close_in_order(line)
         self._flush(track)
         header = PartyHeader(
-            track.codecs, started_at, ended_at, reason, tuple(pauses), track.path, track.reports.told()
-        )
+            track.codecs, started_at, ended_at, reason, tuple(pauses), track.path, track.reports.told(),
+            [(rfc3339(moment(jump.at_ns)), jump.by_ns // 1_000_000) for jump in jumps],
+        )  # fmt: skip
         is_again, track.has_tried = track.has_tried, True
-        return self._finishers.submit(self._write_files, track, header, again=is_again)
+        return self._finishers.submit(self._write_files, track, header, leaps, again=is_again)
 
     def settled(self, track: Track) -> None:
         """The track's files are durable and reported: its slices may go."""
@@ -397,12 +402,13 @@ class Media:
         except JournalFailed as failed:
             self._fail(failed.tracks, failed.error)
 
-    def _write_files(self, track: Track, header: PartyHeader, *, again: bool) -> SealedParty:
+    def _write_files(self, track: Track, header: PartyHeader, leaps: Sequence[Leap], *, again: bool) -> SealedParty:
         if again:
             self._delete_files(track)
         try:
+            slices = opened(track.sealed(self._journal), leaf_key=track.leaf_key, party=track.party)
             party = finish_party(
-                opened(track.sealed(self._journal), leaf_key=track.leaf_key, party=track.party),
+                steadied(slices, leaps) if leaps else slices,
                 leaf_key=track.leaf_key,
                 call_id=track.call_id,
                 party=track.party,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPI
 from mitschnitt.core.view import View, view_from_json
 from mitschnitt.recorder.clock import SteadyClock
 
+log = logging.getLogger("mitschnitt.recorder")
 STORE_LOCKED = "store.locked"  # the keeper's database takes nothing: calls that run go on, nothing new begins
 
 
@@ -53,7 +55,7 @@ class Outlook:
         """Whether, since the last question, the view has become too old or fresh again, the clock has jumped, or
         a disk began or ceased to refuse.
         """
-        self._clock.check()
+        self._check_clock()
         around = self.surroundings()
         now = (
             around.view_age > VIEW_TOO_OLD_FOR_GRANTS,
@@ -63,3 +65,11 @@ class Outlook:
         )
         before, self._told = self._told, now
         return now != before
+
+    def _check_clock(self) -> None:
+        jumps, was_steady = self._clock.jumps, self._clock.steady
+        self._clock.check()
+        if self._clock.jumps > jumps:
+            log.warning("the system clock jumped; calls go on, and nothing new begins until it was steady for a minute")
+        elif self._clock.steady and not was_steady:
+            log.warning("the system clock has been steady for a minute; its time counts from now on")

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.consent import Act
 from mitschnitt.core.decision import Decision
-from mitschnitt.recorder.clock import SteadyClock, rfc3339
+from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds, rfc3339
+from mitschnitt.recorder.leaps import run_on
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
 from mitschnitt.recorder.media import Media, Track
@@ -37,6 +40,7 @@ class Recording:
         self._pauses: list[tuple[str, str]] = []
         self._paused_at = ""
         self._started_at = ""
+        self._began_ns = 0  # stamp of the first media; 0 before
         self.key: LeasedKey | None = None
         self.tracks: dict[int, Track] = {}
         self._rests_on: dict[int, list[dict[str, Any]]] = {}  # why this is the voice of each party
@@ -49,7 +53,8 @@ class Recording:
 
     def goes_on(self, at: datetime) -> None:
         """Media is kept from now on; a pause is over."""
-        now = rfc3339(at)
+        self._began_ns = self._began_ns or nanoseconds(at)
+        now = self._told(at)
         self._started_at = self._started_at or now
         if self._paused_at:
             self._pauses.append((self._paused_at, now))
@@ -57,7 +62,12 @@ class Recording:
 
     def pauses(self, since: datetime) -> None:
         """Nothing is kept since then, and may be again."""
-        self._paused_at = rfc3339(since)
+        self._paused_at = self._told(since)
+
+    def _told(self, at: datetime) -> str:
+        """A time within the recording, which runs as the monotonic clock does."""
+        leaps = self._clock.leaps_since(self._began_ns) if self._began_ns else []
+        return rfc3339(moment(int(run_on(np.array([nanoseconds(at)], np.int64), leaps)[0])) if leaps else at)
 
     def track(self, number: int, role: str, codecs: Mapping[int, Coded], binding: dict[str, Any]) -> Track | None:
         """Where this party is kept, None without a key; a new track is journalled first, for recovery needs it.
@@ -131,10 +141,16 @@ class Recording:
         return True
 
     def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:
-        now = rfc3339(self._clock.now())
+        now = self._told(self._clock.now())
         open_pause = [(self._paused_at, now)] if self._paused_at else []
         return self._media.finish(
-            track, reason=reason, started_at=self._started_at, ended_at=now, pauses=[*self._pauses, *open_pause]
+            track,
+            reason=reason,
+            started_at=self._started_at,
+            ended_at=now,
+            pauses=[*self._pauses, *open_pause],
+            jumps=self._clock.jumped_since(self._began_ns),
+            leaps=self._clock.leaps_since(self._began_ns),
         )
 
 

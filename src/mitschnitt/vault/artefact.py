@@ -84,6 +84,7 @@ class PartyHeader:
     pauses: Sequence[tuple[str, str]] = ()  # from, to
     path: PathCounts = PathCounts()
     reports: Sequence[Report] = ()  # of RTCP, oldest first; at most MAX_REPORTS
+    jumps: Sequence[tuple[str, int]] = ()  # when the system clock jumped meanwhile, and by how many ms
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ def pack_timeline(call_id: bytes, party: int, header: PartyHeader, runs: Runs, *
     formats = {str(kind): list(codec[2:]) for kind, codec in header.codecs.items() if codec[2:]}
     if formats:
         told["formats"] = formats
+    if header.jumps:
+        told["clock_jumps"] = [list(jump) for jump in header.jumps]
     text = rfc8785.dumps(told)
     return TIMELINE_MAGIC + len(text).to_bytes(4, "big") + text + runs.astype(RUN).tobytes()
 
