@@ -198,6 +198,14 @@ class Lines:
         self._refilter(state)
         return True
 
+    def unmap_unfit(self) -> int:
+        """The same for the lines that the ring does not suit, as it found since asked last; how many there were."""
+        if self.mapped is None or not self.mapped.ring.unfit:
+            return 0
+        unfit = set(self.mapped.ring.unfit)
+        self.mapped.ring.unfit.clear()
+        return sum(self.unmap(number) for number in unfit)
+
     def _leave_ring(self, state: LineState) -> None:
         if self.mapped is not None and state.line.number in self.mapped:
             self.mapped.leave(state.line.number, state.line.port, state.sock)

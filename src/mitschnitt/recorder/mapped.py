@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.ring import Ring
+from mitschnitt.vault.artefact import Coded
 
 LONG_CODECS = frozenset({"L16"})  # encodings whose usual packets do not fit a frame of the ring; others that turn
 #                                   out longer go back to their sockets when the first one comes
@@ -31,9 +32,9 @@ class Mapped:
     def __contains__(self, number: int) -> bool:
         return number in self._inside
 
-    def suits(self, port: int, codecs: Mapping[int, tuple[str, int]]) -> bool:
+    def suits(self, port: int, codecs: Mapping[int, Coded]) -> bool:
         """Whether a line on this port with these codecs may be opened in the ring."""
-        return port in self.pool and not any(name.upper() in LONG_CODECS for name, _ in codecs.values())
+        return port in self.pool and not any(coded[0].upper() in LONG_CODECS for coded in codecs.values())
 
     def enter(self, number: int, port: int, sock: socket.socket) -> None:
         """Opens the line in the ring; its socket only holds the port. OSError, and it stays where it is."""

@@ -36,7 +36,7 @@ FLOOD_PACKETS = 1_000  # of one line in one drain: 20 s of 20 ms packets. More i
 #                        ring for all others: the line goes back to its socket, whose buffer is its own
 
 _SOL_PACKET, _RX_RING, _STATISTICS, _VERSION, _TPACKET_V2 = 263, 5, 6, 10, 1  # linux/if_packet.h
-_PROTOCOL = {4: 0x0800, 6: 0x86DD}  # never ETH_P_ALL: that would also show what we send, and before VLANs are told apart
+_PROTOCOL = {4: 0x0800, 6: 0x86DD}  # never ETH_P_ALL, which shows what we send too, and VLANs not told apart
 _NETWORK_AT = 80  # where a frame's IP header begins: 32 bytes of header, a socket address, room for 16 of link header
 _ITEM_AT, _ITEM_BYTES = 64, 256  # what is copied of a frame, from a cache line's begin: 16 bytes, then the packet
 _KERNEL, _USER = 0, 1  # tp_status: whose a frame is
@@ -172,8 +172,8 @@ class Ring:
             mine = rows[start:stop]
             # Since they were sorted some may have been taken, or discarded with their line.
             mine = mine[self._line[mine] == lines[start:stop]]
-            if mine.size:
-                yield self._hand_over(mine, process)
+            if mine.size and (given := self._hand_over(mine, process)):
+                yield given
             start = stop
         self._give_back(count)
 
@@ -276,7 +276,8 @@ class Ring:
         if too_long.any():
             self.unfit.update(set(stream[too_long].tolist()))
         view = self._arena[: kept.size, self._payload_at : _ITEM_BYTES]
-        return kept, Batch(view, lengths, stream, int(kept.size))
+        senders = found.senders if kept is rows else found.senders[sound]
+        return kept, Batch(view, lengths, stream, int(kept.size), senders)
 
     def _copy(self, rows: Rows) -> None:
         for start in range(0, rows.size, CHUNK_ROWS):

@@ -20,6 +20,7 @@ from mitschnitt.errors import MalformedPacket
 UDP_HEADER_BYTES = 8
 IP_HEADER_BYTES = {4: 20, 6: 40}  # without options and extension headers, which are refused
 ADDRESS_BYTES = {4: 4, 6: 16}
+FAMILY = {4: 2, 6: 10}  # AF_INET, AF_INET6
 PROTOCOL = 17  # UDP
 
 _VERSION_AND_LENGTH = {4: 0x45, 6: 0x60}  # first byte: version; with IPv4 also five words of header
@@ -52,8 +53,7 @@ class Datagrams:
 
     lengths: NDArray[np.int32]  # of the UDP payload in bytes; may exceed what was captured
     faults: NDArray[np.uint8]
-    ports: NDArray[np.uint16]  # source port, as its two bytes lie in memory
-    sources: NDArray[np.uint8]  # (n, 4 or 16): source address
+    senders: NDArray[np.uint64]  # (n, 1 or 3): who sent it, as socket addresses lie in memory of a little-endian machine
 
     @property
     def sound(self) -> Flags:
@@ -100,8 +100,18 @@ def examine(
     if open_ones.size:
         wrong = _sums(packets, open_ones, udp_length[open_ones], version)
         faults[open_ones[wrong]] = Fault.CHECKSUM
-    ports = np.ascontiguousarray(packets[:, ip : ip + 2]).view(np.uint16)[:, 0]
-    return Datagrams(lengths, faults, ports, packets[:, source_at : source_at + size])
+    return Datagrams(lengths, faults, _senders(packets, version))
+
+
+def _senders(packets: Bytes2, version: int) -> NDArray[np.uint64]:
+    """Family, port and address of each packet's source: one number with IPv4; with IPv6 three, flow label 0."""
+    ip, at = IP_HEADER_BYTES[version], _SOURCE_AT[version]
+    ports = np.ascontiguousarray(packets[:, ip : ip + 2]).view("<u2").astype(np.uint64)
+    head = ports << np.uint64(16) | np.uint64(FAMILY[version])
+    address = np.ascontiguousarray(packets[:, at : at + ADDRESS_BYTES[version]])
+    if version == 4:
+        return head | address.view("<u4").astype(np.uint64) << np.uint64(32)
+    return np.concatenate([head, address.view("<u8")], axis=1)
 
 
 def _mark(faults: NDArray[np.uint8], where: Flags, fault: Fault) -> None:
