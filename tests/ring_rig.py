@@ -83,9 +83,9 @@ def is_clean(ring: Ring) -> bool:
 
 
 def checksum(data: bytes) -> int:
-    words = struct.unpack(f">{len(data) // 2}H", data + b"\0" * (len(data) % 2)) if len(data) % 2 == 0 else None
-    words = words or struct.unpack(f">{len(data) // 2 + 1}H", data + b"\0")
-    total = sum(words)
+    """RFC 1071."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(number << 8 * (1 - at % 2) for at, number in enumerate(padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -72,10 +72,16 @@ PACKETS: dict[str, tuple[bytes, dict[str, object]]] = {
     "of odd length": (ipv4(ODD4), {"fault": "SOUND", "length": 171}),
     "whose checksum comes out as 0": (ipv4(ZERO4), {"fault": "SOUND", "length": 2}),
     "without payload": (ipv4(datagram(b"", THERE, HERE)), {"fault": "SOUND", "length": 0}),
-    "with Ethernet's padding behind it": (ipv4(datagram(b"ab", THERE, HERE)) + b"\xaa" * 16, {"fault": "SOUND", "length": 2}),
+    "with Ethernet's padding behind it": (
+        ipv4(datagram(b"ab", THERE, HERE)) + b"\xaa" * 16,
+        {"fault": "SOUND", "length": 2},
+    ),
     "without a checksum": (ipv4(datagram(VOICE, THERE, HERE, checksum=0)), {"fault": "SOUND", "length": 172}),
     "with a wrong checksum": (ipv4(WRONG4), {"fault": "CHECKSUM"}),
-    "with a wrong checksum that somebody vouches for": (ipv4(WRONG4), {"fault": "SOUND", "length": 172, "vouched": True}),
+    "with a wrong checksum that somebody vouches for": (
+        ipv4(WRONG4),
+        {"fault": "SOUND", "length": 172, "vouched": True},
+    ),
     "not here whole": (ipv4(U4), {"fault": "SOUND", "length": 172, "captured": 100}),
     "with options": (ipv4(U4, first=0x46, options=b"\x94\x04\0\0"), {"fault": "HEADER"}),
     "of another IP version": (ipv4(U4, first=0x65), {"fault": "HEADER"}),
@@ -87,7 +93,10 @@ PACKETS: dict[str, tuple[bytes, dict[str, object]]] = {
     "to somebody else": (ipv4(datagram(VOICE, THERE, ELSEWHERE), target=ELSEWHERE), {"fault": "DESTINATION"}),
     "whose UDP length is longer than IP's": (ipv4(datagram(VOICE, THERE, HERE, length=200)), {"fault": "LENGTH"}),
     "whose UDP length is shorter than its header": (ipv4(datagram(VOICE, THERE, HERE, length=7)), {"fault": "LENGTH"}),
-    "whose UDP length is shorter than IP's": (ipv4(datagram(VOICE[:100], THERE, HERE) + VOICE[100:]), {"fault": "SOUND", "length": 100}),
+    "whose UDP length is shorter than IP's": (
+        ipv4(datagram(VOICE[:100], THERE, HERE) + VOICE[100:]),
+        {"fault": "SOUND", "length": 100},
+    ),
     "that IP says is longer than what came": (ipv4(U4, total=300), {"fault": "LENGTH"}),
     "that IP says has no room for UDP": (ipv4(U4, total=24), {"fault": "LENGTH"}),
     "that ends within UDP's header": (ipv4(U4), {"fault": "SHORT", "captured": 27}),
@@ -98,11 +107,14 @@ PACKETS: dict[str, tuple[bytes, dict[str, object]]] = {
     "of IPv6 without a checksum": (ipv6(datagram(VOICE, THERE6, HERE6, checksum=0)), {"fault": "CHECKSUM"}),
     "of IPv6 with options before UDP": (ipv6(b"\x11\0\1\4\0\0\0\0" + U6, then=0), {"fault": "PROTOCOL"}),
     "of IPv6 in a fragment": (ipv6(b"\x11\0\0\1\0\0\0\7" + U6, then=44), {"fault": "PROTOCOL"}),
-    "of IPv6 to somebody else": (ipv6(datagram(VOICE, THERE6, ELSEWHERE6), target=ELSEWHERE6), {"fault": "DESTINATION"}),
+    "of IPv6 to somebody else": (
+        ipv6(datagram(VOICE, THERE6, ELSEWHERE6), target=ELSEWHERE6),
+        {"fault": "DESTINATION"},
+    ),
     "of IPv6 whose length is longer than what came": (ipv6(U6, length=400), {"fault": "LENGTH"}),
     "of IPv4 among IPv6": (b"\x45" + ipv6(U6)[1:], {"fault": "HEADER"}),
     "of IPv6 that ends within UDP's header": (ipv6(U6), {"fault": "SHORT", "captured": 47}),
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -53,7 +53,9 @@ class Datagrams:
 
     lengths: NDArray[np.int32]  # of the UDP payload in bytes; may exceed what was captured
     faults: NDArray[np.uint8]
-    senders: NDArray[np.uint64]  # (n, 1 or 3): who sent it, as socket addresses lie in memory of a little-endian machine
+    senders: NDArray[
+        np.uint64
+    ]  # (n, 1 or 3): who sent it, as socket addresses lie in memory of a little-endian machine
 
     @property
     def sound(self) -> Flags:
