@@ -64,8 +64,8 @@ U4, U6 = datagram(VOICE, THERE, HERE), datagram(VOICE, THERE6, HERE6)
 WRONG4, WRONG6 = datagram(VOICE, THERE, HERE, checksum=0x1234), datagram(VOICE, THERE6, HERE6, checksum=0x1234)
 ODD4 = datagram(VOICE[:-1], THERE, HERE)
 # Its checksum is computed to 0, which is sent as 0xFFFF: payload chosen so that the sum without it is all ones.
-ZERO4 = datagram(struct.pack(">H", ones_sum(struct.pack(">4s4sBBHHHHH", THERE, HERE, 0, 17, 10, 40_000, 10_000, 10, 0))),
-                 THERE, HERE)  # fmt: skip
+REST4 = struct.pack(">4s4sBBHHHHH", THERE, HERE, 0, 17, 10, 40_000, 10_000, 10, 0)
+ZERO4 = datagram(struct.pack(">H", ones_sum(REST4)), THERE, HERE)
 
 PACKETS: dict[str, tuple[bytes, dict[str, object]]] = {
     "sound": (ipv4(U4), {"fault": "SOUND", "length": 172}),

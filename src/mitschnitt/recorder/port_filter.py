@@ -177,6 +177,7 @@ class PortFilter:
         except BaseException:
             os.close(self._map)
             raise
+        self._is_closed = False
         whole: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8, _TABLE_BYTES)
         self.table = whole[:PORTS]
         self._counters = whole[_COUNTERS_AT:_INTERFACES_AT].view(np.uint64)
@@ -197,8 +198,10 @@ class PortFilter:
     def close(self) -> None:
         """Shuts every port and gives table and program back; a socket that has the program passes nothing more."""
         self.table[:] = 0
-        os.close(self._program)
-        os.close(self._map)
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._program)
+            os.close(self._map)
 
 
 def _bpf(command: int, attributes: bytes) -> int:
