@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mitschnitt.errors import NoSpace
+from mitschnitt.recorder.mapped import Mapped
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.reception import Loss
+from mitschnitt.recorder.ring import Ring
 from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.vault.artefact import Timeline, parse_timeline
 from mitschnitt.vault.blobs import Blobs, MemoryBlobs
@@ -47,12 +49,15 @@ class Rig:
     max_rtcp_sockets: int = 1_000
     ports: PortPool = field(default_factory=lambda: PortPool(20000, 32000))
     sourcing: Sourcing = Sourcing.FIRST  # most tests signal nothing
+    ring_mib: int = 0  # of a packet ring that every open line is received by; 0: by sockets
 
     def __post_init__(self) -> None:
         self.journal = SliceWriter(self.directory)
+        self.mapped = Mapped(Ring(self.address, size_mib=self.ring_mib), self.ports) if self.ring_mib else None
         self.media = Media(
             address=self.address,
             ports=self.ports,
+            mapped=self.mapped,
             journal=self.journal,
             blobs=self.blobs,
             clock=lambda: self.now_ns + self.wall_moved_ns,
@@ -95,6 +100,8 @@ class Rig:
     def holds(self, marker: bytes) -> bool:
         """Whether the marker lies anywhere in the hold's or the arena's memory."""
         places = [block.bytes for block in self.media.hold.memory()] + [self.media.receiver.arena]
+        if self.mapped is not None:
+            places += [self.mapped.ring.memory, self.mapped.ring.arena]
         return any(marker in place.tobytes() for place in places)
 
 

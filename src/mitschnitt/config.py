@@ -10,6 +10,7 @@ import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,6 +19,13 @@ from mitschnitt.errors import ConfigError
 LEAST_SESSION_S = 90  # RFC 4028, 5
 RTP_SOURCES = ("signalled", "first")
 LONGEST_SESSION_S = 86_400  # a day: longer than any call, and a session that nobody ends must end
+
+
+class Receiving(StrEnum):
+    """How packets of open lines come in; `[rtp] receiver`."""
+
+    SOCKETS = "sockets"  # one for each line; needs no privilege
+    RING = "ring"  # one mapped packet ring for all; needs CAP_NET_RAW and CAP_BPF
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Rtp:
     last_port: int = 32_767  # below the ephemeral range
     receive_buffer_bytes: int = 262_144  # bytes per socket (SO_RCVBUF): about 8 s of 20 ms packets
     source: str = "signalled"  # whose packets count: of the address in the offer; "first": of who sends first (NAT)
+    receiver: str = "sockets"  # or "ring": several times the lines per core, needs CAP_NET_RAW and CAP_BPF at the start
+    ring_mib: int = 64  # MiB a recorder, of 3,200 packets each: half a second must fit, so 160 for 1,000,000 packets/s
     keepalive_s: int = 0  # seconds; 15 to 60 where a NAT lies between: an empty datagram to silent clients; 0 = off
 
 
@@ -234,12 +244,16 @@ def _check(config: Config) -> None:
         ("sip", "calls_per_second", config.sip.calls_per_second, 100_000),
         ("sip", "calls_per_second_per_source", config.sip.calls_per_second_per_source, 100_000),
         ("rtp", "receive_buffer_bytes", config.rtp.receive_buffer_bytes, 1 << 30),
+        ("rtp", "ring_mib", config.rtp.ring_mib, 4_096),
         ("keys", "lease_block", config.keys.lease_block, 4_096),
         ("limits", "recorders", config.limits.recorders, 64),
         ("limits", "announced_calls", config.limits.announced_calls, 1_000_000),
     ):
         if not 1 <= value <= most:
             raise ConfigError(f"config: [{section}] `{key}` must be 1 to {most}, found {value}")
+    if config.rtp.receiver not in list(Receiving):
+        known = ", ".join(f'"{way}"' for way in Receiving)
+        raise ConfigError(f"config: [rtp] `receiver` must be one of {known}, found {config.rtp.receiver!r}")
     low, high = config.sip.min_se_s, config.sip.session_expires_s
     if not LEAST_SESSION_S <= low <= high <= LONGEST_SESSION_S:
         raise ConfigError(

@@ -21,13 +21,15 @@ from mitschnitt.vault.finish import recover_party
 from mitschnitt.vault.slice_index import scan
 from mitschnitt.wire import rtp
 from mitschnitt.wire.timeline import lay_out
+from ring_rig import needs_ring
 
 HOLD_TICKS = HOLD_NS // TICK_NS
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path)
+@pytest.fixture(params=[pytest.param(0, id="sockets"), pytest.param(2, id="ring", marks=needs_ring)])
+def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """The same promises, whichever receiver the open lines have."""
+    rig = Rig(tmp_path, ring_mib=request.param)
     yield rig
     rig.close()
 
@@ -514,6 +516,7 @@ def test_whether_memory_is_locked_is_told_for_all_of_it(rig: Rig) -> None:
     assert not rig.media.is_locked
 
 
+@pytest.mark.parametrize("rig", [0], indirect=True, ids=["sockets"])  # of the ring: test_mapped
 def test_kernel_drops_are_read_when_asked_and_at_release(rig: Rig) -> None:
     track = rig.track()
     line, sender = rig.open_line(track)

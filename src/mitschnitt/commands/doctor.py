@@ -23,13 +23,16 @@ from rich.text import Text
 
 from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.ports import held_udp_ports, is_free
-from mitschnitt.config import Config, load_config
+from mitschnitt.config import Config, Receiving, load_config
 from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.exit_codes import DONE, REFUSED
 from mitschnitt.hardening import swap_is_off
 from mitschnitt.keeper.site import load_agents, load_policy, load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
+from mitschnitt.recorder.interfaces import interface_of
 from mitschnitt.recorder.ports import SPARE_FILES, PortPool
+from mitschnitt.recorder.receiving import NEEDED, open_ports, ports_of, told_at
+from mitschnitt.recorder.ring import Ring
 from mitschnitt.recorder.sip_accounts import read_secrets
 from mitschnitt.recorder.tls import TlsFiles, load_credentials
 from mitschnitt.wire.sip.authentication import users_by_name
@@ -39,6 +42,7 @@ FREE_BYTES = 2 * 1024**3  # below it a busy hour no longer fits: 100 calls of G.
 LINES_PER_CALL = 4  # two parties; each has its line behind the filter and, while it moves, the fresh one
 SOCKETS_PER_CALL = 6  # one a line, and RTCP's beside the two that are kept
 RENEW_DAYS = 30  # before its end a certificate is worth a word: authorities and people take their time
+PROBE_MIB = 1  # of a ring that is made only to see whether it can be
 SWAPS = Path("/proc/swaps")
 PROCESSES = Path("/proc")
 ANSWER_SECONDS = 5.0  # for a process to say whether it is ready
@@ -271,6 +275,33 @@ def _filter(_config: Config) -> Iterator[Finding]:
             yield Finding(GOOD, "socket filter", "audio is cut in the kernel until consent")
 
 
+def _ring(config: Config) -> Iterator[Finding]:
+    if config.rtp.receiver != Receiving.RING:
+        return
+    subject, todo = "packet ring", f'give `mitschnitt serve` {NEEDED} (docs/operating.md), or receiver = "sockets"'
+    if interface_of(config.rtp.host) is None:
+        found = f"no interface has the address {config.rtp.host}"
+        yield Finding(BAD, subject, found, "mend `host` in [rtp], or bring the interface up")
+        return
+    try:
+        Ring(config.rtp.host, size_mib=PROBE_MIB).close()
+    except OSError as error:
+        found = f"cannot be had here: {error.strerror or error}; serve falls back to sockets"
+        yield Finding(WARN, subject, found, todo)
+    else:
+        interface = interface_of(config.rtp.host)
+        ports = open_ports(ports_of(config, 1))
+        where = f"{interface} and lo, ports {ports.start}-{ports.stop - 1} of the first recorder"
+        yield Finding(GOOD, subject, f"can be had: {where}, {config.rtp.ring_mib} MiB each")
+    if _status(config) is None:
+        return
+    for number in range(1, config.limits.recorders + 1):
+        path = told_at(config, number)
+        told = path.read_text(encoding="utf-8").strip() if path.exists() else "nothing"
+        if told != Receiving.RING:
+            yield Finding(WARN, f"recorder {number}", f"says it receives by {told}", f"{todo}; then start it again")
+
+
 def _swap(config: Config) -> Iterator[Finding]:
     status = _status(config) or {}
     if swap_is_off(SWAPS.read_text(encoding="ascii", errors="replace")):
@@ -395,6 +426,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _ports,
     _receive_buffer,
     _filter,
+    _ring,
     _swap,
     _tls,
     _encryption,

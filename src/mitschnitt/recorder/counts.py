@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mitschnitt.recorder import ports
 from mitschnitt.recorder.lines import Line, Lines
 from mitschnitt.recorder.reception import Loss, Reception
+from mitschnitt.recorder.ring import Ring
 
 LOSS_ALARM_SHARE = 0.02  # of a line's packets; more is heard as gaps, and somebody should look at the path
 LOSS_ALARM_PACKETS = 500  # least that a line must have expected before its share says anything: 10 s
+RING = -1  # in place of a line's number
 
 
 @dataclass
@@ -36,6 +37,9 @@ class MediaCounts:
     late_ticks: int = 0  # that began a whole tick or more after their time
     wiped_octets: int = 0
     no_space: int = 0  # writes and syncs of journal or sealed files that a disk refused
+    unfit: int = 0  # lines that went from the packet ring back to their sockets: too long packets, or too many
+    odd: dict[str, int] = field(default_factory=dict)  # packets in or before the ring that are no sound datagrams
+    strays: int = 0  # packets in the ring whose line was shut while they came
 
 
 class Watch:
@@ -72,6 +76,8 @@ class Watch:
         """Packets that the kernel dropped at our sockets since the start, asked now."""
         for state in self._lines:
             self._read_drops_of(state.line)
+        if self._lines.mapped is not None:
+            self._read_ring(self._lines.mapped.ring)
         return self._counts.kernel_drops
 
     def closes(self, line: Line) -> None:
@@ -87,6 +93,13 @@ class Watch:
     def _read_drops_of(self, line: Line) -> None:
         sock = self._lines.state(line).sock
         if sock.fileno() >= 0:
-            drops = ports.kernel_drops(sock)
-            self._counts.kernel_drops += drops - self._drops.get(line.number, 0)
-            self._drops[line.number] = drops
+            self._count_drops(line.number, self._lines.kernel_drops(self._lines.state(line)))
+
+    def _read_ring(self, ring: Ring) -> None:
+        self._count_drops(RING, ring.drops())
+        self._counts.odd, self._counts.strays = {**ring.odd(), **ring.refused}, ring.strays
+        ring.follow_interface()
+
+    def _count_drops(self, number: int, drops: int) -> None:
+        self._counts.kernel_drops += drops - self._drops.get(number, 0)
+        self._drops[number] = drops

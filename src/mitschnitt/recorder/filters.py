@@ -125,6 +125,11 @@ def _assembled(program: Iterable[Instruction]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
+def dropping_filter() -> bytes:
+    """The program for a socket that only holds its port: nothing passes, and no sender hears that nobody listens."""
+    return struct.pack("=HBBI", _RET_K, 0, 0, 0)
+
+
 def attach(sock: socket.socket, program: bytes) -> None:
     """Puts `program` in force for packets that arrive from now on; replaces another in one step.
 

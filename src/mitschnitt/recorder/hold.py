@@ -218,7 +218,7 @@ def _lay_out(headers: rtp.Headers, first: Ints) -> _Layout:
 
 def _copy_payload(block: Block, places: Ints, kept: Kept, arena: NDArray[np.uint8]) -> None:
     """Copies payloads to their places, all rows of one payload offset and length in one step."""
-    headers, slot = kept.headers, arena.shape[1]
+    headers = kept.headers
     kinds = headers.offset.astype(np.int64) << 32 | headers.length
     is_uniform = kinds.min() == kinds.max()
     # No np.unique here: its first call imports a tenth of a second's worth of numpy, in the middle of a tick.
@@ -227,7 +227,7 @@ def _copy_payload(block: Block, places: Ints, kept: Kept, arena: NDArray[np.uint
         if not length:
             continue
         item = np.dtype((np.void, length))
-        source = np.ndarray((arena.shape[0],), item, arena.data, offset, (slot,))
+        source = arena[:, offset : offset + length].view(item)[:, 0]
         if is_uniform:
             block.items(length)[places] = source[: places.size] if kept.rows is None else source[kept.rows]
             return

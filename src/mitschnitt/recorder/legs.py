@@ -155,7 +155,7 @@ class Legs:
         """
         fresh: list[Line] = []
         for _ in legs:
-            line = self._new_line()
+            line = self._new_line(fresh=True)
             if line is None:
                 for taken in fresh:
                     self._release(taken)
@@ -228,10 +228,10 @@ class Legs:
             return None
         return Peer(address, media.port, rtcp_address, rtcp_port, media.rtcp_mux)
 
-    def _new_line(self) -> Line | None:
-        """A gated line, or None when there is no port, socket or filter for one."""
+    def _new_line(self, *, fresh: bool = False) -> Line | None:
+        """A gated line, or None when there is no port, socket or filter for one; `fresh`: it is opened next."""
         try:
-            line = self._media.line()
+            line = self._media.fresh_line() if fresh else self._media.line()
         except (NoPortLeft, OSError):
             return None
         self._owners[line] = self._owner

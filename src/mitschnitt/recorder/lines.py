@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
+from mitschnitt.recorder.mapped import Mapped
 from mitschnitt.recorder.ports import PortPool, Stream, Taken
 from mitschnitt.recorder.sources import Sources, Sourcing
 from mitschnitt.vault.artefact import Coded
@@ -44,6 +45,7 @@ class LineState:
     press: dtmf.Press | None = None
     newest: Stream | None = None  # that was kept of it
     is_released: bool = False
+    pool: PortPool | None = None  # that its port goes back to; None: the lines' own
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Lines:
     address: str
     pool: PortPool
     sourcing: Sourcing = Sourcing.SIGNALLED
+    mapped: Mapped | None = None  # the packet ring, where there is one
     _states: dict[int, LineState] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
     _released: list[int] = field(default_factory=list)  # their sockets are still open
@@ -76,12 +79,15 @@ class Lines:
     def __post_init__(self) -> None:
         self.sources = Sources(self.sourcing, version=6 if ":" in self.address else 4)
 
-    def add(self, event_types: Mapping[int, int]) -> Line:
-        """A new gated line. NoPortLeft, or OSError when there is no socket or no filter for it."""
+    def add(self, event_types: Mapping[int, int], *, pool: PortPool | None = None) -> Line:
+        """A new gated line, from another pool than the lines' own if one is given.
+
+        NoPortLeft, or OSError when there is no socket or no filter for it.
+        """
         number = self._free[-1] if self._free else len(self._states)
         self.sources.begin(number)
         program = filters.cutting_filter(event_types, self.sources.allowed(number))
-        sock, taken = ports.open_from_pool(self.address, self.pool, program)
+        sock, taken = ports.open_from_pool(self.address, pool or self.pool, program)
         if self._free:
             self._free.pop()
         if number >= self._slots.size:
@@ -90,7 +96,7 @@ class Lines:
         line = Line(number, taken.port)
         if taken.stale is not None:
             self._stale[number] = taken
-        self._states[number] = LineState(line, sock, dict(event_types))
+        self._states[number] = LineState(line, sock, dict(event_types), pool=pool)
         self._describe(number, GATED, {})
         return line
 
@@ -133,7 +139,11 @@ class Lines:
         self._describe(line.number, slot, codecs)
         if was_gated:
             self.sources.reopen(line.number)
-            filters.attach(state.sock, filters.open_filter(self.sources.allowed(line.number)))
+            if self.mapped is not None and self.mapped.suits(line.port, codecs):
+                self.mapped.enter(line.number, line.port, state.sock)
+                self._sockets.clear()
+            else:
+                filters.attach(state.sock, filters.open_filter(self.sources.allowed(line.number)))
 
     def aim(self, line: Line, signalled: tuple[str, int] | None) -> None:
         """Where the line's client is, by signalling: its literal address and port; None when it gave none.
@@ -152,6 +162,8 @@ class Lines:
     def _refilter(self, state: LineState) -> None:
         """Puts the filter on that the line's source asks for; a socket that takes none is closed."""
         number = state.line.number
+        if self.mapped is not None and number in self.mapped:
+            return  # the ring tells who sent each packet; the socket only holds the port
         source = self.sources.allowed(number)
         is_open = self._slots[number] != GATED
         program = filters.open_filter(source) if is_open else filters.cutting_filter(state.event_types, source)
@@ -168,6 +180,7 @@ class Lines:
         """
         state = self.state(line)
         if self.slot(line) != GATED:
+            self._leave_ring(state)
             try:
                 source = self.sources.allowed(line.number)
                 filters.attach(state.sock, filters.cutting_filter(state.event_types, source))
@@ -178,6 +191,36 @@ class Lines:
         """Puts the filter back and gates the line: rows that passed before the filter are dropped unread."""
         self.cut(line)
         self._describe(line.number, GATED, {})
+        if self.mapped is not None:
+            self.mapped.ring.discard(line.number)
+
+    def unmap(self, number: int) -> bool:
+        """Takes an open line out of the ring and opens it on its socket; False when it is not in there."""
+        state = self._states.get(number)
+        if state is None or self.mapped is None or number not in self.mapped:
+            return False
+        self._leave_ring(state)
+        self._refilter(state)
+        return True
+
+    def unmap_unfit(self) -> int:
+        """The same for the lines that the ring does not suit, as it found since asked last; how many there were."""
+        if self.mapped is None or not self.mapped.ring.unfit:
+            return 0
+        unfit = set(self.mapped.ring.unfit)
+        self.mapped.ring.unfit.clear()
+        return sum(self.unmap(number) for number in unfit)
+
+    def _leave_ring(self, state: LineState) -> None:
+        if self.mapped is not None and state.line.number in self.mapped:
+            self.mapped.leave(state.line.number, state.line.port, state.sock)
+            self._sockets.clear()
+
+    def kernel_drops(self, state: LineState) -> int:
+        """Packets that the kernel lost at the line's socket since it was opened."""
+        if self.mapped is not None:
+            return self.mapped.kernel_drops(state.line.number, state.sock)
+        return ports.kernel_drops(state.sock)
 
     def release(self, line: Line) -> None:
         """Gates the line for good; its socket stays until `close_released`."""
@@ -195,16 +238,19 @@ class Lines:
             self._free.append(number)
             self.sources.forget(number)
             self._stale.pop(number, None)
-            self.pool.give_back(state.line.port, state.newest)
+            if self.mapped is not None:
+                self.mapped.forget(number)
+            (state.pool or self.pool).give_back(state.line.port, state.newest)
 
     def sockets(self, *, listening_only: bool = False) -> list[tuple[int, int]]:
-        """(descriptor, index) of all lines, or of gated lines that wait for digits."""
+        """(descriptor, index) of all lines that are not in the ring, or of gated lines that wait for digits."""
         if listening_only not in self._sockets:
             self._sockets[listening_only] = [
                 (state.sock.fileno(), number)
                 for number, state in self._states.items()
                 if not state.is_released
                 and state.sock.fileno() >= 0
+                and (self.mapped is None or number not in self.mapped)
                 and (not listening_only or (state.event_types and self._slots[number] == GATED))
             ]
         return self._sockets[listening_only]

@@ -10,6 +10,7 @@ in the kernel; what slips through is zeroed unread. Plaintext leaves the hold on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,8 @@ from mitschnitt.recorder.hold import Hold, Parts, Tick
 from mitschnitt.recorder.intake import Intake
 from mitschnitt.recorder.leaps import Leap, steadied
 from mitschnitt.recorder.lines import GATED, Line, Lines
-from mitschnitt.recorder.ports import PortPool
+from mitschnitt.recorder.mapped import Mapped
+from mitschnitt.recorder.ports import NoPortLeft, PortPool
 from mitschnitt.recorder.receiver import ROUNDS, SOCKET_BUDGET, Batch, Receiver
 from mitschnitt.recorder.reception import Loss, Reception
 from mitschnitt.recorder.rtcp import MAX_SOCKETS, OnDoubt, OnNamed, Peer, Rtcp
@@ -80,15 +82,17 @@ class Media:
         max_rtcp_sockets: int = MAX_SOCKETS,
         finish_threads: int = FINISH_THREADS,
         sourcing: Sourcing = Sourcing.SIGNALLED,
+        mapped: Mapped | None = None,
     ) -> None:
         self.counts = MediaCounts()
-        self.lines = Lines(address, ports, sourcing)
+        self.lines = Lines(address, ports, sourcing, mapped)
         self._tracks = Tracks()
         self._journal = journal
         self._blobs = blobs
         self._frames = FrameBuilder(self._tracks, journal)
         self.hold = Hold()
         self.receiver = Receiver(version=6 if ":" in address else 4)
+        self._mapped = mapped
         self._hold_ns, self._tick_ns = hold_ns, tick_ns
         self.clock = clock or SteadyClock().now_ns  # stamps packets, ns since 1970
         self._pace = pace  # says when to drain and what is old; a wall clock may be set, and then stand still
@@ -116,8 +120,8 @@ class Media:
     @property
     def is_locked(self) -> bool:
         """Whether all memory that can hold agreed audio is kept out of swap; else swap must be off."""
-        blocks = self.hold.memory()
-        return self.receiver.is_locked and all(block.memory.is_locked for block in blocks)
+        arenas = [self.receiver.is_locked, *([self._mapped.ring.is_locked] if self._mapped else [])]
+        return all(arenas) and all(block.memory.is_locked for block in self.hold.memory())
 
     # Lines
 
@@ -127,6 +131,16 @@ class Media:
         Raises NoPortLeft; OSError when the system gives no socket or takes no filter.
         """
         return self.lines.add(event_types or {})
+
+    def fresh_line(self) -> Line:
+        """A gated line that a client is told to move to before it is kept: there in the packet ring, if there is one.
+
+        Raises as `line` does.
+        """
+        if self._mapped is not None:
+            with contextlib.suppress(NoPortLeft):
+                return self.lines.add({}, pool=self._mapped.pool)
+        return self.line()
 
     def listen(self, line: Line, event_types: Mapping[int, int]) -> None:
         """From now on these event types pass a gated line whole; with none nothing does."""
@@ -288,11 +302,15 @@ class Media:
         for state in self.lines:
             self.lines.release(state.line)
         self.lines.close_released()
+        if self._mapped is not None:
+            self._mapped.ring.close()
         while (tick := self.hold.oldest(not_after_ns=1 << 63)) is not None:
             self.hold.forget(tick)
 
     def _steps(self, now_ns: int) -> Iterator[None]:
         self.hold.begin(now_ns)
+        if self._mapped is not None:
+            yield from self._drain_ring(self._mapped)
         yield from self._drain(self.lines.sockets())
         self._tell_of_leaks()
         while (tick := self.hold.oldest(not_after_ns=now_ns - self._hold_ns)) is not None:
@@ -312,15 +330,24 @@ class Media:
     # Receiving
 
     def _drain(self, sockets: list[tuple[int, int]]) -> Iterator[None]:
-        outermost, self._is_draining = not self._is_draining, True
         sources = self.lines.sources
         pending = sources.pending()
+        yield from self._handed_over(self.receiver.drain(sockets, self._process, named=sources.named))
+        if pending:
+            sources.drained(pending.intersection(number for _, number in sockets), most=ROUNDS * SOCKET_BUDGET)
+
+    def _drain_ring(self, mapped: Mapped) -> Iterator[None]:
+        pending = self.lines.sources.pending()
+        yield from self._handed_over(mapped.ring.drain(self._process))
+        self.lines.sources.drained(frozenset(filter(mapped.__contains__, pending)), most=mapped.ring.frames)
+        self.counts.unfit += self.lines.unmap_unfit()
+
+    def _handed_over(self, batches: Iterator[int]) -> Iterator[None]:
+        outermost, self._is_draining = not self._is_draining, True
         try:
-            for _ in self.receiver.drain(sockets, self._process, named=sources.named):
+            for _ in batches:
                 self._deliver()
                 yield
-            if pending:
-                sources.drained(pending.intersection(number for _, number in sockets), most=ROUNDS * SOCKET_BUDGET)
         finally:
             if outermost:
                 self._is_draining = False
@@ -338,6 +365,9 @@ class Media:
             now_ns = self._pace()
             if self.hold.newest_ns() + self._tick_ns < now_ns:
                 self.hold.begin(now_ns)
+            if self._mapped is not None:
+                self._mapped.ring.take(line.number, self._process)
+                self._deliver()
             for _ in self._drain([(state.sock.fileno(), line.number)]):
                 pass
         self._gate(line)

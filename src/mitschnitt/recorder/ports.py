@@ -73,6 +73,10 @@ class PortPool:
         self._free = deque(Taken(port) for port in even)
         self._taken: set[int] = set()
 
+    def __contains__(self, port: int) -> bool:
+        """Whether the port was taken from here and not given back."""
+        return port in self._taken
+
     @property
     def free(self) -> int:
         """How many ports are not in use."""

@@ -32,7 +32,8 @@ from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
 from mitschnitt.recorder.outlook import Outlook
-from mitschnitt.recorder.ports import SPARE_FILES, PortPool
+from mitschnitt.recorder.ports import SPARE_FILES
+from mitschnitt.recorder.receiving import Way, told_at, way_for
 from mitschnitt.recorder.session import Services
 from mitschnitt.recorder.sip_accounts import UsersFile, read_secrets
 from mitschnitt.recorder.sip_server import Ports, SipServer
@@ -163,6 +164,8 @@ class Recorder:
         def full() -> None:
             loop.call_soon_threadsafe(self._full)
 
+        way = way_for(config, self._number)  # before there is any other thread: they give up what it needed, too
+        told_at(config, self._number).write_text(f"{way.told}\n", encoding="utf-8")
         ledger = Ledger(
             lambda: JournalWriter(directory, next_seq=next_seq),
             recorder=self._number,
@@ -170,7 +173,7 @@ class Recorder:
             on_full=full,
         )
         slices = SliceWriter(directory)
-        media = self._media(slices)
+        media = self._media(slices, way)
         self._disk = Disk([directory, config.audio], failures=lambda: media.counts.no_space)
         agent = self._agent()
         # Read before anything is bound: who cannot prove who they are must not start.
@@ -251,14 +254,12 @@ class Recorder:
         sip, nth = self._config.sip, self._number - 1
         return Ports(sip.port + nth if sip.plain else None, sip.tls_port + nth if sip.tls_port else None)
 
-    def _media(self, slices: SliceWriter) -> Media:
+    def _media(self, slices: SliceWriter, way: Way) -> Media:
         config = self._config
-        share = (config.rtp.last_port - config.rtp.first_port + 1) // config.limits.recorders
-        first = config.rtp.first_port + share * (self._number - 1)
-        pool = PortPool(first, first + share - 1, receive_buffer_bytes=config.rtp.receive_buffer_bytes)
         return Media(
             address=config.rtp.host,
-            ports=pool,
+            ports=way.pool,
+            mapped=way.mapped,
             journal=slices,
             blobs=LocalBlobs(config.audio),
             clock=self._clock.now_ns,
@@ -269,7 +270,7 @@ class Recorder:
             on_named=self._calls.on_named,
             on_loss=self._calls.on_loss,
             keepalive_ns=config.rtp.keepalive_s * 1_000_000_000,
-            max_rtcp_sockets=rtcp_sockets(pool.free),
+            max_rtcp_sockets=rtcp_sockets(way.free),
             sourcing=Sourcing(config.rtp.source),
         )
 
