@@ -56,7 +56,6 @@ MEDIA: Mapping[str, Figure] = {
     "lost": _batch("packets_lost", COUNTER, "packets that never came, by the numbers of lines that are closed"),
     "late": _batch("packets_late", COUNTER, "packets that came more than 200 ms behind later ones, of the same lines"),
     "duplicates": _batch("packets_duplicate", COUNTER, "packets that came twice, of the same lines"),
-    "injected": _batch("packets_injected", COUNTER, "packets of others than a line's client: counted, never kept"),
     "mixed": _batch("lines_mixed", COUNTER, "lines whose packets named several contributing sources"),
     "late_ticks": _figure("late_turns", COUNTER, "turns of the media timer that began a whole one too late"),
 }
@@ -93,7 +92,7 @@ OWN = (
     _batch("rtp_ports_resting", GAUGE, "of them, those that were in use within the last minute"),
     _batch("rtp_ports_unrested", COUNTER, "ports used again before their minute was over: the range is too small"),
     _figure("rtp_buffer_asked_bytes", GAUGE, "`receive_buffer_bytes` of [rtp]"),
-    _figure("rtp_buffer_granted_bytes", GAUGE, "what the kernel grants, half of it its own; below twice: see `rmem_max`"),
+    _figure("rtp_buffer_granted_bytes", GAUGE, "what the kernel grants, half of it its own; below twice: `rmem_max`"),
     _batch("hold_bytes", GAUGE, "memory for the newest seconds that are not sealed yet, bytes"),
     _batch("turn_seconds", HISTOGRAM, "from when a turn of the media timer was due until it was done"),
     _batch("journal_bytes", GAUGE, "sealed media on disk whose files are not written yet, bytes"),

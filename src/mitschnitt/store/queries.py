@@ -174,7 +174,7 @@ def ladders_of(connection: Connection, call_id: str) -> str:
 
 
 def begin_track(connection: Connection, row: PartyRow) -> None:
-    """Kept media of a party begins; a second beginning of the party changes its codecs, and what its binding rests on."""
+    """Kept media of a party begins; a second beginning changes its codecs, and what its binding rests on."""
     connection.execute(
         upsert(parties)
         .values(
