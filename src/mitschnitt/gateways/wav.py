@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitschnitt.errors import ConfigError, Damaged, NoSpace, NotAllowed, PeerError
+from mitschnitt.vault.artefact import reports_of
 from mitschnitt.wire import g711, timeline
 from mitschnitt.wire.codecs import Decoders, Int64s, Samples, codings
 from mitschnitt.wire.timeline import Fetch, Layout
@@ -79,7 +80,7 @@ def voice_from(artefact: bytes, fetch: Fetch, *, role: str = "") -> Voice:
         header = json.loads(artefact[8 : 8 + size])
         party, codecs = _name(header["party"], role), codings(header["codecs"], header.get("formats", {}))
         runs = timeline.parse_runs(artefact[8 + size :])
-        layout = timeline.lay_out(runs, codecs, reports=header.get("reports", ()))
+        layout = timeline.lay_out(runs, codecs, reports=reports_of(header))
     except (ValueError, KeyError, TypeError, AttributeError, PeerError) as error:
         raise Damaged(f"a timeline that does not parse: {error}") from error
     return Voice(party, layout, fetch)

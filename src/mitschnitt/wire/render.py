@@ -78,7 +78,7 @@ class _Decoded:
     at: Int64s  # place of the packet's first sample in `samples`; behind a gap there is silence for the filter
     first: Int64s  # ns
     length_ns: Int64s  # of its samples
-    end: Int64s  # ns; not behind the next packet's first
+    end: Int64s  # ns; the layout lets no packet reach into the next one
 
 
 def _decode(layout: Layout, fetch: Fetch, decoder: Decoder, rows: Int64s) -> _Decoded:
@@ -87,8 +87,7 @@ def _decode(layout: Layout, fetch: Fetch, decoder: Decoder, rows: Int64s) -> _De
     first, span = layout.first[rows], layout.span[rows]
     nominal = counts * SECOND_NS // decoder.rate
     length_ns = np.where(np.abs(span - nominal) <= nominal * MAX_STRETCH + NEAR_NS, span, nominal)
-    end = first + length_ns
-    np.minimum(end[:-1], first[1:], out=end[:-1])
+    end = first + np.minimum(length_ns, span)
     gap = np.zeros(rows.size, np.int64)
     gap[1:] = (first[1:] - end[:-1] > NEAR_NS) * 2 * resample.REACH
     at = np.cumsum(counts + gap) - counts

@@ -5,6 +5,8 @@ At whole places and unchanged band it gives the very samples that went in.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ PHASES = 512  # places between two samples that have a filter of their own; roun
 BETA = 8.0  # of the Kaiser window: 80 dB between what passes and what does not
 
 
+@lru_cache(maxsize=16)  # a handful of pairs of rates; 100 kB each
 def _filters(band: float) -> NDArray[np.float32]:
     """(PHASES + 1, taps) weights for a pass band of `band` times half the source's rate."""
     reach = reach_of(band)
