@@ -279,8 +279,13 @@ def test_any_cut_into_blocks_gives_the_same_samples(stretch: list[tuple[int, int
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=320).map(lambda data: data[: len(data) // 32 * 32]))
 def test_any_bytes_as_runs_give_a_layout_or_our_own_error(data: bytes) -> None:
+    runs = timeline.parse_runs(data)
     try:
-        layout = timeline.lay_out(timeline.parse_runs(data), CODECS)
+        layout = timeline.lay_out(runs, CODECS, reports=[[0, 1, 2, 3]])
     except TooLarge:
         return
     assert (layout.first >= 0).all()
+    assert (layout.span >= 0).all()
+    said = statement(runs, {"codecs": {"8": ["PCMA", 8000]}})
+    assert said.received == int(runs["count"].sum(dtype=np.int64))
+    assert said.expected == said.received - said.duplicate + said.lost

@@ -15,6 +15,7 @@ SECOND_NS = 1_000_000_000
 MIN_WINDOW_NS = 5 * SECOND_NS  # holds 20 drains: one of them is early
 MAX_WINDOWS = 120  # over the whole call, so that an hour's are 30 s
 MIN_WINDOWS = 6  # fewer say nothing
+MIN_PACKETS = 100  # of one sender; fewer do not last so long
 ERRORS = 3  # standard errors of the slope that are told as its error: 99.7 %
 UNTOUCHED_NS = 15_000_000  # over an epoch; a smaller drift is left alone, so that samples stay exact
 COARSE_NS = 10_000_000  # drains of 250 ms see packets of whole 10 ms in steps of so much; told as part of the error

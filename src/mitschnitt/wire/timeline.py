@@ -82,7 +82,7 @@ def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, rank
     begin, end, found, is_stretched = _in_our_time(packets, epoch, begin, end, arrival)
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
     base = np.minimum.reduceat(arrival - end, starts)
-    base = _lined_up(base, begin, end, rank, starts)
+    base = _apart(base, begin, end, rank, starts)
     begin, end = begin + base[epoch], end + base[epoch]
     end[:-1] = np.where(epoch[1:] == epoch[:-1], np.minimum(end[:-1], begin[1:]), end[:-1])
     order = np.argsort(begin, kind="stable")
@@ -109,21 +109,23 @@ def _in_our_time(
     """Begin and end of each packet by our clock, but for each epoch's beginning; who sent most; is any corrected.
 
     Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
-    the windows that `measure` needs is passed over.
+    `skew.MIN_PACKETS` is passed over.
     """
-    sender = packets.ssrc * MAX_CLOCK + packets.clock
+    _, owner = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_inverse=True)
+    by_owner = np.argsort(owner.reshape(-1), kind="stable")
+    counts = np.bincount(owner.reshape(-1))
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
     origin = begin[starts][epoch]
     most, main, stretched = 0, Skew(), False
-    owners, counts = np.unique(sender, return_counts=True)
-    for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
-        mine = np.flatnonzero(sender == owner) if count >= skew.MIN_WINDOWS else np.zeros(0, np.int64)
+    for count, stop in zip(counts.tolist(), np.cumsum(counts).tolist(), strict=True):
+        if count < skew.MIN_PACKETS:
+            continue
+        mine = by_owner[stop - count : stop]
         found = skew.measure(epoch[mine], end[mine], (arrival - end)[mine])
         if found.is_corrected:
             stretched = True
             for times in (begin, end):
-                within = (times - origin)[mine]
-                times[mine] = origin[mine] + np.rint(within * found.factor).astype(np.int64)
+                times[mine] = origin[mine] + np.rint((times - origin)[mine] * found.factor).astype(np.int64)
         if count > most:
             most, main = count, found
     return begin, end, main, stretched
@@ -144,7 +146,7 @@ def _spans(packets: Packets, epoch: Int64s, ticks: Int64s) -> Int64s:
     return np.where(unknown, guessed, packets.span)
 
 
-def _lined_up(base: Int64s, begin: Int64s, end: Int64s, rank: Int64s, starts: Int64s) -> Int64s:
+def _apart(base: Int64s, begin: Int64s, end: Int64s, rank: Int64s, starts: Int64s) -> Int64s:
     """Bases on the grid, and no sender that follows another one laid over its last packets.
 
     Per epoch and not vectorised, because each one's place depends on the one before; calls have a handful.
