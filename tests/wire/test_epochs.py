@@ -64,6 +64,11 @@ def test_a_burst_behind_a_stall_of_the_path_begins_nothing() -> None:
     assert set(epochs_of(stalled, sent)) == {0}
 
 
+def test_a_path_that_becomes_quicker_begins_nothing() -> None:
+    sent = evenly(1000)
+    assert set(epochs_of(np.maximum.accumulate(np.where(sent < 5000, sent + 600, sent)), sent)) == {0}
+
+
 def test_the_last_packet_of_all_may_be_late() -> None:
     sent = evenly(500)
     sent[-1] += 290

@@ -149,6 +149,14 @@ def test_stale_packets_before_a_call_do_not_move_it() -> None:
     assert np.unique(np.diff(mine)).tolist() == [20 * MS]
 
 
+def test_a_short_sender_that_came_late_does_not_move_the_long_one_behind_it() -> None:
+    sent = talk(0, 0.04, seq=7, rtp_time=99, ssrc=9, who=9) + talk(0.04, 30)
+    layout = laid(keep(sent))
+    mine = layout.start_ns + layout.first[layout.epoch == 1]
+    assert (int(mine[0]) - NOON) / MS == pytest.approx(40, abs=MARGIN_MS)
+    assert int(layout.first[layout.epoch == 0][-1]) + 20 * MS <= int(mine[0]) - layout.start_ns
+
+
 def test_senders_that_follow_each_other_at_once_leave_no_hole_and_cover_nothing() -> None:
     sent = reduce(add, [talk(5 * n, 5, seq=9 * n, rtp_time=77 * n, ssrc=n + 1, who=n) for n in range(6)])
     kept = keep(sent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,11 @@ class Layout:
     is_stretched: bool = False  # some sender's skew is corrected, so that samples lie between ours
     ahead_ns: int | None = None  # the sender's wall clock against ours, by its reports; None: not known
     repeated: int = 0  # duplicates that were left out
+
+    @cached_property
+    def longest_ns(self) -> int:
+        """The longest packet's span."""
+        return int(self.span.max()) if self.span.size else 0
 
     @property
     def duration_ns(self) -> int:

@@ -47,8 +47,7 @@ def render(layout: Layout, fetch: Fetch, decoders: Decoders, start: int, stop: i
 
 def _rows_between(layout: Layout, begin_ns: int, end_ns: int) -> Int64s:
     """Rows that lie in this time at least in part."""
-    longest = int(layout.span.max()) if layout.span.size else 0
-    low = int(np.searchsorted(layout.first, begin_ns - longest, side="left"))
+    low = int(np.searchsorted(layout.first, begin_ns - layout.longest_ns, side="left"))
     rows = np.arange(low, max(low, int(np.searchsorted(layout.first, end_ns, side="left"))))
     return rows[layout.first[rows] + layout.span[rows] > begin_ns]
 

@@ -32,7 +32,8 @@ from mitschnitt.wire.skew import Skew
 MAX_SECONDS = 24 * 3600  # no call lasts a day; more is a damaged timeline, not silence to write out
 MAX_PACKET_SECONDS = 0.12  # of one packet (RFC 3551, 4.2 allows 200 ms; Opus ends at 120); longer steps are pauses
 USUAL_PACKET_SECONDS = 0.02  # where nothing tells
-MAX_NUDGE_NS = SECOND_NS  # by which a sender that follows another one is moved behind its last packet
+SURE_LENGTH_NS = 3 * SECOND_NS  # of an epoch: 12 drains, of which one brought a packet at once
+SURE_NS, UNSURE_NS = 40_000_000, 250_000_000  # by which an epoch's place may be late if it is so long, or shorter
 
 Int64s = NDArray[np.int64]
 
@@ -147,23 +148,22 @@ def _spans(packets: Packets, epoch: Int64s, ticks: Int64s) -> Int64s:
 
 
 def _apart(base: Int64s, begin: Int64s, end: Int64s, rank: Int64s, starts: Int64s) -> Int64s:
-    """Bases on the grid, and no sender that follows another one laid over its last packets.
+    """Bases on the grid; who was followed by another at once lies before it, as far as arrival leaves that open.
 
-    Per epoch and not vectorised, because each one's place depends on the one before; calls have a handful.
+    A place is never too early, as packets only come late; so it is the former one that gives way. Per epoch and not
+    vectorised, because each one's place depends on that of the next; calls have a handful.
     """
     first, last = np.minimum.reduceat(rank, starts), np.maximum.reduceat(rank, starts)
     opens, closes = begin[starts] + base, np.maximum.reduceat(end, starts) + base
-    grid = int(opens.min())
-    former = -1
-    for row in range(base.size):
-        move = -int(opens[row] - grid) % GRID_NS
-        move = move if move <= GRID_NS // 2 else move - GRID_NS
-        if former >= 0 and first[row] > last[former]:
-            overlap = int(closes[former] - opens[row])
-            if move < overlap < MAX_NUDGE_NS:
-                move += -(-(overlap - move) // GRID_NS) * GRID_NS
+    grid = int(opens[0])
+    for row in range(base.size - 1, -1, -1):
+        move = -((int(opens[row]) - grid + GRID_NS // 2) % GRID_NS - GRID_NS // 2)
+        if row + 1 < base.size and first[row + 1] > last[row]:
+            overlap = int(closes[row] - opens[row + 1])
+            is_long = closes[row] - opens[row] >= SURE_LENGTH_NS
+            if -move < overlap <= (SURE_NS if is_long else UNSURE_NS):
+                move = (move - overlap) // GRID_NS * GRID_NS + move % GRID_NS
         base[row] += move
         opens[row] += move
         closes[row] += move
-        former = row if former < 0 or closes[row] >= closes[former] else former
     return base
