@@ -98,6 +98,7 @@ WRONG = {
     "an empty lease": ("[keys]\nlease_block = 0", "`lease_block` must be 1 to"),
     "a keep-alive that floods": ("[rtp]\nkeepalive_s = 14", "`keepalive_s` must be 0, or 15 to 60"),
     "a keep-alive that comes too late": ("[rtp]\nkeepalive_s = 61", "`keepalive_s` must be 0, or 15 to 60"),
+    "a source that nobody knows": ('[rtp]\nsource = "any"', "`source` must be signalled or first, found 'any'"),
     "a receive buffer of nothing": ("[rtp]\nreceive_buffer_bytes = -1", "`receive_buffer_bytes` must be 1 to"),
     "no announced call": ("[limits]\nannounced_calls = 0", "`announced_calls` must be 1 to"),
     "a KEK inside the directory": ('[keys]\nkek_dir = "/srv/site-a/keys"', "must lie outside"),

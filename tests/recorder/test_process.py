@@ -26,10 +26,11 @@ from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.errors import ConfigError
 from mitschnitt.notify import DRAINED
-from mitschnitt.recorder.process import rtcp_sockets, run_recorder
+from mitschnitt.recorder.process import Recorder, rtcp_sockets, run_recorder
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.supervisor import REFUSED_TO_START
 from mitschnitt.vault.journal_files import JournalReader
+from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.wire.frames import FrameDecoder, pack_frame
 from mitschnitt.wire.sdp import parse_sdp
 from mitschnitt.wire.sip import events as sip
@@ -377,3 +378,13 @@ def test_a_recorder_that_is_not_configured_is_refused(tmp_path: Path, number: in
 def test_rtcp_gets_the_open_files_that_rtp_leaves(limit: int, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert rtcp_sockets(1_000) == left
+
+
+@pytest.mark.parametrize("told", ["signalled", "first"])
+def test_whose_packets_count_is_as_configured(tmp_path: Path, told: str) -> None:
+    recorder = Recorder(parse_config(f'[rtp]\nsource = "{told}"', tmp_path), 1)
+    writer = SliceWriter(tmp_path)
+    media = recorder._media(writer)
+    assert media.lines.sourcing == told
+    media.close()
+    writer.close()

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from media_rig import EVENTS, T0, Rig, Sender, read_party, stamp, stamps_in
+from mitschnitt.core.gate import State
 from mitschnitt.recorder.media import Line, Track
 from mitschnitt.recorder.ports import REST_NS, PortPool
 from mitschnitt.recorder.receiver import ROUNDS, SOCKET_BUDGET
 from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.recorder.sources import Lock, Sourcing
 from mitschnitt.vault.artefact import PathCounts, path_of
+from mitschnitt.wire.sdp import parse_sdp
+from recorder_stage import Stage, branch_of, offer, over, play, ports_of, state_of
 from rtcp_client import says_who
 
 CLARA, JENS, STRANGER = "127.0.0.1", "127.0.0.3", "127.0.0.2"
@@ -384,3 +387,32 @@ def test_a_system_that_takes_no_filter_closes_the_socket_rather_than_to_believe_
 
 def _refuse(_sock: socket.socket, _program: bytes) -> None:
     raise OSError(12, "no memory for a filter")
+
+
+def test_in_a_call_an_offer_with_another_address_moves_the_lock_and_a_hold_without_one_takes_it_off(
+    tmp_path: Path,
+) -> None:
+    async def scene(stage: Stage) -> None:
+        session = stage.keeping()
+        branch = branch_of(session)
+        port = ports_of(session)[0]
+        clara, moved = From(CLARA, port), From(JENS, port)
+        for version, address, speaks, silent in (
+            (2, CLARA, clara, moved),
+            (3, JENS, moved, clara),
+            (4, "0.0.0.0", None, moved),  # noqa: S104 - hold as before RFC 3264
+            (5, CLARA, clara, moved),
+        ):
+            text = offer("1", "2", version=version).replace(b"c=IN IP4 127.0.0.1", b"c=IN IP4 " + address.encode())
+            assert session.take_offer(branch, parse_sdp(text), at=stage.now)
+            session.look()
+            silent.stamped([900 + version])
+            if speaks is not None:
+                speaks.stamped([version])
+            stage.tick()
+        assert state_of(session) is State.KEEPING
+        await over(stage, session, "arrived", "track", "track", "sealed", "sealed", "closed")
+        assert stage.kept(0) == [stamp(version) for version in (2, 3, 5)]
+        assert stage.media.counts.injected == 4
+
+    play(tmp_path, scene)

@@ -47,7 +47,7 @@ _LINE = np.dtype(
         ("jitter", np.float64),  # RTP units
         ("since_ns", np.int64),  # arrival of the first packet of this SSRC
         ("heard_ns", np.int64),  # arrival of the newest packet
-        ("top", np.int64),  # highest sequence number of the epoch, like `highest`, but also between two runs of a batch
+        ("top", np.int64),  # `highest`, as it is between two runs of a batch
         ("top_time", np.uint32),  # RTP time of that packet
         ("window", np.uint64),  # which of it and the 63 numbers below came; bit 0 is the highest
         ("late", np.int64),
@@ -130,8 +130,9 @@ class Reception:
         if opens.all() and not breaks.any():
             end = table["last"][line] + moved + count - 1
             if (moved == 1).all() and (table["window"][line] == FULL).all():  # as it should be, and nearly always is
-                table["top"][line], table["top_time"][line] = end, _last_time(runs, count)
+                table["top_time"][line] = _last_time(runs, count)
             else:
+                table["top"][line] = table["highest"][line]
                 self._look_behind(line, runs, end, count, breaks)
             table["last"][line] = end
             table["highest"][line] = np.maximum(table["highest"][line], end)
@@ -157,6 +158,7 @@ class Reception:
         stretch, is_new = line[starts], breaks[starts]
         origin = np.where(is_new, seq[starts], table["last"][stretch] + moved[starts])
         end = walked + np.repeat(origin - walked[starts], np.diff(starts, append=line.size)) + count - 1
+        table["top"][line] = table["highest"][line]
         self._look_behind_by_turns(line, runs, end, count, breaks, opens)
         highest, received = np.maximum.reduceat(end, starts), np.add.reduceat(count, starts)
         last = end[np.append(starts[1:], line.size) - 1]
