@@ -101,29 +101,7 @@ def door_app(
     _add_errors(app)
     _add_trials(app, keeper)
     _add_playbacks(app, playbacks, now)
-
-    @app.get("/calls")
-    async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
-        return {"calls": await asyncio.to_thread(records.list_calls, role)}
-
-    @app.get("/calls/{call}")
-    async def show(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
-        return await asyncio.to_thread(records.show, _known_id(call), role)
-
-    @app.get("/calls/{call}/decision")
-    async def decision(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
-        sealed = await asyncio.to_thread(records.decision, _known_id(call), role)
-        return {"call": call, "decision": base64.b64encode(sealed).decode()}
-
-    @app.post("/calls/{call}/read")
-    async def read(call: str, body: ReadBody) -> Response:
-        wanted = Wanted(**body.model_dump())
-        data = await asyncio.to_thread(records.read, _known_id(call), wanted, now=now())
-        return Response(data, media_type="application/octet-stream")
-
-    @app.post("/calls/{call}/erase")
-    async def erase(call: str, body: RoleBody) -> dict[str, Any]:
-        return await asyncio.to_thread(records.erase, _known_id(call), body.role)
+    _add_records(app, records, now)
 
     @app.post("/grants", status_code=201)
     async def grants(body: GrantBody) -> dict[str, Any]:
@@ -153,6 +131,31 @@ def door_app(
         return keeper.drain.status()
 
     return app
+
+
+def _add_records(app: FastAPI, records: Records, now: Callable[[], datetime]) -> None:
+    @app.get("/calls")
+    async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
+        return {"calls": await asyncio.to_thread(records.list_calls, role)}
+
+    @app.get("/calls/{call}")
+    async def show(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        return await asyncio.to_thread(records.show, _known_id(call), role)
+
+    @app.get("/calls/{call}/decision")
+    async def decision(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        sealed = await asyncio.to_thread(records.decision, _known_id(call), role)
+        return {"call": call, "decision": base64.b64encode(sealed).decode()}
+
+    @app.post("/calls/{call}/read")
+    async def read(call: str, body: ReadBody) -> Response:
+        wanted = Wanted(**body.model_dump())
+        data = await asyncio.to_thread(records.read, _known_id(call), wanted, now=now())
+        return Response(data, media_type="application/octet-stream")
+
+    @app.post("/calls/{call}/erase")
+    async def erase(call: str, body: RoleBody) -> dict[str, Any]:
+        return await asyncio.to_thread(records.erase, _known_id(call), body.role)
 
 
 def _add_playbacks(app: FastAPI, playbacks: Playbacks, now: Callable[[], datetime]) -> None:
