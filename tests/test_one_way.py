@@ -56,8 +56,8 @@ RULES = [
             "vault.slice_files": "segments whose slices are in sealed files",
             "keeper": "old KEKs, half-written states of the key tree, its own socket",
             "commands.init": "a half-written file of the new directory",
+            "gateways.new_file": "the hidden name of a file that could not be written whole",
             "notify": "its own socket, half made in an earlier life",
-            "gateways.wav": "a WAV that could not be written whole",
         },
     ),
     Rule(
@@ -140,7 +140,8 @@ RULES = [
         {
             "recorder": "call ids, salts, tokens of SIP dialogs",
             "keeper": "seeds, KEKs, call ids, bearer tokens",
-            "gateways": "the simulated client's SIP tokens",
+            "gateways": "the simulated client's SIP tokens, hidden names of new files",
+            "commands.bench_call": "salts of calls that a bench seals",
             "vault.blobs": "names of temporary files",
         },
     ),

@@ -130,14 +130,25 @@ def call_erase(call: str, directory: Directory = HERE, role: Role = "officer", a
 @app.command()
 def play(
     call: str,
-    out: Annotated[Path, typer.Option(help="The WAV file to write; it must not exist.")],
+    out: Annotated[Path, typer.Option(help="The file to write, .wav, .flac or .opus; it must not exist.")],
     purpose: Annotated[str, typer.Option(help="What it is played for; it must be the purpose that was agreed.")],
+    format: Annotated[str, typer.Option(help="wav, flac or opus, where the name does not say it.")] = "",  # noqa: A002 - the option's name
+    side: Annotated[str, typer.Option(help="One party alone: caller, agent, ... Otherwise each has a channel.")] = "",
+    begin: Annotated[str, typer.Option("--from", help="Begin: seconds, m:ss or h:mm:ss.")] = "",
+    end: Annotated[str, typer.Option("--to", help="End, in the same form.")] = "",
+    rate: Annotated[int, typer.Option(help="8000, 16000 or 48000 Hz; otherwise as high as what was received.")] = 0,
+    peaks: Annotated[Path | None, typer.Option(help="Also write how loud each voice is, 20 times a second.")] = None,
+    statement: Annotated[Path | None, typer.Option(help="Also write what was received and what is missing.")] = None,
     role: Role = "operator",
     directory: Directory = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Read a recording through the one door into a WAV, each party on a channel of its own; logged."""
-    verb("play").run(call, directory, out=out, purpose=purpose, role=role, as_json=as_json)
+    """Read a recording through the one door into a sound file, each party on a channel of its own; logged."""
+    module = verb("play")
+    wish = module.Wish(
+        out, purpose, role, format=format, side=side, begin=begin, end=end, rate=rate, peaks=peaks, statement=statement
+    )
+    module.run(call, directory, wish, as_json=as_json)
 
 
 @app.command()
@@ -175,6 +186,12 @@ def bench_capture(context: typer.Context) -> None:
 def bench_calls(context: typer.Context) -> None:
     """Calls set up and torn down, and shed when there are too many; `--help` shows the options."""
     sys.exit(verb("bench").run("calls", context.args))
+
+
+@bench_app.command("play", add_help_option=False, context_settings=OWN_OPTIONS)
+def bench_play(context: typer.Context) -> None:
+    """Any second of an hour-long call through the door, and the hour as a file; `--help` shows the options."""
+    sys.exit(verb("bench").run("play", context.args))
 
 
 def main() -> None:

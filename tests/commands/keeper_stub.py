@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ class StubDoor:
     def read(self, path: str, body: Mapping[str, Any]) -> bytes:
         answer: bytes = self._answer("READ", path, body)
         return answer
+
+    def bytes_of(self, path: str, **query: Any) -> bytes:
+        answer: bytes = self._answer("BYTES", path, query)
+        return answer
+
+    def delete(self, path: str) -> None:
+        self._answer("DELETE", path, {})
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        yield
 
     def _answer(self, method: str, path: str, sent: Mapping[str, Any]) -> Any:
         self.asked.append((method, path, dict(sent)))

@@ -21,11 +21,11 @@ from commands.keeper_stub import CALL, OTHER, StubDoor
 from mitschnitt.commands import demo
 from mitschnitt.commands.demo import EXPECTED, Board, Places
 from mitschnitt.commands.demo_site import DemoSite
+from mitschnitt.commands.play import Played, Wish
 from mitschnitt.errors import ConfigError, Damaged, MitschnittError, NotAllowed, PeerError
 from mitschnitt.gateways.scenarios import PLANS, Scenario
-from mitschnitt.gateways.wav import Written
 
-WRITTEN = Written(("caller", "agent"), 2.0, 0)
+WRITTEN = Played([(Path("call.wav"), ("caller", "agent"))], 2.0, 8_000)
 
 
 def line(number: int, call: str, scenario: Scenario, **more: object) -> dict[str, object]:
@@ -64,11 +64,11 @@ class Stage:
         log.write_text("the end of the log of serve\n")
         yield "process"
 
-    def play(self, _door: object, _call: str, out: Path, *, purpose: str, role: str) -> Written:
-        assert (purpose, role) == ("training", "coach")
-        if out.name.endswith(".again.wav") and self.again is not None:
+    def play(self, _door: object, _call: str, wish: Wish) -> Played:
+        assert (wish.purpose, wish.role) == ("training", "coach")
+        if wish.out.name.endswith(".again.wav") and self.again is not None:
             raise self.again
-        write_wav(out, self.levels)
+        write_wav(wish.out, self.levels)
         return WRITTEN
 
     def decide(self, _door: object, call: str, _key: bytes) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def test_what_is_not_as_it_must_be_is_said_and_makes_exit_code_4(
     for name, value in spoiled.change.items():
         setattr(stage, name, value)
     if stage.levels == [3000]:
-        monkeypatch.setattr(sys.modules[__name__], "WRITTEN", Written(("caller",), 2.0, 0))
+        monkeypatch.setattr(sys.modules[__name__], "WRITTEN", Played([(Path("call.wav"), ("caller",))], 2.0, 8_000))
     assert stage.run() == 4
     told = capsys.readouterr().out
     assert spoiled.said in told

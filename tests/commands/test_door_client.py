@@ -33,6 +33,13 @@ ANSWERS: dict[str, tuple[int, bytes]] = {
 class Keeper(BaseHTTPRequestHandler):
     """A door that answers by path, and repeats what it was sent under /echo."""
 
+    protocol_version = "HTTP/1.1"  # as the keeper's: a connection may be used again
+    connections = 0
+
+    def setup(self) -> None:
+        super().setup()
+        type(self).connections += 1
+
     def do_GET(self) -> None:  # noqa: N802 - the name that the standard library calls
         self._answer(self.path.encode())
 
@@ -77,6 +84,19 @@ def test_an_answer_is_json_or_bytes(door: Door) -> None:
 def test_a_question_and_a_command_carry_what_they_were_given(door: Door) -> None:
     assert door.get("/echo", **{"as": "coach"}) == {"sent": "/echo?as=coach"}
     assert json.loads(door.post("/echo", {"party": 1})["sent"]) == {"party": 1}
+
+
+def test_questions_come_one_by_one_or_share_a_connection(door: Door) -> None:
+    before = Keeper.connections
+    door.get("/fine")
+    door.get("/fine")
+    assert Keeper.connections == before + 2
+    with door.kept_open():
+        for _ in range(3):
+            door.get("/fine")
+    assert Keeper.connections == before + 3
+    door.get("/fine")
+    assert Keeper.connections == before + 4
 
 
 def test_a_refusal_carries_its_rule(door: Door) -> None:

@@ -54,6 +54,32 @@ class FakeRecords:
         return {"call": call, "state": "not_kept", "epoch": 7}
 
 
+class FakePlaybacks:
+    """Answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.error: MitschnittError | None = None
+        self.asked: list[object] = []
+
+    def open(self, call: str, **asked: object) -> dict[str, Any]:
+        self.asked.append((call, asked))
+        if self.error is not None:
+            raise self.error
+        return {"playback": "token"}
+
+    def stretch(self, token: str, start_ns: int, stop_ns: int, **asked: object) -> bytes:
+        self.asked.append((token, start_ns, stop_ns, asked))
+        if self.error is not None:
+            raise self.error
+        return b"\x00stretch"
+
+    def completeness(self, token: str, *, now: datetime) -> dict[str, Any]:
+        return {"0": {"expected": 7}}
+
+    def close(self, token: str) -> None:
+        self.asked.append(token)
+
+
 class FakeKeeper:
     """Takes grants."""
 
@@ -87,7 +113,8 @@ class Door:
     def __init__(self) -> None:
         self.records, self.keeper = FakeRecords(), FakeKeeper()
         hardening = Hardening(no_core=True, not_dumpable=True, memory_locked=False, swap_off=True)
-        self.app = door_app(self.keeper, self.records, hardening, now=lambda: NOW)  # type: ignore[arg-type]  # twins
+        self.playbacks = FakePlaybacks()
+        self.app = door_app(self.keeper, self.records, self.playbacks, hardening, now=lambda: NOW)  # type: ignore[arg-type]  # twins
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -188,3 +215,52 @@ def test_a_test_call_of_another_shape_is_refused(door: Door, wrong: dict[str, An
     answer = door.ask("POST", "/trials", json={"role": "operator", "host": "192.0.2.1", **wrong})
     assert answer.json()["rule"] == "request.invalid"
     assert door.keeper.trials == []
+
+
+def test_a_play_back_is_opened_asked_for_stretches_and_closed(door: Door) -> None:
+    wanted = {"purpose": "training", "role": "coach"}
+    answer = door.ask("POST", f"/calls/{CALL}/playbacks", json=wanted)
+    assert (answer.status_code, answer.json()) == (201, {"playback": "token"})
+    query = {"start_ns": 5, "stop_ns": 9, "party": [0, 1], "before": 3}
+    answer = door.ask("GET", "/playbacks/token", params=query)
+    assert (answer.content, answer.headers["cache-control"]) == (b"\x00stretch", "no-store")
+    door.ask("GET", "/playbacks/token", params={"start_ns": 0, "stop_ns": 1, "party": 1})
+    assert door.ask("GET", "/playbacks/token/completeness").json() == {"0": {"expected": 7}}
+    assert door.ask("DELETE", "/playbacks/token").status_code == 200
+    assert door.playbacks.asked == [
+        (CALL, {**wanted, "now": NOW}),
+        ("token", 5, 9, {"parties": [0, 1], "before": 3, "now": NOW}),
+        ("token", 0, 1, {"parties": [1], "before": 0, "now": NOW}),
+        "token",
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"start_ns": 0, "stop_ns": 1},
+        {"start_ns": -1, "stop_ns": 1, "party": 0},
+        {"start_ns": 0, "stop_ns": 1 << 63, "party": 0},
+        {"start_ns": 0, "stop_ns": 1, "party": list(range(13))},
+        {"start_ns": 0, "stop_ns": 1, "party": "all"},
+        {"start_ns": 0, "stop_ns": 1, "party": 0, "before": -1},
+    ],
+)
+def test_a_stretch_of_another_shape_is_refused(door: Door, query: dict[str, Any]) -> None:
+    assert door.ask("GET", "/playbacks/token", params=query).status_code == 422
+    assert door.playbacks.asked == []
+
+
+@pytest.mark.parametrize(
+    "error, status, rule",
+    [
+        (NotAllowed("playback.over"), 403, "playback.over"),
+        (KeyGone("gone"), 403, "access.key_gone"),
+        (Damaged("media of party 1: chunk 3 fails its tag"), 500, "vault.damaged"),
+        (TooLarge("too much"), 413, "request.too_large"),
+    ],
+)
+def test_a_stretch_that_cannot_be_given_says_why(door: Door, error: MitschnittError, status: int, rule: str) -> None:
+    door.playbacks.error = error
+    answer = door.ask("GET", "/playbacks/token", params={"start_ns": 0, "stop_ns": 1, "party": 0})
+    assert (answer.status_code, answer.json()["rule"]) == (status, rule)

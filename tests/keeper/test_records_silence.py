@@ -22,6 +22,7 @@ from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.records import Records
 from mitschnitt.store.engine import open_reader
 
@@ -36,7 +37,7 @@ class World:
 
     def __init__(self, holdings: Holdings, records: Records) -> None:
         self.holdings = holdings
-        self._app = door_app(cast(Keeper, None), records, HARDENING)
+        self._app = door_app(cast(Keeper, None), records, Playbacks(holdings, records), HARDENING)
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -98,6 +99,14 @@ def test_nobody_learns_more_by_wanting_to_hear_one(world: World, role: str, arte
     wanted = {"party": 0, "artefact": artefact, "purpose": "training", "role": role}
     answers = [world.ask("POST", f"/calls/{call}/read", json=wanted) for call in CALLS.values()]
     assert len({(answer.status_code, answer.content) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_learns_more_by_opening_a_play_back_of_one(world: World, role: str) -> None:
+    wanted = {"purpose": "training", "role": role}
+    answers = [world.ask("POST", f"/calls/{call}/playbacks", json=wanted) for call in CALLS.values()]
+    assert len({(answer.status_code, answer.content) for answer in answers}) == 1
+    assert answers[0].status_code == 403
 
 
 def test_in_the_list_they_differ_by_their_ids_only(world: World) -> None:

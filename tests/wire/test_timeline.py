@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitschnitt.errors import MalformedPacket, TooLarge
-from mitschnitt.gateways.wav import DECODERS
+from mitschnitt.gateways.decoders import decoders
 from mitschnitt.wire import g711, timeline
 from mitschnitt.wire.codecs import codings
 from mitschnitt.wire.completeness import statement
@@ -23,6 +23,7 @@ from mitschnitt.wire.rtp import RUN
 from mitschnitt.wire.timeline import Layout, Samples
 from rtp_files import VECTORS
 
+DECODERS = decoders(("PCMA", "PCMU"))
 CODECS = {8: ("PCMA", 8000), 0: ("PCMU", 8000), 18: ("G729", 8000)}
 NOON = 1_795_435_200_000_000_000  # ns; some wall clock
 PACKET = 160  # bytes and samples: 20 ms of G.711

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
-from mitschnitt.commands import bench_calls
+from mitschnitt.commands import bench_calls, bench_play
 from mitschnitt.errors import ConfigError
 from mitschnitt.gateways.bench import capture
 
-BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {"calls": bench_calls.main, "capture": capture.main}
+BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "calls": bench_calls.main,
+    "capture": capture.main,
+    "play": bench_play.main,
+}
 IN_C = frozenset({"capture"})  # benches whose floor and generator are compiled first
 HELP = frozenset({"-h", "--help"})
 

@@ -30,7 +30,7 @@ from rich.text import Text
 from mitschnitt.commands.call import decide, load_key
 from mitschnitt.commands.demo_site import CONTROL_PORT, SIP_PORT, DemoSite, prepare
 from mitschnitt.commands.door_client import Door
-from mitschnitt.commands.play import play
+from mitschnitt.commands.play import Wish, play
 from mitschnitt.commands.ports import free_port
 from mitschnitt.errors import ConfigError, MitschnittError, NotAllowed, PeerError
 from mitschnitt.exit_codes import DONE, VERIFICATION_FAILED
@@ -291,7 +291,7 @@ def _play_and_destroy(console: Console, site: DemoSite, board: Board, places: Pl
     if row is None:
         return ["no agreed call was kept, so none can be played"]
     door, number = Door(site.directory), row.number + 1
-    written = play(door, row.call, places.wav, purpose="training", role="coach")
+    written = play(door, row.call, Wish(places.wav, "training", "coach"))
     loud = channel_levels(places.wav)
     told = ", ".join(f"{name} {level:.0f} dB" for name, level in zip(written.channels, loud, strict=True))
     _say(console, f"played call {number} for training, as coach: {places.wav} ({written.seconds:.1f} s; {told})")
@@ -299,7 +299,7 @@ def _play_and_destroy(console: Console, site: DemoSite, board: Board, places: Pl
     door.post(f"/calls/{row.call}/erase", {"role": "officer"})
     _say(console, f"destroyed call {number}: its key is punctured")
     try:
-        play(door, row.call, places.again, purpose="training", role="coach")
+        play(door, row.call, Wish(places.again, "training", "coach"))
     except NotAllowed as refusal:
         _say(console, f"played again: refused, {refusal.rule}")
     else:

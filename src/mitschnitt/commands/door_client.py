@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import ssl
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import httpx
 from mitschnitt.errors import Damaged, NotAllowed, PeerError, VaultError
 
 DOOR_SECONDS = 30.0  # an erasure writes and syncs state at every copy; a read streams megabytes
+KEEPALIVE_SECONDS = 2.0  # below the keeper's 5 s: a connection that it is about to close is not used again
 
 
 class NotReachable(PeerError):  # noqa: N818 - reads as the sentence it is
@@ -18,10 +21,30 @@ class NotReachable(PeerError):  # noqa: N818 - reads as the sentence it is
 
 
 class Door:
-    """One command's connection to the keeper of a directory."""
+    """One command's way to the keeper of a directory: a connection for each question, or one within `kept_open`."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "run" / "door.sock"
+        self._client: httpx.Client | None = None
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Questions that are asked within share one connection."""
+        with self._connection() as client:
+            self._client = client
+            try:
+                yield
+            finally:
+                self._client = None
+
+    def _connection(self) -> httpx.Client:
+        # No TLS is spoken on a Unix socket; left to itself httpx reads every authority it knows first, 25 ms.
+        transport = httpx.HTTPTransport(
+            uds=str(self._path),
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS),
+        )
+        return httpx.Client(transport=transport, base_url="http://keeper", timeout=DOOR_SECONDS, trust_env=False)
 
     def get(self, path: str, **query: str) -> Any:
         """The JSON behind a path; NotAllowed with its rule, NotReachable without a keeper."""
@@ -35,6 +58,14 @@ class Door:
         """The bytes of a recording's artefact."""
         return self._checked("POST", path, json=dict(body)).content
 
+    def bytes_of(self, path: str, **query: Any) -> bytes:
+        """The bytes behind a path."""
+        return self._checked("GET", path, params=query).content
+
+    def delete(self, path: str) -> None:
+        """Say that something is not needed any more."""
+        self._checked("DELETE", path)
+
     def _checked(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
             found = self._path.is_socket()
@@ -42,10 +73,12 @@ class Door:
             raise NotReachable(f"{self._path}: {error.strerror}; commands run as the user of `serve`") from error
         if not found:
             raise NotReachable(f"there is no {self._path}; is `mitschnitt serve` running?")
-        transport = httpx.HTTPTransport(uds=str(self._path))
         try:
-            with httpx.Client(transport=transport, base_url="http://keeper", timeout=DOOR_SECONDS) as client:
-                answer = client.request(method, path, **more)
+            if self._client is not None:
+                answer = self._client.request(method, path, **more)
+            else:
+                with self._connection() as client:
+                    answer = client.request(method, path, **more)
         except httpx.TransportError as error:
             raise NotReachable(f"no keeper answers at {self._path}; is `mitschnitt serve` running?") from error
         if answer.status_code == httpx.codes.FORBIDDEN:

@@ -60,6 +60,7 @@ class Holdings:
     vault: Vault
     policy: Policy
     officer_key: bytes
+    gone: list[Callable[[str], None]] = field(default_factory=list)  # who hears at once which kept call was erased
 
 
 @dataclass(slots=True)

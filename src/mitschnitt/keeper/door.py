@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
@@ -23,10 +24,13 @@ from mitschnitt.keeper.control import Strict, problem, told
 from mitschnitt.keeper.draining import LONGEST_SECONDS
 from mitschnitt.keeper.grants import SignedAct
 from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.records import Records, Wanted, call_unknown
 from mitschnitt.vault.derive import PARTY_LEAVES
 
 RoleQuery = Annotated[str, Query(alias="as", max_length=32)]
+Token = Annotated[str, PathParameter(max_length=64)]
+MAX_NS = (1 << 63) - 1  # times after the origin are 64-bit numbers
 
 
 class ReadBody(Strict):
@@ -38,6 +42,13 @@ class ReadBody(Strict):
     role: Annotated[str, Field(min_length=1, max_length=32)]
     start: Annotated[int, Field(ge=0)] = 0
     stop: Annotated[int, Field(ge=0)] | None = None
+
+
+class PlaybackBody(Strict):
+    """Who wants to hear a call, and for what."""
+
+    purpose: Annotated[str, Field(min_length=1, max_length=64)]
+    role: Annotated[str, Field(min_length=1, max_length=32)]
 
 
 class RoleBody(Strict):
@@ -78,35 +89,19 @@ def _known_id(call: str) -> str:
 
 
 def door_app(
-    keeper: Keeper, records: Records, hardening: Hardening, *, now: Callable[[], datetime] = wall_clock
+    keeper: Keeper,
+    records: Records,
+    playbacks: Playbacks,
+    hardening: Hardening,
+    *,
+    now: Callable[[], datetime] = wall_clock,
 ) -> FastAPI:
     """The application."""
     app = FastAPI(title="mitschnitt door", openapi_url=None, docs_url=None, redoc_url=None)
     _add_errors(app)
     _add_trials(app, keeper)
-
-    @app.get("/calls")
-    async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
-        return {"calls": await asyncio.to_thread(records.list_calls, role)}
-
-    @app.get("/calls/{call}")
-    async def show(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
-        return await asyncio.to_thread(records.show, _known_id(call), role)
-
-    @app.get("/calls/{call}/decision")
-    async def decision(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
-        sealed = await asyncio.to_thread(records.decision, _known_id(call), role)
-        return {"call": call, "decision": base64.b64encode(sealed).decode()}
-
-    @app.post("/calls/{call}/read")
-    async def read(call: str, body: ReadBody) -> Response:
-        wanted = Wanted(**body.model_dump())
-        data = await asyncio.to_thread(records.read, _known_id(call), wanted, now=now())
-        return Response(data, media_type="application/octet-stream")
-
-    @app.post("/calls/{call}/erase")
-    async def erase(call: str, body: RoleBody) -> dict[str, Any]:
-        return await asyncio.to_thread(records.erase, _known_id(call), body.role)
+    _add_playbacks(app, playbacks, now)
+    _add_records(app, records, now)
 
     @app.post("/grants", status_code=201)
     async def grants(body: GrantBody) -> dict[str, Any]:
@@ -136,6 +131,59 @@ def door_app(
         return keeper.drain.status()
 
     return app
+
+
+def _add_records(app: FastAPI, records: Records, now: Callable[[], datetime]) -> None:
+    @app.get("/calls")
+    async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
+        return {"calls": await asyncio.to_thread(records.list_calls, role)}
+
+    @app.get("/calls/{call}")
+    async def show(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        return await asyncio.to_thread(records.show, _known_id(call), role)
+
+    @app.get("/calls/{call}/decision")
+    async def decision(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        sealed = await asyncio.to_thread(records.decision, _known_id(call), role)
+        return {"call": call, "decision": base64.b64encode(sealed).decode()}
+
+    @app.post("/calls/{call}/read")
+    async def read(call: str, body: ReadBody) -> Response:
+        wanted = Wanted(**body.model_dump())
+        data = await asyncio.to_thread(records.read, _known_id(call), wanted, now=now())
+        return Response(data, media_type="application/octet-stream")
+
+    @app.post("/calls/{call}/erase")
+    async def erase(call: str, body: RoleBody) -> dict[str, Any]:
+        return await asyncio.to_thread(records.erase, _known_id(call), body.role)
+
+
+def _add_playbacks(app: FastAPI, playbacks: Playbacks, now: Callable[[], datetime]) -> None:
+    @app.post("/calls/{call}/playbacks", status_code=201)
+    async def begin(call: str, body: PlaybackBody) -> dict[str, Any]:
+        return await asyncio.to_thread(playbacks.open, _known_id(call), purpose=body.purpose, role=body.role, now=now())
+
+    @app.get("/playbacks/{token}")
+    async def stretch(
+        token: Token,
+        start_ns: Annotated[int, Query(ge=0, le=MAX_NS)],
+        stop_ns: Annotated[int, Query(ge=0, le=MAX_NS)],
+        party: Annotated[list[int], Query(max_length=PARTY_LEAVES)],
+        before: Annotated[int, Query(ge=0)] = 0,
+    ) -> Response:
+        data = await asyncio.to_thread(
+            playbacks.stretch, token, start_ns, stop_ns, parties=party, before=before, now=now()
+        )
+        return Response(data, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
+
+    @app.get("/playbacks/{token}/completeness")
+    async def completeness(token: Token) -> dict[str, Any]:
+        return await asyncio.to_thread(playbacks.completeness, token, now=now())
+
+    @app.delete("/playbacks/{token}")
+    async def end(token: Token) -> dict[str, Any]:
+        playbacks.close(token)
+        return {}
 
 
 def _add_trials(app: FastAPI, keeper: Keeper) -> None:

@@ -33,6 +33,8 @@ def erase(holdings: Holdings, call_id: str) -> int | None:
     if row is None or row.state != queries.KEPT or row.tree_index is None:
         return None
     epoch = holdings.punctures.request([Span(row.tree_index)]).result()
+    for forget in holdings.gone:
+        forget(call_id)
     holdings.vault.remove(decode_call_id(call_id), None)
     holdings.writer.scrub()
     holdings.writer.submit(lambda connection: queries.close_not_kept(connection, call_id)).result()

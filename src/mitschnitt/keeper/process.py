@@ -34,6 +34,7 @@ from mitschnitt.keeper.kek import FileKeks, check_private
 from mitschnitt.keeper.keyring import Keyring
 from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.link import Link, bind_private
+from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.site import Site, load_site
@@ -109,13 +110,13 @@ def run_keeper(config: Config) -> int:
     site = load_site(config)
     _fits_a_frame(site)
     commits = Stopwatch()
-    with opened(config, site, commits=commits) as (keeper, records):
+    with opened(config, site, commits=commits) as (keeper, records, playbacks):
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
         door = bind_private(config.run / "door.sock")
         control = _bind_control(config)
-        counted = CountingDoor(door_app(keeper, records, hardening))
+        counted = CountingDoor(door_app(keeper, records, playbacks, hardening))
         apps = ((control_app(keeper, site.token), control), (counted, door))
         telemetry = _telemetry(config, keeper, commits, counted)
         uvloop.run(_run(keeper, link, apps, telemetry))
@@ -144,17 +145,36 @@ def _bind_control(config: Config) -> socket.socket:
 
 
 @contextlib.contextmanager
-def opened(config: Config, site: Site, *, commits: Stopwatch | None = None) -> Iterator[tuple[Keeper, Records]]:
+def opened(
+    config: Config, site: Site, *, commits: Stopwatch | None = None
+) -> Iterator[tuple[Keeper, Records, Playbacks]]:
     """Everything that the keeper holds, in the order in which one part needs the other.
 
     ConfigError, before anything was changed, when database, audio, key tree or KEK is missing or open to others.
     """
+    with held(config, site, commits=commits) as (holdings, blobs):
+        reader = open_reader(config.database)
+        try:
+            finish_erasures(holdings)
+            numbers = range(1, config.limits.recorders + 1)
+            for number in numbers:
+                make_directories(config.journal(number))
+            appliers = [Applier(number, config.journal(number), holdings) for number in numbers]
+            keeper = Keeper(site, holdings, blobs, appliers, announced_limit=config.limits.announced_calls)
+            records = Records(holdings, reader)
+            yield keeper, records, Playbacks(holdings, records)
+        finally:
+            reader.dispose()
+
+
+@contextlib.contextmanager
+def held(config: Config, site: Site, *, commits: Stopwatch | None = None) -> Iterator[tuple[Holdings, LocalBlobs]]:
+    """Keys, database and files, ready to be changed. ConfigError as `opened` says."""
     _refuse_lost(config)
     keyring = _open_keyring(config)
     engine = open_engine(config.database)
     upgrade(engine)
     writer = Writer(engine, timed=(commits or Stopwatch()).lap)
-    reader = open_reader(config.database)
     # A state older than the newest puncture derives nothing before its punctures are applied again.
     free = settle(keyring, writer)
     punctures = Punctures(keyring, writer)
@@ -163,18 +183,10 @@ def opened(config: Config, site: Site, *, commits: Stopwatch | None = None) -> I
         blobs.sweep()
         leases = Leases(writer, keyring, punctures, free=free)
         vault = Vault(blobs, keyring.leaf_key)
-        holdings = Holdings(writer, keyring, punctures, leases, vault, site.policy, site.officer_key)
-        finish_erasures(holdings)
-        numbers = range(1, config.limits.recorders + 1)
-        for number in numbers:
-            make_directories(config.journal(number))
-        appliers = [Applier(number, config.journal(number), holdings) for number in numbers]
-        keeper = Keeper(site, holdings, blobs, appliers, announced_limit=config.limits.announced_calls)
-        yield keeper, Records(holdings, reader)
+        yield Holdings(writer, keyring, punctures, leases, vault, site.policy, site.officer_key), blobs
     finally:
         punctures.close()
         writer.close()
-        reader.dispose()
 
 
 def _refuse_lost(config: Config) -> None:

@@ -106,29 +106,45 @@ class Records:
             raise NotAllowed("access.decision.live", "the call is still running")
         return sealed
 
-    def read(self, call_id: str, wanted: Wanted, *, now: datetime) -> bytes:
-        """Plaintext of the range. NotAllowed with the rule; KeyGone, Damaged or VaultError from the vault."""
+    def permitted(self, call_id: str, *, purpose: str, role: str, now: datetime) -> tuple[int, str]:
+        """Place in the key tree of a call that this role may hear for this purpose now, and the rule that says so.
+
+        NotAllowed with the rule that refuses. Nothing is opened or written down by asking.
+        """
         row = self._row(call_id)
         due = datetime.fromisoformat(row.due_at) if row.due_at else now
         kept = Kept(Purpose(row.purpose), row.state, due)
-        decision = may_read(kept, Purpose(wanted.purpose), wanted.role, now)
+        decision = may_read(kept, Purpose(purpose), role, now)
         if decision.verdict is not Verdict.OPEN or row.tree_index is None:
             raise NotAllowed(decision.rule, "this recording is not played")
+        return row.tree_index, decision.rule
+
+    def parties(self, call_id: str) -> list[PartyRow]:
+        """Whose files a call has."""
+        return self._ask(lambda connection: queries.parties_of(connection, call_id))
+
+    def note_access(self, call_id: str, *, purpose: str, role: str, rule: str, now: datetime) -> None:
+        """One access, durable when it returns. NoSpace or VaultError when it cannot be written."""
+        row = AccessRow(call_id, role, purpose, rfc3339(now), rule)
+        self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
+
+    def read(self, call_id: str, wanted: Wanted, *, now: datetime) -> bytes:
+        """Plaintext of the range. NotAllowed with the rule; KeyGone, Damaged or VaultError from the vault."""
+        index, rule = self.permitted(call_id, purpose=wanted.purpose, role=wanted.role, now=now)
         kind = Kind(wanted.artefact)
         raw = decode_call_id(call_id)
         stop = self._holdings.vault.size(raw, wanted.party, kind) if wanted.stop is None else wanted.stop
         if stop - wanted.start > MAX_READ_BYTES:
             raise TooLarge(f"{stop - wanted.start} bytes are wanted; at most {MAX_READ_BYTES} come in one answer")
         # The row is durable before the first byte is opened: nobody hears anything unseen.
-        self._note_access(call_id, wanted, decision.rule, now)
-        return self._holdings.vault.read(raw, row.tree_index, wanted.party, kind, wanted.start, stop)
+        self._note_once(call_id, wanted, rule, now)
+        return self._holdings.vault.read(raw, index, wanted.party, kind, wanted.start, stop)
 
-    def _note_access(self, call_id: str, wanted: Wanted, rule: str, now: datetime) -> None:
+    def _note_once(self, call_id: str, wanted: Wanted, rule: str, now: datetime) -> None:
         key = (call_id, wanted.role, wanted.purpose)
         self._playing = {who: at for who, at in self._playing.items() if now - at <= ONE_PLAYBACK}
         if key not in self._playing:
-            row = AccessRow(call_id, wanted.role, wanted.purpose, rfc3339(now), rule)
-            self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
+            self.note_access(call_id, role=wanted.role, purpose=wanted.purpose, rule=rule, now=now)
         self._playing[key] = now
 
     def erase(self, call_id: str, role: str) -> dict[str, Any]:
