@@ -70,6 +70,25 @@ def test_doctor_looks_at_a_site_or_with_client_at_an_sbc(monkeypatch: pytest.Mon
     assert asked == [(Wish("192.0.2.1;transport=tcp", 5, "+49"), True), (Wish("192.0.2.1", 60, ""), False)]
 
 
+def test_serve_serves_or_ends_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def serve(directory: Path) -> int:
+        asked.append(directory)
+        return 0
+
+    def drain(directory: Path, *, within: str, as_json: bool) -> int:
+        asked.append((directory, within, as_json))
+        return 0
+
+    monkeypatch.setattr(cli.verb("serve"), "run", serve)
+    monkeypatch.setattr(cli.verb("drain"), "run", drain)
+    shown("serve", "--dir", "a")
+    shown("serve", "--dir", "b", "--drain", "--within", "15m", "--json")
+    shown("serve", "--dir", "c", "--drain")
+    assert asked == [Path("a"), (Path("b"), "15m", True), (Path("c"), "", False)]
+
+
 def test_the_version_is_the_packages() -> None:
     assert shown("--version").strip() == f"mitschnitt {__version__}"
 

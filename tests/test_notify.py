@@ -76,7 +76,7 @@ def test_parts_are_heard_by_the_same_datagrams(monkeypatch: pytest.MonkeyPatch, 
 
 def test_the_socket_of_an_earlier_life_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = tmp_path / "notify.sock"
-    (tmp_path / "notify.sock.new").write_text("half made")
+    (tmp_path / "notify.new").write_text("half made")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as earlier:
         earlier.bind(str(place))
     monkeypatch.setenv(VARIABLE, str(place))

@@ -47,7 +47,7 @@ def hearing(path: Path, heard: Callable[[Mapping[str, str]], None]) -> Iterator[
     """Within, what is told at `path` goes to `heard`, on the running loop. The directory keeps strangers out."""
     loop = asyncio.get_running_loop()
     # A name that an earlier life left behind: whoever holds the lock of the directory may take its place.
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_suffix(".new")  # no longer than the name itself: a socket's has room for 107 bytes
     with contextlib.suppress(FileNotFoundError):
         fresh.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:

@@ -65,7 +65,7 @@ class Supervisor:
             loop.add_signal_handler(number, stop.set)
         os.umask(0o077)
         self._config.run.mkdir(mode=0o700, exist_ok=True)
-        heard = self._config.run / "notify.sock"
+        heard = self._config.run / "serve.sock"
         with one_serve_only(self._config.run / "serve.lock") as self._lock, hearing(heard, self._told):
             for part in self._parts:
                 part.task = asyncio.create_task(self._keep_running(part))
@@ -141,7 +141,7 @@ class Supervisor:
     @property
     def _environment(self) -> dict[str, str]:
         """Parts tell us, not systemd, when they are ready."""
-        return {**os.environ, VARIABLE: str(self._config.run / "notify.sock")}
+        return {**os.environ, VARIABLE: str(self._config.run / "serve.sock")}
 
     async def _stop(self) -> None:
         # Recorders first: what they seal on the way out, the keeper must still take.

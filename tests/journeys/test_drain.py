@@ -5,11 +5,13 @@ All of it behind the walls of the unit for systemd (`as_a_service`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -44,7 +46,25 @@ def answered(port: int, method: str) -> str:
         return probe.recv(4_096).decode().partition("\r\n")[0]
 
 
-def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path) -> None:
+def heard(systemd: socket.socket) -> list[str]:
+    """What was told to systemd since it was last asked."""
+    told: list[str] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            told += systemd.recv(4_096).decode().splitlines()
+    return told
+
+
+@pytest.fixture(name="systemd")
+def somebody_who_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "systemd.sock"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "systemd.sock"))
+        yield systemd
+
+
+def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path, systemd: socket.socket) -> None:
     metrics = free_port()
 
     def with_metrics(site: DemoSite) -> None:
@@ -59,25 +79,29 @@ def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path) -
         recorder = f"http://127.0.0.1:{metrics + 1}"
         assert answered(site.demo.sip_port, "OPTIONS") == "SIP/2.0 200 OK"
         assert http.get(f"{recorder}/readyz").status_code == 200
-        centre = site.centre("--calls", "1", "--mix", "agreed_by_act", "--max-talk", "4", "--report", str(report))
+        assert "READY=1" in heard(systemd)
+        centre = site.centre("--calls", "1", "--mix", "agreed_by_act", "--max-talk", "8", "--report", str(report))
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while "mitschnitt_recorder_calls 1.0" not in http.get(f"{recorder}/metrics").text:
+        while "live" not in [call["state"] for call in site.calls()]:
             assert time.monotonic() < deadline
-            time.sleep(0.2)
+            time.sleep(0.05)
+        # At once, for the call lasts some seconds only; the command then waits for the drain that is under way.
+        site.door.post("/drain", {"role": "operator", "within_s": 900})
+        while answered(site.demo.sip_port, "OPTIONS") != "SIP/2.0 503 Service Unavailable":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert answered(site.demo.sip_port, "INVITE") == "SIP/2.0 503 Service Unavailable"
+        assert http.get(f"{recorder}/readyz").json() == {"ready": False, "reasons": ["draining"]}
         command = [sys.executable, "-m", "mitschnitt", "serve", "--drain", "--within", "10m", "--dir"]
         drain = subprocess.Popen(
             [*command, str(site.demo.directory)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         )
-        while http.get(f"{recorder}/readyz").json() != {"ready": False, "reasons": ["draining"]}:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert answered(site.demo.sip_port, "OPTIONS") == "SIP/2.0 503 Service Unavailable"
-        assert answered(site.demo.sip_port, "INVITE") == "SIP/2.0 503 Service Unavailable"
         assert site.process.poll() is None
         centre.communicate(timeout=PATIENCE_SECONDS)
         assert centre.returncode == 0
         assert site.process.wait(PATIENCE_SECONDS) == 0
         assert drain.wait(PATIENCE_SECONDS) == 0
+        assert "STOPPING=1" in heard(systemd)
         database = open_reader(site.demo.directory / "db" / "domain.sqlite")
         with database.connect() as connection:
             assert [row.state for row in connection.execute(select(calls))] == ["kept"]

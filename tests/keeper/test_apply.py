@@ -78,6 +78,7 @@ def test_a_kept_call_has_its_row_its_parties_and_its_due_date(
     assert found.due_at[:10] > found.arrived_day
     assert [(party.party, party.role, party.reason) for party in parties(holdings, ONE)] == [(0, "caller", "ended")]
     assert applier.position.seq == 4
+    assert applier.outcomes == {"kept": 1}
 
 
 def test_a_voice_that_comes_by_another_way_is_the_same_party_with_one_more_reason(
@@ -216,7 +217,9 @@ def test_a_puncture_that_fails_leaves_the_batch_for_the_next_time(
         with pytest.raises(NoSpace):
             applier.step()
     assert row(holdings, ONE) is None
+    assert not applier.outcomes
     applier.drain()
+    assert applier.outcomes == {"not_kept": 1}  # once, though it was looked at twice
     found = row(holdings, ONE)
     assert found is not None
     assert found.state == "not_kept"

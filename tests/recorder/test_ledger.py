@@ -124,6 +124,7 @@ def test_what_depends_on_an_entry_happens_after_its_sync(tmp_path: Path) -> None
     scene.ledger.sealed(CALL, {"party": 0}, at=AT, then=lambda: scene.done.append(scene.synced[-1][-1]))
     scene.close()
     assert scene.done == ["sealed"]
+    assert sum(scene.ledger.syncs.counts) >= 1
 
 
 def ladder(rungs: int) -> Ladder:

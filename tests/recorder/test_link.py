@@ -254,6 +254,18 @@ def test_a_test_call_that_is_awaited_is_no_fact_of_a_call() -> None:
     play(scene)
 
 
+def test_a_drain_is_handed_on_and_a_broken_one_is_told() -> None:
+    async def scene(stage: Scene) -> None:
+        await stage.link.ready
+        stage.keeper.send({"type": "drain"})
+        stage.keeper.send({"type": "drain", "within_s": 900})
+        await stage.until(lambda: bool(stage.events.drains))
+        assert stage.events.drains == [900.0]
+        assert stage.events.facts == []
+
+    play(scene)
+
+
 def test_without_an_answer_in_time_the_waiting_call_hears_that_none_came() -> None:
     async def scene(stage: Scene) -> None:
         await stage.link.ready

@@ -84,6 +84,24 @@ def test_without_plain_ports_only_tls_is_there_and_nothing_of_ours_leaves_plain(
     with_sides(talk, ours=ours, theirs=theirs, ports=Ports(plain=None, tls=0))
 
 
+def test_requests_answers_and_what_was_shed_are_counted_by_words_of_closed_sets() -> None:
+    async def talk(recorder: Side, client: Side) -> None:
+        invite(client, recorder, "UDP")
+        await recorder.hear(AckReceived)
+        recorder.shell.agent.drain()
+        invite(client, recorder, "UDP")
+        await client.hear(ResponseReceived, status=503)
+        recorder.shell.received(b"GOSSIP sip:x SIP/2.0\r\n\r\n", Hop("UDP", LOCALHOST, 9))
+        assert recorder.shell.requests["INVITE"] == 2
+        assert recorder.shell.requests["other"] == 1
+        assert set(recorder.shell.requests) <= {"INVITE", "ACK", "other"}
+        assert recorder.shell.responses["2xx"] == 1
+        assert recorder.shell.shed == recorder.shell.responses["5xx"] == 1
+        assert not client.shell.requests
+
+    with_sides(talk)
+
+
 def test_a_peer_that_cannot_be_reached_is_told() -> None:
     async def talk(recorder: Side, client: Side) -> None:
         port = recorder.shell.port

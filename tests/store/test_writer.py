@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,33 @@ def test_what_resolved_is_on_disk(path: Path) -> None:
     assert add(writer, 7).result(10) == 7
     assert values(path) == [7]
     writer.close()
+
+
+def test_a_commit_is_timed_by_whoever_has_a_clock_and_what_waits_is_counted(path: Path) -> None:
+    laps: list[str] = []
+
+    @contextmanager
+    def lap() -> Iterator[None]:
+        laps.append("begun")
+        yield
+        laps.append("done")
+
+    writer = Writer(open_engine(path), timed=lap)
+    started, go = threading.Event(), threading.Event()
+
+    def hold(_: object) -> bool:
+        started.set()
+        return go.wait(10)
+
+    blocked = writer.submit(hold)
+    assert started.wait(10)
+    waiting = [add(writer, value) for value in range(3)]
+    assert writer.waiting == 3
+    go.set()
+    assert blocked.result(10)
+    assert [future.result(10) for future in waiting] == [0, 1, 2]
+    writer.close()
+    assert laps == ["begun", "done"] * writer.commits
 
 
 def test_submissions_that_wait_share_a_commit(path: Path) -> None:

@@ -99,11 +99,13 @@ def test_a_segment_goes_when_its_last_owner_does(tmp_path: Path) -> None:
     writer.append([b"a"], [1, 2])
     writer.append([b"b"], [2])
     writer.append([b"c"], [3])
+    assert writer.held == (3, 3)
     writer.release(1)
     assert writer.read(0, 0, 1) == b"a"
     writer.release(2)
     writer.release(99)
     assert writer.read(2, 0, 1) == b"c"
+    assert writer.held == (1, 1)
     writer.close()
     assert [number for number, _ in segments(tmp_path)] == [2]
 

@@ -51,12 +51,13 @@ MEDIA: Mapping[str, Figure] = {
     "leaked": _batch("packets_leaked", COUNTER, "packets at closed lines, cut to 12 bytes by the kernel"),
     "strange": _batch("packets_strange", COUNTER, "packets of a payload type that was not negotiated"),
     "refused": _batch("packets_refused", COUNTER, "packets that are no RTP, by reason", "reason", REASONS),
-    "injected": _batch("packets_injected", COUNTER, "packets from another source than the client of the line"),
     "kernel_drops": _figure("packets_dropped", COUNTER, "packets that the kernel dropped at full receive buffers"),
     "lost": _batch("packets_lost", COUNTER, "packets that never came, by the numbers of lines that are closed"),
     "late": _batch("packets_late", COUNTER, "packets that came more than 200 ms behind later ones, of the same lines"),
     "duplicates": _batch("packets_duplicate", COUNTER, "packets that came twice, of the same lines"),
     "mixed": _batch("lines_mixed", COUNTER, "lines whose packets named several contributing sources"),
+    # An alarm: the call that it concerned is closed, and the log says so at once.
+    "no_space": _figure("disk_refusals", COUNTER, "writes and syncs of journal or sealed files that a disk refused"),
     "late_ticks": _figure("late_turns", COUNTER, "turns of the media timer that began a whole one too late"),
 }
 RTCP: Mapping[str, Figure] = {
