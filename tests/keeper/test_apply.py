@@ -164,6 +164,17 @@ def test_a_withdrawal_that_is_faster_than_the_journal_is_remembered(
     assert not holdings.keyring.derives(block.first)
 
 
+def test_row_2_a_withdrawal_that_the_journal_told_first_does_not_ask_the_database(
+    applier: Applier, books: Books, block: Block, holdings: Holdings
+) -> None:
+    books.arrived(ONE, block.first, block.number)
+    books.shred(ONE)
+    books.closed(ONE, kept=False)
+    applier.step()
+    assert not holdings.keyring.derives(block.first)
+    assert applier.withdraw(ONE)
+
+
 def test_a_withdrawal_reads_the_journal_first(applier: Applier, books: Books, block: Block, holdings: Holdings) -> None:
     books.arrived(ONE, block.first, block.number)
     assert applier.withdraw(ONE)

@@ -41,6 +41,7 @@ from mitschnitt.vault.journal import Entry
 from mitschnitt.vault.journal_files import JournalReader, segment_name, segments
 
 MAX_WAITING = 100_000  # entries read ahead of a locked database, some 100 MB; more stay in the journal
+MAX_GONE = 1_000  # a withdrawal that comes twice comes within seconds
 MAX_AT_ONCE = 1_000  # entries in one transaction
 WAIT_SECONDS = 0.2  # for a transaction, before new entries are looked through for erasures again
 ROLES = ("caller", "agent", "third")
@@ -96,6 +97,7 @@ class Applier:
         self._live: dict[str, LiveCall] = {}
         self._closing: dict[str, bool] = {}  # of the batch that is looked through: whether the call was kept
         self.outcomes: Counter[str] = Counter()  # calls that closed, by their one word
+        self._gone: deque[str] = deque(maxlen=MAX_GONE)  # calls that were punctured last
         position = holdings.writer.submit(self._load).result()
         self._applied = self._read = position
 
@@ -135,8 +137,10 @@ class Applier:
             self.step()
 
     def withdraw(self, call_id: str) -> bool:
-        """A party took consent back: puncture now. False when nothing of the call was seen, or it is over."""
+        """A party took consent back: puncture now. False when nothing of the call was seen, or it is over and kept."""
         self._look_through()
+        if call_id in self._gone:
+            return True  # the recorder heard it, too, and its journal was faster; a locked database holds up nothing
         call = self._live.get(call_id)
         if call is None:
             self._withdrawn.add(call_id)
@@ -311,6 +315,7 @@ class Applier:
         self._holdings.punctures.request(spans).result()
         for name, call in doomed.items():
             call.gone = True
+            self._gone.append(name)
             call.sealed.clear()
             self._holdings.vault.remove(decode_call_id(name), None)
 
