@@ -51,6 +51,7 @@ MEDIA: Mapping[str, Figure] = {
     "leaked": _batch("packets_leaked", COUNTER, "packets at closed lines, cut to 12 bytes by the kernel"),
     "strange": _batch("packets_strange", COUNTER, "packets of a payload type that was not negotiated"),
     "refused": _batch("packets_refused", COUNTER, "packets that are no RTP, by reason", "reason", REASONS),
+    "injected": _batch("packets_injected", COUNTER, "packets of others than a line's client: counted, never kept"),
     "kernel_drops": _figure("packets_dropped", COUNTER, "packets that the kernel dropped at full receive buffers"),
     "lost": _batch("packets_lost", COUNTER, "packets that never came, by the numbers of lines that are closed"),
     "late": _batch("packets_late", COUNTER, "packets that came more than 200 ms behind later ones, of the same lines"),
