@@ -61,11 +61,12 @@ def test_the_unit_keeps_memory_out_of_swap_and_dumps_and_takes_every_right_away(
     assert found["ProtectSystem"] == "strict"
 
 
-def test_only_the_ring_gets_one_capability_and_one_family_more() -> None:
+def test_only_the_ring_gets_two_capabilities_and_what_they_are_for() -> None:
     assert settings(RING) == {
-        "CapabilityBoundingSet": "CAP_NET_RAW",
-        "AmbientCapabilities": "CAP_NET_RAW",
+        "CapabilityBoundingSet": "CAP_NET_RAW CAP_BPF",
+        "AmbientCapabilities": "CAP_NET_RAW CAP_BPF",
         "RestrictAddressFamilies": "AF_PACKET",
+        "SystemCallFilter": "bpf",
     }
 
 

@@ -16,16 +16,19 @@ from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Media
 from mitschnitt.recorder.outlook import Outlook
+from mitschnitt.recorder.port_filter import Odd
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.telemetry.metrics import OTHER, Buckets, Figure, Kind, Told
 from mitschnitt.telemetry.process import ProcessFigures, is_full, process_table
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.wire.rtp import Reason
 from mitschnitt.wire.sip.config import METHODS
+from mitschnitt.wire.udp import Fault
 
 STALLED_SECONDS = 5.0  # without a turn of the media timer: it should turn twenty times a second
 COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 REASONS = tuple(reason.name for reason in Reason if reason is not Reason.VALID)
+ODD = tuple(sorted({kind.name for kind in Odd} | {fault.name for fault in Fault if fault}))
 CAUSES = (
     "connect.failed", "host.unknown", "limit.connections", "limit.connections_per_source", "limit.files",
     "stream.idle", "stream.malformed", "stream.no_pong", "stream.slow", "stream.unread",
@@ -51,6 +54,7 @@ MEDIA: Mapping[str, Figure] = {
     "leaked": _batch("packets_leaked", COUNTER, "packets at closed lines, cut to 12 bytes by the kernel"),
     "strange": _batch("packets_strange", COUNTER, "packets of a payload type that was not negotiated"),
     "refused": _batch("packets_refused", COUNTER, "packets that are no RTP, by reason", "reason", REASONS),
+    "injected": _batch("packets_injected", COUNTER, "packets of others than a line's client: counted, never kept"),
     "kernel_drops": _figure("packets_dropped", COUNTER, "packets that the kernel dropped at full receive buffers"),
     "lost": _batch("packets_lost", COUNTER, "packets that never came, by the numbers of lines that are closed"),
     "late": _batch("packets_late", COUNTER, "packets that came more than 200 ms behind later ones, of the same lines"),
@@ -58,6 +62,9 @@ MEDIA: Mapping[str, Figure] = {
     "mixed": _batch("lines_mixed", COUNTER, "lines whose packets named several contributing sources"),
     # An alarm: the call that it concerned is closed, and the log says so at once.
     "no_space": _figure("disk_refusals", COUNTER, "writes and syncs of journal or sealed files that a disk refused"),
+    "unfit": _batch("lines_unfit", COUNTER, "lines that went from the packet ring back to sockets"),
+    "odd": _batch("ring_odd", COUNTER, "packets in or before the ring that are no sound datagrams", "reason", ODD),
+    "strays": _batch("ring_strays", COUNTER, "packets in the ring whose line was shut while they came"),
     "late_ticks": _figure("late_turns", COUNTER, "turns of the media timer that began a whole one too late"),
 }
 RTCP: Mapping[str, Figure] = {
