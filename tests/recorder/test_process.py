@@ -27,6 +27,7 @@ from mitschnitt.core.purpose import TRAINING
 from mitschnitt.errors import ConfigError
 from mitschnitt.notify import DRAINED
 from mitschnitt.recorder.process import Recorder, rtcp_sockets, run_recorder
+from mitschnitt.recorder.receiving import way_for
 from mitschnitt.recorder.sip_server import SipServer
 from mitschnitt.supervisor import REFUSED_TO_START
 from mitschnitt.vault.journal_files import JournalReader
@@ -382,9 +383,10 @@ def test_rtcp_gets_the_open_files_that_rtp_leaves(limit: int, left: int, monkeyp
 
 @pytest.mark.parametrize("told", ["signalled", "first"])
 def test_whose_packets_count_is_as_configured(tmp_path: Path, told: str) -> None:
-    recorder = Recorder(parse_config(f'[rtp]\nsource = "{told}"', tmp_path), 1)
+    config = parse_config(f'[rtp]\nsource = "{told}"', tmp_path)
+    config.audio.mkdir(parents=True)
     writer = SliceWriter(tmp_path)
-    media = recorder._media(writer)
+    media = Recorder(config, 1)._media(writer, way_for(config, 1))
     assert media.lines.sourcing == told
     media.close()
     writer.close()

@@ -142,6 +142,28 @@ def test_a_flood_that_outlasts_a_drain_is_asked_for_its_sender_until_the_socket_
     assert line.number not in rig.media.lines.sources.named
 
 
+def test_a_line_that_closes_in_the_middle_of_a_drain_ends_the_asking_for_no_other(rig: Rig) -> None:
+    ending, track = rig.track(), rig.track(1)
+    other = kept_line(rig, ending, peer())
+    line = kept_line(rig, track, peer())
+    From(CLARA, other.port).stamped([0])
+    clara, stranger = From(CLARA, line.port), From(CLARA, line.port)
+    clara.stamped([0])
+    rig.tick()
+    clara.stamped(range(1, ROUNDS * SOCKET_BUDGET))
+    for _ in range(20):
+        stranger.stamped([900])
+    drain = rig.media._drain(rig.media.lines.sockets())
+    next(drain)
+    rig.media.release(other)
+    for _ in drain:
+        pass
+    assert line.number in rig.media.lines.sources.named
+    rig.tick()
+    kept, path = end(rig, track)
+    assert (kept, path.injected) == (list(range(ROUNDS * SOCKET_BUDGET)), 20)
+
+
 def test_a_line_whose_client_gave_no_address_takes_nothing(rig: Rig) -> None:
     track = rig.track()
     line = kept_line(rig, track, None)

@@ -331,15 +331,14 @@ class Media:
 
     def _drain(self, sockets: list[tuple[int, int]]) -> Iterator[None]:
         sources = self.lines.sources
-        pending = sources.pending()
+        pending = sources.pending({number for _, number in sockets}.__contains__)
         yield from self._handed_over(self.receiver.drain(sockets, self._process, named=sources.named))
-        if pending:
-            sources.drained(pending.intersection(number for _, number in sockets), most=ROUNDS * SOCKET_BUDGET)
+        sources.drained(pending, most=ROUNDS * SOCKET_BUDGET)
 
     def _drain_ring(self, mapped: Mapped) -> Iterator[None]:
-        pending = self.lines.sources.pending()
+        pending = self.lines.sources.pending(mapped.__contains__)
         yield from self._handed_over(mapped.ring.drain(self._process))
-        self.lines.sources.drained(frozenset(filter(mapped.__contains__, pending)), most=mapped.ring.frames)
+        self.lines.sources.drained(pending, most=mapped.ring.frames)
         self.counts.unfit += self.lines.unmap_unfit()
 
     def _handed_over(self, batches: Iterator[int]) -> Iterator[None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Callable
 from enum import IntEnum, StrEnum
 
 import numpy as np
@@ -184,9 +185,12 @@ class Sources:
         """The same for a timeline."""
         return PathCounts(injected=int(self.injected[number]), other_sources=self.others(number))
 
-    def pending(self) -> frozenset[int]:
-        """Lines that need their packets' sources for one more drain: what came before their filter is still queued."""
-        pending = frozenset(self._once_more)
+    def pending(self, among: Callable[[int], bool]) -> frozenset[int]:
+        """Lines that need their packets' sources for one more drain: what came before their filter is still queued.
+
+        A drain that is about to begin asks for its own lines, and tells `drained` when it is done.
+        """
+        pending = frozenset(number for number in self._once_more if among(number))
         for number in pending:
             self._rows[number] = 0
         return pending
