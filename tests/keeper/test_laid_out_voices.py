@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.errors import Damaged
 from mitschnitt.keeper.laid_out_voices import OpenedTimeline, laid_out_voices, stated
-from mitschnitt.vault.artefact import PartyHeader, pack_timeline
+from mitschnitt.vault.artefact import PartyHeader, Report, pack_timeline
 from mitschnitt.wire.rtp import RUN
 
 NOON_NS = 1_795_435_200_000_000_000
 RAW = decode_call_id("0" * 25 + "1")
 
 
-def timeline(party: int, *, late_ms: int = 0, packets: int = 10, codec: str = "PCMA") -> bytes:
+def timeline(
+    party: int, *, late_ms: int = 0, packets: int = 10, codec: str = "PCMA", reports: Sequence[Report] = ()
+) -> bytes:
     runs = np.zeros(1 if packets else 0, RUN)
     if packets:
         arrival = NOON_NS + (late_ms + 20 * packets) * 1_000_000
         runs[0] = (arrival, 4_294_967_000, 160, 65_530, packets, 160, 8, 1, 7, 0)
-    header = PartyHeader({8: (codec, 8_000)}, "2026-11-23T12:00:00Z", "2026-11-23T12:00:01Z", "ended")
+    header = PartyHeader({8: (codec, 8_000)}, "2026-11-23T12:00:00Z", "2026-11-23T12:00:01Z", "ended", reports=reports)
     return pack_timeline(RAW, party, header, runs, flags=0)
 
 
@@ -34,6 +38,15 @@ def test_all_count_from_the_first_packet_of_any() -> None:
     assert int(voices[1].places.rows["first_ns"][0]) == 0
     assert int(voices[0].places.rows["first_ns"][0]) == 500_000_000
     assert voices[0].places.end_ns == 700_000_000
+
+
+def test_what_one_party_needed_longer_on_its_way_is_taken_out_where_reports_show_it() -> None:
+    came = [Report(NOON_NS, 7, NOON_NS, 4_294_967_000), Report(NOON_NS, 7, NOON_NS - 60_000_000, 4_294_967_000)]
+    voices = laid_out_voices(opened(timeline(0, reports=came[:1]), timeline(1, late_ms=500, reports=came[1:])))
+    assert int(voices[0].places.rows["first_ns"][0]) == 0
+    assert int(voices[1].places.rows["first_ns"][0]) == 500_000_000
+    near = laid_out_voices(opened(timeline(0, reports=came[:1]), timeline(1, late_ms=60, reports=came[:1])))
+    assert int(near[1].places.rows["first_ns"][0]) == 0
 
 
 def test_a_voice_tells_its_codings_and_a_statement_what_became_of_its_packets() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,13 @@ def test_two_senders_under_one_ssrc_that_alternate_are_two_clocks() -> None:
     assert clock.tolist() == [0, 1] * 5
     assert np.diff(ticks[0::2]).tolist() == [320] * 4
     assert np.diff(ticks[1::2]).tolist() == [320] * 4
+
+
+@pytest.mark.parametrize("apart_ms, clocks", [(4900, 1), (5100, 2), (60_000, 2), (2**32 // 8 - 5100, 2)])
+def test_times_that_are_more_than_5_s_apart_are_of_two_clocks(apart_ms: int, clocks: int) -> None:
+    rows = [(at, (at - 20) * 8 + (apart_ms * 8 if at % 40 else 0), 1, 8) for at in range(20, 220, 20)]
+    clock, _ = tell_apart(packets(rows), 0)
+    assert len(set(clock.tolist())) == clocks
 
 
 def test_a_sender_that_comes_back_with_its_clock_is_the_same_clock() -> None:

@@ -75,6 +75,11 @@ def test_the_last_packet_of_all_may_be_late() -> None:
     assert set(epochs_of(sent, evenly(500))) == {0}
 
 
+def test_a_copy_that_comes_long_after_everything_begins_nothing() -> None:
+    sent = np.append(evenly(500), 10_000 + 1300)
+    assert set(epochs_of(sent, np.append(evenly(500), 9_980))) == {0}
+
+
 def test_nothing_has_no_epoch() -> None:
     none = np.zeros(0, np.int64)
     assert split(none, none, none, none).size == 0

@@ -31,6 +31,11 @@ def test_comfort_noise_is_silence_and_not_undecoded() -> None:
     assert LAYOUT.undecoded({}) == 1
 
 
+def test_what_lies_between_samples_is_stretched() -> None:
+    assert not LAYOUT.is_stretched
+    assert Layout(0, first=np.array([0, 20_010_000])).is_stretched
+
+
 def test_a_common_origin_keeps_to_the_grid() -> None:
     moved = shifted(LAYOUT, 1_000 - 10 * GRID_NS - 40_000)
     assert moved.first.tolist() == [10 * GRID_NS, 20_000_000 + 10 * GRID_NS]

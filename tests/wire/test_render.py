@@ -31,7 +31,7 @@ class Counting:
 
 
 def layout(first_ms: list[int], *, length: int = 160, offset: list[int] | None = None, epoch: list[int] | None = None,
-           span_ns: int = 20 * MS, is_stretched: bool = False) -> Layout:  # fmt: skip
+           span_ns: int = 20 * MS) -> Layout:  # fmt: skip
     count = len(first_ms)
     return Layout(
         0,
@@ -42,7 +42,6 @@ def layout(first_ms: list[int], *, length: int = 160, offset: list[int] | None =
         codec=np.zeros(count, np.int64),
         epoch=np.array(epoch or [0] * count),
         codecs=("X",),
-        is_stretched=is_stretched,
     )
 
 
@@ -97,7 +96,7 @@ def test_blocks_of_a_stretched_call_fit_without_a_seam() -> None:
     data = (np.rint(100 + 20 * np.sin(np.arange(160 * 50) / 9))).astype(np.uint8).tobytes()
     place = Layout(0, first=np.arange(50) * span, span=np.full(50, span), offset=np.arange(50) * 160,
                    length=np.full(50, 160), codec=np.zeros(50, np.int64), epoch=np.zeros(50, np.int64),
-                   codecs=("X",), is_stretched=True)  # fmt: skip
+                   codecs=("X",))  # fmt: skip
     whole = render(place, lambda start, stop: data[start:stop], {"X": Counting}, 0, 8000, 8000)
     blocks = [
         render(place, lambda start, stop: data[start:stop], {"X": Counting}, at, at + 37, 8000)

@@ -14,10 +14,10 @@ import numpy as np
 
 from mitschnitt.errors import Damaged, PeerError
 from mitschnitt.keeper.laid_out import LaidOut, laid_out
-from mitschnitt.vault.artefact import parse_timeline
+from mitschnitt.vault.artefact import parse_timeline, reports_of
 from mitschnitt.wire.codecs import codings
 from mitschnitt.wire.completeness import statement
-from mitschnitt.wire.timeline import Layout, lay_out, shifted
+from mitschnitt.wire.timeline import Layout, lay_out, lined_up
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class OpenedTimeline:
 def laid_out_voices(timelines: Sequence[OpenedTimeline]) -> Voices:
     """The parties of a call; their origin is the first packet of any of them. Damaged says whose timeline is none."""
     laid = [(one, _laid(one)) for one in timelines]
-    origin = min((layout.start_ns for _, layout in laid if layout.first.size), default=0)
-    return {one.party: _voice(one, layout, origin) for one, layout in laid}
+    placed = lined_up([layout for _, layout in laid])
+    return {one.party: _voice(one, layout) for (one, _), layout in zip(laid, placed, strict=True)}
 
 
 def stated(timeline: OpenedTimeline) -> dict[str, Any]:
@@ -68,11 +68,11 @@ def _damaged(timeline: OpenedTimeline) -> Iterator[None]:
 def _laid(timeline: OpenedTimeline) -> Layout:
     with _damaged(timeline):
         parsed = parse_timeline(timeline.plain)
-        return lay_out(parsed.runs, codings(parsed.header["codecs"], parsed.header.get("formats", {})))
+        codecs = codings(parsed.header["codecs"], parsed.header.get("formats", {}))
+        return lay_out(parsed.runs, codecs, reports=reports_of(parsed.header))
 
 
-def _voice(timeline: OpenedTimeline, layout: Layout, origin: int) -> LaidOutVoice:
-    layout = shifted(layout, origin) if layout.first.size else layout
+def _voice(timeline: OpenedTimeline, layout: Layout) -> LaidOutVoice:
     places = laid_out(
         timeline.party,
         first=layout.first,

@@ -41,7 +41,6 @@ class Layout:
     epoch: Int64s = field(default_factory=_none)  # 0, 1, ...: stretches of one sender's clock, by arrival
     codecs: tuple[str, ...] = ()  # codings; "" for a payload type that nobody named
     skew: Skew = field(default_factory=Skew)  # of the sender who sent most
-    is_stretched: bool = False  # some sender's skew is corrected, so that samples lie between ours
     ahead_ns: int | None = None  # the sender's wall clock against ours, by its reports; None: not known
     repeated: int = 0  # duplicates that were left out
 
@@ -49,6 +48,11 @@ class Layout:
     def longest_ns(self) -> int:
         """The longest packet's span."""
         return int(self.span.max()) if self.span.size else 0
+
+    @cached_property
+    def is_stretched(self) -> bool:
+        """Whether packets lie between samples: some sender's skew is corrected, or its rate is none of ours."""
+        return bool((self.first % GRID_NS).any())
 
     @property
     def duration_ns(self) -> int:

@@ -99,25 +99,26 @@ def _decode(layout: Layout, fetch: Fetch, decoder: Decoder, rows: Int64s) -> _De
 
 def _payload(fetch: Fetch, offset: Int64s, length: Int64s) -> NDArray[np.uint8]:
     """The payload of these packets, one behind the other."""
+    if (offset[1:] == (offset + length)[:-1]).all():
+        return _fetched(fetch, int(offset[0]), int(offset[-1] + length[-1]))
     order = np.argsort(offset, kind="stable")
-    ends = (offset + length)[order]
-    holes = np.flatnonzero(offset[order][1:] - ends[:-1] > MAX_HOLE_BYTES) + 1
-    pieces, base = [], np.zeros(offset.size, np.int64)
-    have = 0
+    holes = np.flatnonzero(offset[order][1:] - (offset + length)[order][:-1] > MAX_HOLE_BYTES) + 1
+    pieces, base, have = [], np.zeros(offset.size, np.int64), 0
     for part in np.split(order, holes):
         begin, end = int(offset[part].min()), int((offset + length)[part].max())
-        piece = np.frombuffer(fetch(begin, end), np.uint8)
-        if piece.size != end - begin:
-            raise MalformedPacket(f"the timeline names {end - begin} bytes of media, got {piece.size}")
+        pieces.append(_fetched(fetch, begin, end))
         base[part] = have - begin
-        have += piece.size
-        pieces.append(piece)
-    together = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    place = offset + base
-    if together.size == int(length.sum()) and (place[1:] == (place + length)[:-1]).all():
-        return together
+        have += end - begin
     inside = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
-    return together[np.repeat(place, length) + inside]
+    return np.concatenate(pieces)[np.repeat(offset + base, length) + inside]
+
+
+def _fetched(fetch: Fetch, begin: int, end: int) -> NDArray[np.uint8]:
+    """Payload bytes [begin, end); MalformedPacket when there are fewer."""
+    found = np.frombuffer(fetch(begin, end), np.uint8)
+    if found.size != end - begin:
+        raise MalformedPacket(f"the timeline names {end - begin} bytes of media, got {found.size}")
+    return found
 
 
 def _add(out: NDArray[np.int32], found: _Decoded, start: int, rate: int) -> None:

@@ -80,7 +80,7 @@ def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, rank
     span = _spans(packets, epoch, ticks)
     begin, end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
     arrival = packets.arrival_ns - origin_ns
-    begin, end, found, is_stretched = _in_our_time(packets, epoch, begin, end, arrival)
+    begin, end, found = _in_our_time(packets, epoch, begin, end, arrival)
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
     base = np.minimum.reduceat(arrival - end, starts)
     base = _apart(base, begin, end, rank, starts)
@@ -98,7 +98,6 @@ def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, rank
         epoch=epoch[order],
         codecs=packets.codecs,
         skew=found,
-        is_stretched=is_stretched,
     )
     _check_length(layout.duration_ns)
     return layout
@@ -106,8 +105,8 @@ def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, rank
 
 def _in_our_time(
     packets: Packets, epoch: Int64s, begin: Int64s, end: Int64s, arrival: Int64s
-) -> tuple[Int64s, Int64s, Skew, bool]:
-    """Begin and end of each packet by our clock, but for each epoch's beginning; who sent most; is any corrected.
+) -> tuple[Int64s, Int64s, Skew]:
+    """Begin and end of each packet by our clock, but for each epoch's beginning; the skew of who sent most.
 
     Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
     `skew.MIN_PACKETS` is passed over.
@@ -117,19 +116,18 @@ def _in_our_time(
     counts = np.bincount(owner.reshape(-1))
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
     origin = begin[starts][epoch]
-    most, main, stretched = 0, Skew(), False
+    most, main = 0, Skew()
     for count, stop in zip(counts.tolist(), np.cumsum(counts).tolist(), strict=True):
         if count < skew.MIN_PACKETS:
             continue
         mine = by_owner[stop - count : stop]
         found = skew.measure(epoch[mine], end[mine], (arrival - end)[mine])
         if found.is_corrected:
-            stretched = True
             for times in (begin, end):
                 times[mine] = origin[mine] + np.rint((times - origin)[mine] * found.factor).astype(np.int64)
         if count > most:
             most, main = count, found
-    return begin, end, main, stretched
+    return begin, end, main
 
 
 def _spans(packets: Packets, epoch: Int64s, ticks: Int64s) -> Int64s:
