@@ -175,4 +175,5 @@ class Receiver:
 
 def _pointers(headers: NDArray[Any]) -> list[ctypes.c_void_p]:
     """The address of each message header."""
-    return [ctypes.c_void_p(headers.ctypes.data + row * headers.itemsize) for row in range(headers.size)]
+    start = headers.ctypes.data
+    return [ctypes.c_void_p(start + row * headers.itemsize) for row in range(headers.size)]
