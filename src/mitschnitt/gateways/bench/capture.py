@@ -25,8 +25,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mitschnitt.config import Receiving
 from mitschnitt.gateways.bench.capture_check import check_files
-from mitschnitt.gateways.bench.capture_side import RECEIVERS, WARM_NS, Options
+from mitschnitt.gateways.bench.capture_side import WARM_NS, Options
 from mitschnitt.recorder.media import FINISH_THREADS, HOLD_NS, TICK_NS
 from mitschnitt.recorder.ports import RECEIVE_BUFFER_BYTES
 from mitschnitt.recorder.receiver import BATCH_ROWS, SLOT_BYTES, SOCKET_BUDGET
@@ -427,7 +428,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--streams", type=steps_of, default="500,1000,2000,4000,8000", help="steps, by comma")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of floor and ours per step")
     parser.add_argument("--seconds", type=int, default=10, help="measured per side, after two in which the hold fills")
-    parser.add_argument("--receiver", choices=sorted(RECEIVERS), default="sockets", help="how packets come in")
+    parser.add_argument("--receiver", choices=list(Receiving), default="sockets", help="how packets come in")
     parser.add_argument("--recorders", type=int, default=1, help="processes that share the streams, on all cores")
     parser.add_argument("--address", default="127.0.0.1", help="loopback address to use")
     parser.add_argument("--dir", type=directory_of, default=None, help="where scratch files go (default: the system's)")

@@ -18,13 +18,15 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mitschnitt.config import Receiving
+from mitschnitt.recorder.mapped import Mapped
 from mitschnitt.recorder.media import HOLD_NS, TICK_NS, Media, Track
 from mitschnitt.recorder.ports import SPARE_FILES, PortPool
+from mitschnitt.recorder.ring import Ring
 from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.recorder.sources import Sourcing
 from mitschnitt.vault.blobs import LocalBlobs
@@ -36,8 +38,8 @@ DISCARD_PORT = 9
 CODECS = {8: ("PCMA", 8000)}
 WARM_NS = HOLD_NS + 2 * TICK_NS  # from the first packet: the hold is full, its memory touched, and sealing goes on
 
-# What `Media` is told beside the rest, by the receiver's name.
-RECEIVERS: Mapping[str, Mapping[str, Any]] = {"sockets": {}}
+RING_MIB = 160  # of the packet ring: half a second of 1,000,000 packets a second
+OWN_PORTS = 2  # that a recorder with a ring keeps for lines on sockets; the bench opens none there
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,14 @@ class Meter:
         return self.last[0] - self.warm[0], self.last[1] - self.warm[1]
 
 
+def mapped_of(options: Options) -> Mapped | None:
+    """The packet ring with its ports, if packets are to come in by it. OSError where there is none to be had."""
+    if options.receiver == Receiving.SOCKETS:
+        return None
+    ring = Ring(options.address, size_mib=RING_MIB)
+    return Mapped(ring, PortPool(options.first_port, options.last_port - OWN_PORTS))
+
+
 def allow_files(streams: int) -> None:
     """Room for a socket of each stream and, with RTCP, a second one; where it is not given, opening lines says so."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -114,7 +124,10 @@ def allow_files(streams: int) -> None:
 
 def open_lines(media: Media, options: Options) -> list[Track]:
     """Gated lines first, all of them, then each filter is taken off: as calls do, one by one."""
-    lines = [media.line(event_types=EVENT_TYPES) for _ in range(options.streams)]
+    if options.receiver == Receiving.SOCKETS:
+        lines = [media.line(event_types=EVENT_TYPES) for _ in range(options.streams)]
+    else:
+        lines = [media.fresh_line() for _ in range(options.streams)]
     tracks = []
     for stream, line in enumerate(lines, options.first_stream):
         if options.rtcp:  # nobody listens there: what is measured is the sockets and the sending
@@ -149,14 +162,16 @@ async def record(options: Options) -> dict[str, Any]:
     allow_files(options.streams)
     root = Path(options.directory)
     journal = SliceWriter(root / "journal")
+    mapped = mapped_of(options)
+    first = options.first_port if mapped is None else options.last_port - OWN_PORTS + 1
     media = Media(
         address=options.address,
-        ports=PortPool(options.first_port, options.last_port),
+        ports=PortPool(first, options.last_port),
         journal=journal,
         blobs=LocalBlobs(root / "audio"),
         finish_threads=options.finish_threads,
         sourcing=Sourcing.FIRST,  # the generator signals nothing
-        **RECEIVERS[options.receiver],
+        mapped=mapped,
     )
     tracks = open_lines(media, options)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
