@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import mitschnitt
 from mitschnitt.errors import Damaged, NoSpace, VaultError
+from mitschnitt.vault import blobs as module
 from mitschnitt.vault.blobs import TEMP_PREFIX, Blobs, LocalBlobs, MemoryBlobs, checked_name
 
 NAME = "3M/3M5T0A6ZV4Q9H2W7XKJDR8CBNE/0.media"
@@ -249,6 +250,27 @@ def test_a_crash_inside_commit_leaves_a_whole_blob_or_none_and_the_rest_is_swept
     if not visible:
         put(blobs, NAME, b"again")
         assert blobs.read(NAME, 0, 9) == b"again"
+
+
+def test_two_deletes_at_once_may_take_the_same_directories_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+    for name in ("ab/call-1/0.media", "ab/call-2/0.media"):
+        put(blobs, name, b"x")
+    sync, others = module.sync_directory, ["ab/call-2/0.media"]
+    synced: list[Path] = []
+
+    def overtaken(directory: Path) -> None:
+        if directory == tmp_path / "ab" and others:
+            blobs.delete(others.pop())  # takes ab/ away, too, before the first delete can sync it
+        sync(directory)
+        synced.append(directory)
+
+    monkeypatch.setattr(module, "sync_directory", overtaken)
+    blobs.delete("ab/call-1/0.media")
+    assert list(tmp_path.iterdir()) == []
+    assert synced[-1] == tmp_path
 
 
 def test_a_crash_while_deleting_is_finished_by_the_next_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

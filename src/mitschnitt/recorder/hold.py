@@ -124,7 +124,7 @@ class Hold:
         found, first = rtp.runs(headers, arrival_ns)
         if kept.is_event is not None:
             found["flags"][kept.is_event[first]] |= rtp.EVENT_NOT_KEPT
-        layout = _lay_out(headers, first)
+        layout = _lay_out(headers.stream, found, first)
         block = self._block_for(layout.size)
         base = block.used
         block.used += layout.size
@@ -198,38 +198,48 @@ class _Layout:
     row_place: Ints
 
 
-def _lay_out(headers: rtp.Headers, first: Ints) -> _Layout:
-    stream, length = headers.stream, headers.length.astype(np.int64)
-    first_row = np.flatnonzero(np.diff(stream, prepend=-1))
-    rows = np.diff(first_row, append=stream.size)
-    first_run = np.searchsorted(first, first_row)  # a stream's first row always begins a run
-    runs = np.diff(first_run, append=first.size)
-    ends = np.cumsum(length)
-    before = ends - length  # payload bytes of the batch before each row
-    payload = np.add.reduceat(length, first_row)
-    size = SLICE_HEAD.size + runs * _RUN_BYTES + payload
+def _lay_out(stream: NDArray[np.int32], found: NDArray[Any], first: Ints) -> _Layout:
+    """Counts by run, of which there are few: within one all payloads have one length."""
+    lead = stream[first]
+    opens = np.ones(first.size, np.bool_)
+    np.not_equal(lead[1:], lead[:-1], out=opens[1:])
+    first_run = np.flatnonzero(opens)  # a stream's first row always begins a run
+    runs = rtp.lengths_of(first_run, first.size)
+    count, length = found["count"].astype(np.int64), found["length"].astype(np.int64)
+    octets = count * length
+    heads = SLICE_HEAD.size + runs * _RUN_BYTES
+    size = heads + np.add.reduceat(octets, first_run)
     begin = np.cumsum(size) - size
     number = np.arange(first.size) - np.repeat(first_run, runs)
     run_place = np.repeat(begin + SLICE_HEAD.size, runs) + number * _RUN_BYTES
-    payload_begin = begin + SLICE_HEAD.size + runs * _RUN_BYTES
-    row_place = np.repeat(payload_begin - before[first_row], rows) + before
-    return _Layout(int(size.sum()), first_row, runs, begin, size, run_place, row_place)
+    before = np.cumsum(octets) - octets  # payload bytes of the batch before each run
+    payload = np.repeat(begin + heads - before[first_run], runs) + before
+    row_place = np.repeat(payload - first * length, count)
+    row_place += np.arange(stream.size) * (length[0] if (length == length[0]).all() else np.repeat(length, count))
+    return _Layout(int(size.sum()), first[first_run], runs, begin, size, run_place, row_place)
 
 
 def _copy_payload(block: Block, places: Ints, kept: Kept, arena: NDArray[np.uint8]) -> None:
     """Copies payloads to their places, all rows of one payload offset and length in one step."""
     headers = kept.headers
-    kinds = headers.offset.astype(np.int64) << 32 | headers.length
-    is_uniform = kinds.min() == kinds.max()
+    offset, length = headers.offset, headers.length
+    if (offset == offset[0]).all() and (length == length[0]).all():
+        rows = slice(places.size) if kept.rows is None else kept.rows
+        _copy_alike(block, places, arena, rows, int(offset[0]), int(length[0]))
+        return
+    kinds = offset.astype(np.int64) << 32 | length
     # No np.unique here: its first call imports a tenth of a second's worth of numpy, in the middle of a tick.
-    for kind in kinds[:1].tolist() if is_uniform else set(kinds.tolist()):
-        offset, length = kind >> 32, kind & 0xFFFFFFFF
-        if not length:
-            continue
-        item = np.dtype((np.void, length))
-        source = arena[:, offset : offset + length].view(item)[:, 0]
-        if is_uniform:
-            block.items(length)[places] = source[: places.size] if kept.rows is None else source[kept.rows]
-            return
+    for kind in set(kinds.tolist()):
         mine = np.flatnonzero(kinds == kind)
-        block.items(length)[places[mine]] = source[mine if kept.rows is None else kept.rows[mine]]
+        _copy_alike(
+            block, places[mine], arena, mine if kept.rows is None else kept.rows[mine], kind >> 32, kind & 0xFFFFFFFF
+        )
+
+
+def _copy_alike(
+    block: Block, places: Ints, arena: NDArray[np.uint8], rows: NDArray[np.intp] | slice, offset: int, length: int
+) -> None:
+    """Copies the payloads of `rows`, all of one offset and length."""
+    if length:
+        payloads = arena[:, offset : offset + length].view(np.dtype((np.void, length)))[:, 0]
+        block.items(length)[places] = payloads[rows]

@@ -56,6 +56,7 @@ _LINE = np.dtype(
     ]
 )
 
+_ROW = np.dtype((np.void, _LINE.itemsize))
 _COLUMNS = _LINE.names or ()
 
 Ints = NDArray[np.int64]
@@ -128,12 +129,11 @@ class Reception:
         breaks = changes | (moved > MAX_DROPOUT) | (moved < -MAX_MISORDER)
         changed: list[int] = []
         if opens.all() and not breaks.any():
+            if (moved == 1).all() and self._count_plain(line, runs, count, arrival_ns):
+                return changed
             end = table["last"][line] + moved + count - 1
-            if (moved == 1).all() and (table["window"][line] == FULL).all():  # as it should be, and nearly always is
-                table["top_time"][line] = _last_time(runs, count)
-            else:
-                table["top"][line] = table["highest"][line]
-                self._look_behind(line, runs, end, count, breaks)
+            table["top"][line] = table["highest"][line]
+            self._look_behind(line, runs, end, count, breaks)
             table["last"][line] = end
             table["highest"][line] = np.maximum(table["highest"][line], end)
             table["received"][line] += count
@@ -143,8 +143,33 @@ class Reception:
             table["timed"][line[breaks]] = False
             self._count_stretches(line, runs, seq, count, moved, breaks, opens)
         closes = np.append(opens[1:], True)
-        self._measure(line[closes], runs[closes], arrival_ns)
+        rows = self._fetch(line[closes])
+        self._measure(rows, runs[closes], arrival_ns)
+        self._put(line[closes], rows)
         return changed
+
+    def _count_plain(self, line: Numbers, runs: NDArray[Any], count: Ints, arrival_ns: int) -> bool:
+        """Counts one run of each line that goes on where the last one ended; False where something is missing before.
+
+        That is nearly every batch, so whole rows are fetched once and put back once.
+        """
+        rows = self._fetch(line)
+        if not (rows["window"] == FULL).all():
+            return False
+        rows["last"] += count
+        np.maximum(rows["highest"], rows["last"], out=rows["highest"])
+        rows["received"] += count
+        rows["top"], rows["top_time"] = rows["last"], _last_time(runs, count)
+        self._measure(rows, runs, arrival_ns)
+        self._put(line, rows)
+        return True
+
+    def _fetch(self, line: Numbers) -> NDArray[Any]:
+        """Copies of whole rows. Moved as bytes: numpy moves structured rows field by field, ten times as slowly."""
+        return self._table.view(_ROW)[line].view(_LINE)
+
+    def _put(self, line: Numbers, rows: NDArray[Any]) -> None:
+        self._table.view(_ROW)[line] = rows.view(_ROW)
 
     def _count_stretches(
         self, line: Numbers, runs: NDArray[Any], seq: Ints, count: Ints, moved: Ints, breaks: Flags, opens: Flags
@@ -221,25 +246,25 @@ class Reception:
         table["top_time"][line] = np.where(leads, _last_time(runs, count), table["top_time"][line])
         table["top"][line], table["window"][line] = new_top, window | mine
 
-    def _measure(self, line: Numbers, newest: NDArray[Any], arrival_ns: int) -> None:
+    @staticmethod
+    def _measure(rows: NDArray[Any], newest: NDArray[Any], arrival_ns: int) -> None:
         """Jitter (RFC 3550, A.8), measured once per drain: when single packets came, the drain does not know.
 
         Compares the newest packet's RTP time with the drain's. It is up to one packet time old by then, so only
         what exceeds that counts: jitter below the spacing of packets is not seen.
         """
-        table = self._table
-        table["heard_ns"][line] = arrival_ns
-        clock = table["clock"][line]
+        rows["heard_ns"] = arrival_ns
+        clock = rows["clock"]
         step, behind = newest["step"].astype(np.int64), newest["count"].astype(np.int64) - 1
         seconds, rest = divmod(arrival_ns, SECOND_NS)
         arrival = seconds * clock + rest * clock // SECOND_NS
         transit = arrival - newest["rtp_time"] - step * behind
-        moved = np.abs(((transit - table["transit"][line] + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000)
-        usable = table["timed"][line] & (moved < MAX_TRANSIT_SECONDS * clock) & (step < clock)
+        moved = np.abs(((transit - rows["transit"] + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000)
+        usable = rows["timed"] & (moved < MAX_TRANSIT_SECONDS * clock) & (step < clock)
         seen = np.maximum(moved - step, 0)
-        jitter = table["jitter"][line]
-        table["jitter"][line] = np.where(usable, jitter + (seen - jitter) * JITTER_SHARE, jitter)
-        table["transit"][line], table["timed"][line] = transit, True
+        jitter = rows["jitter"]
+        rows["jitter"] = np.where(usable, jitter + (seen - jitter) * JITTER_SHARE, jitter)
+        rows["transit"], rows["timed"] = transit, True
 
     def count_idle(self, line: Numbers, ssrc: NDArray[np.uint32]) -> None:
         """Packets of open lines that carry nothing to keep, but did come: no payload, or a type not negotiated."""

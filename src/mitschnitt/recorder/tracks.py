@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,7 +29,7 @@ FIRST_TRACKS = 256  # rows of the tables at the start; they double
 _SEGMENT_SHIFT = 40  # bits of a packed frame position below the segment's number
 
 _NONCE = np.dtype([("track", "<u4"), ("number", "<u8")])  # slices.slice_nonce, many at once
-_NONCE_BYTES = _NONCE.itemsize
+_NONCE_ITEM = np.dtype((np.void, _NONCE.itemsize))  # as a list: bytes
 
 Codecs = Mapping[int, Coded]  # by payload type
 
@@ -223,23 +224,19 @@ class FrameBuilder:
         """Encrypts every part to its place in the frame; the tracks, one per part."""
         nonces = np.zeros(slots.size, _NONCE)
         nonces["track"], nonces["number"] = index["track"], index["slice"]
-        nonce = nonces.tobytes()
         tracks = self._tracks.at_all(slots.tolist())
-        offsets, lengths = index["offset"].tolist(), index["length"].tolist()
-        row = 0
+        # The only Python that runs per slice, so it does nothing but this.
+        nonce: Iterator[Any] = iter(nonces.view(_NONCE_ITEM).tolist())
+        starts = index["offset"].tolist()
+        track, start, end = iter(tracks), iter(starts), iter([*starts[1:], len(frame)])
         for tick, parts in chosen:
             views = [block.view for block in tick.blocks]
-            for block, begin, length in zip(
-                parts["block"].tolist(), parts["offset"].tolist(), parts["length"].tolist(), strict=True
+            begin, length = parts["offset"], parts["length"]
+            for block, first, last in zip(
+                parts["block"].tolist(), begin.tolist(), (begin + length).tolist(), strict=True
             ):
-                at = offsets[row]
-                tracks[row].cipher.encrypt_into(
-                    nonce[row * _NONCE_BYTES : (row + 1) * _NONCE_BYTES],
-                    views[block][begin : begin + length],
-                    None,
-                    frame[at : at + lengths[row]],
-                )
-                row += 1
+                plain, place = views[block][first:last], frame[next(start) : next(end)]
+                next(track).cipher.encrypt_into(next(nonce), plain, None, place)
         return tracks
 
     def take_back(self, track: Track, first: int, count: int) -> None:

@@ -177,7 +177,7 @@ class LocalBlobs:
         path = self._root / checked_name(name)
         with writing(f"deleting blob {name}"):
             path.unlink(missing_ok=True)
-            if path.parent.is_dir():
+            with contextlib.suppress(FileNotFoundError):  # another delete took it away as well: synced further up
                 sync_directory(path.parent)
             self._remove_empty(path.parent)
 
@@ -213,8 +213,11 @@ class LocalBlobs:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                     return
                 raise
-            else:
+            try:
                 sync_directory(directory.parent)
+            except FileNotFoundError:
+                if directory.parent == self._root:
+                    raise  # a lost mount; else another delete took that away, too, and what is above is synced
             directory = directory.parent
 
     def _below(self, directory: Path, prefix: str) -> Iterator[str]:

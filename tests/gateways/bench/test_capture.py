@@ -13,13 +13,16 @@ RUN = Run(
     streams=500,
     sent=1000,
     burst=1,
+    recorders=1,
+    receiver="sockets",
     floor_us=1.0,
     ours_us=1.5,
-    whole_us=2.0,
     ratio=1.5,
+    party_ms=2.5,
     lost=0,
     kernel_drops=0,
     floor_drops=0,
+    files=500,
     complete=500,
     wrong=0,
     late_ticks=0,
@@ -32,7 +35,9 @@ RUN = Run(
 
 
 @pytest.mark.journey
-@pytest.mark.parametrize("more", [[], ["--rtcp"]], ids=["rtp", "rtcp too"])
+@pytest.mark.parametrize(
+    "more", [["--recorders", "2"], ["--rtcp", "--pairs", "1"]], ids=["two recorders side by side", "rtcp too"]
+)
 def test_a_whole_small_bench_finds_every_file_complete(
     more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,7 +48,7 @@ def test_a_whole_small_bench_finds_every_file_complete(
     assert (step["lost"], step["incomplete_files"], step["wrong_files"]) == (0, 0, 0)
     assert step["ours_us"] > step["floor_us"] > 0
     printed = capsys.readouterr().out
-    assert "6 streams, pair 2 of 2" in printed
+    assert f"6 streams, pair {step['pairs']} of {step['pairs']}" in printed
     assert ">= 6 streams (3 calls)" in printed
     assert "fdatasync calibration" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]

@@ -35,7 +35,7 @@ def write(root: Path, stream: int, packets: list[bytes], seqs: list[int] | None 
 def test_complete_files_are_complete(tmp_path: Path) -> None:
     for stream in range(3):
         write(tmp_path, stream, [payload(stream, n) for n in range(5)])
-    assert check_files(tmp_path, 3, 5) == Checked(packets=15, complete=3, wrong=0)
+    assert check_files(tmp_path, range(3), 5) == Checked(packets=15, complete=3, wrong=0)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_complete_files_are_complete(tmp_path: Path) -> None:
 )
 def test_what_is_not_complete_or_wrong_is_told_apart(tmp_path: Path, packets: list[bytes], expected: Checked) -> None:
     write(tmp_path, 0, packets)
-    assert check_files(tmp_path, 1, 5) == expected
+    assert check_files(tmp_path, range(1), 5) == expected
 
 
 def test_a_timeline_that_disagrees_is_not_complete(tmp_path: Path) -> None:
     write(tmp_path, 0, [payload(0, n) for n in range(5)], seqs=[0, 1, 2, 4, 3])
-    assert check_files(tmp_path, 1, 5) == Checked(5, 0, 0)
+    assert check_files(tmp_path, range(1), 5) == Checked(5, 0, 0)
 
 
 def test_a_file_that_is_missing_or_does_not_open_is_wrong(tmp_path: Path) -> None:
-    assert check_files(tmp_path, 1, 5) == Checked(0, 0, 1)
+    assert check_files(tmp_path, range(1), 5) == Checked(0, 0, 1)

@@ -27,6 +27,7 @@ def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) 
         directory=str(tmp_path),
         address="127.0.0.1",
         streams=2,
+        first_stream=0,
         first_port=20000,
         last_port=32000,
         ports_file=str(tmp_path / "ports"),
@@ -49,6 +50,6 @@ def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) 
                     sock.sendto(struct.pack(">BBHII", 0x80, 8, counter, counter * 160, 1) + body, ("127.0.0.1", port))
         figures = json.loads(process.communicate(timeout=60)[0])
     assert figures["packets_in_files"] == 6
-    assert check_files(tmp_path / "audio", 2, 3) == Checked(packets=6, complete=2, wrong=0)
+    assert check_files(tmp_path / "audio", range(2), 3) == Checked(packets=6, complete=2, wrong=0)
     assert list((tmp_path / "journal").iterdir()) == []
     assert (tmp_path / "profile").stat().st_size > 0

@@ -5,6 +5,7 @@ Reads only, through the one door like play-back; but without a key tree: the ben
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,12 @@ class Checked:
     wrong: int  # files with bytes that were not sent there, or that do not open
 
 
-def check_files(root: Path, streams: int, packets: int) -> Checked:
-    """Checks `streams` files that should hold `packets` packets each."""
+def check_files(root: Path, streams: Iterable[int], packets: int) -> Checked:
+    """Checks the files of these streams, which should hold `packets` packets each."""
     # The bench's keys come from the stream's number, which therefore stands in for the index of the tree.
     vault = Vault(LocalBlobs(root), lambda stream, _: leaf_key_of(stream))
     found = complete = wrong = 0
-    for stream in range(streams):
+    for stream in streams:
         try:
             mine, is_whole = check_stream(vault, stream, packets)
         except VaultError:

@@ -1,9 +1,10 @@
 /* The floor of the capture bench: same sockets, timer, slots and budget as the recorder, recvmmsg, forget.
  *
- *   capture_floor PORTS_FILE ADDRESS STREAMS FIRST_PORT LAST_PORT TICK_MS ROWS SLOT BUDGET BUFFER
+ *   capture_floor PORTS_FILE ADDRESS STREAMS FIRST_PORT LAST_PORT TICK_MS ROWS SLOT BUDGET BUFFER WARM_MS
  *
  * Binds even ports, writes them to PORTS_FILE (u16), prints "ready", drains on the timer until standard
- * input ends, drains once more and prints one JSON line.
+ * input ends, drains once more and prints one JSON line. "steady" is from WARM_MS after the first packet until
+ * the last one.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -52,11 +53,12 @@ static void drain(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 11) return 2;
+  if (argc != 12) return 2;
   streams = atoi(argv[3]);
   int port = atoi(argv[4]), last = atoi(argv[5]), tick_ms = atoi(argv[6]);
   rows = atoi(argv[7]), slot = atoi(argv[8]), budget = atoi(argv[9]);
   int buffer = atoi(argv[10]);
+  int64_t warm_ns = atoi(argv[11]) * 1000000LL, first = 0;
   sockets = calloc(streams, sizeof *sockets);
   uint16_t *ports = calloc(streams, sizeof *ports);
   for (int i = 0; i < streams; port += 2) {
@@ -87,13 +89,19 @@ int main(int argc, char **argv) {
   fflush(stdout);
   double before = cpu();
   int64_t begun = now_ns(), due = begun;
+  struct { double cpu; uint64_t packets; } warm = {0, 0}, newest = {0, 0};
   for (int is_open = 1; is_open;) {
     due += tick_ms * 1000000LL;
     struct timespec at = {due / 1000000000LL, due % 1000000000LL};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
     struct pollfd input = {0, POLLIN | POLLHUP, 0};
     is_open = poll(&input, 1, 0) == 0;
+    uint64_t had = packets;
     drain();
+    if (packets == had) continue;
+    if (!first) first = now_ns();
+    newest.cpu = cpu(), newest.packets = packets;
+    if (!warm.packets && now_ns() - first >= warm_ns) warm = newest;
   }
   double spent = cpu() - before, wall = (now_ns() - begun) / 1e9;
   uint64_t drops = 0;
@@ -105,8 +113,8 @@ int main(int argc, char **argv) {
   struct rusage use;
   getrusage(RUSAGE_SELF, &use);
   printf("{\"packets\": %llu, \"octets\": %llu, \"cpu_s\": %.6f, \"wall_s\": %.3f, \"kernel_drops\": %llu, "
-         "\"rss_mib\": %.1f}\n",
+         "\"steady_packets\": %llu, \"steady_cpu_s\": %.6f, \"rss_mib\": %.1f}\n",
          (unsigned long long)packets, (unsigned long long)octets, spent, wall, (unsigned long long)drops,
-         use.ru_maxrss / 1024.0);
+         (unsigned long long)(newest.packets - warm.packets), newest.cpu - warm.cpu, use.ru_maxrss / 1024.0);
   return 0;
 }
