@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import wave
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -308,6 +309,17 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_no_file(
         run(tmp_path / f"call.{extension}")
     assert list(tmp_path.iterdir()) == []
     assert door.asked
+
+
+def test_what_takes_long_shows_a_bar_on_a_terminal_and_nowhere_else(
+    door: OpenDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "LONG_SECONDS", 0.5)
+    run(tmp_path / "quiet.wav")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run(tmp_path / "call.wav")
+    assert "100%" in capsys.readouterr().err
 
 
 def test_an_ending_that_cannot_be_told_does_not_hide_what_was_played(door: OpenDoor, tmp_path: Path) -> None:

@@ -48,13 +48,27 @@ STEREO = recording(Party("caller", WITH_GAPS), Party("agent", AGENT, ("PCMU",)))
 WHOLE = {rate: whole(STEREO, rate) for rate in (8_000, 16_000, 48_000)}
 
 
+SKEWED = recording(
+    Party("caller", [Said(20.01 * n, 20.01, one.payload) for n, one in enumerate(CALLER)]),
+    Party("agent", [Said(19.99 * n + 7, 19.99, one.payload) for n, one in enumerate(AGENT)]),
+)
+SKEWED_WHOLE = {rate: whole(SKEWED, rate) for rate in (8_000, 16_000, 48_000)}
+
+
 @settings(deadline=None)
 @given(st.data())
-def test_any_range_is_the_slice_of_the_whole(data: st.DataObject) -> None:
-    rate = data.draw(st.sampled_from(sorted(WHOLE)))
-    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(WHOLE[rate]))] * 2)))
-    found = STEREO.samples(STEREO.sides(""), KNOWN, start, stop, rate)
-    assert np.array_equal(found, WHOLE[rate][start:stop])
+@pytest.mark.parametrize("heard, every", [(STEREO, WHOLE), (SKEWED, SKEWED_WHOLE)], ids=["even", "skewed"])
+def test_any_range_is_the_slice_of_the_whole(heard: Recording, every: dict[int, Samples], data: st.DataObject) -> None:
+    rate = data.draw(st.sampled_from(sorted(every)))
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(every[rate]))] * 2)))
+    found = heard.samples(heard.sides(""), KNOWN, start, stop, rate)
+    assert np.array_equal(found, every[rate][start:stop])
+
+
+def test_a_skewed_voice_is_stretched_and_no_packet_is_silence() -> None:
+    assert len(SKEWED_WHOLE[8_000]) == 24_012, "150 packets of 20.01 ms"
+    loud = np.abs(SKEWED_WHOLE[8_000][:, 0].astype(np.int64)).reshape(-1, 4)
+    assert (loud.max(axis=1) > 0).all()
 
 
 @settings(deadline=None, max_examples=30)

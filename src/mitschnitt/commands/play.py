@@ -115,7 +115,7 @@ def _written(kind: Format, wish: Wish, sound: Sound) -> Played:
     heard = sound.recording
     stated = statement(heard.call, heard.voices, heard.counted(), sound.decoders, as_received=as_received)
     with contextlib.ExitStack() as stack:
-        tell = stack.enter_context(_progress(sound.seconds))
+        tell = stack.enter_context(_progress(sound.seconds)) if len(places) == 1 else None
         peaks = Peaks(sound.channels, sound.rate) if wish.peaks else None
         files, seconds = [], sound.seconds
         for serial, (path, one) in enumerate(places, 1):

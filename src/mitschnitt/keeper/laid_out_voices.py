@@ -44,10 +44,9 @@ class OpenedTimeline:
 
 
 def laid_out_voices(timelines: Sequence[OpenedTimeline]) -> Voices:
-    """The parties of a call; their origin is the first packet of any of them. Damaged says whose timeline is none."""
-    laid = [(one, _laid(one)) for one in timelines]
-    placed = lined_up([layout for _, layout in laid])
-    return {one.party: _voice(one, layout) for (one, _), layout in zip(laid, placed, strict=True)}
+    """The parties of a call on one axis, from the first packet of any of them. Damaged says whose timeline is none."""
+    layouts = lined_up([_laid(one) for one in timelines])
+    return {one.party: _voice(one, layout) for one, layout in zip(timelines, layouts, strict=True)}
 
 
 def stated(timeline: OpenedTimeline) -> dict[str, Any]:
