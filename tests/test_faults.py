@@ -1,4 +1,4 @@
-"""docs/faults.md: every row of the failure table names tests that exist, and every test of a row is named or its kin."""
+"""docs/faults.md: every row of the failure table names tests that exist, and every row of the table has its own."""
 
 from __future__ import annotations
 
