@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,9 +50,10 @@ class Rig:
     ports: PortPool = field(default_factory=lambda: PortPool(20000, 32000))
     sourcing: Sourcing = Sourcing.FIRST  # most tests signal nothing
     ring_mib: int = 0  # of a packet ring that every open line is received by; 0: by sockets
+    journal_in: Callable[[Path], SliceWriter] = SliceWriter
 
     def __post_init__(self) -> None:
-        self.journal = SliceWriter(self.directory)
+        self.journal = self.journal_in(self.directory)
         self.mapped = Mapped(Ring(self.address, size_mib=self.ring_mib), self.ports) if self.ring_mib else None
         self.media = Media(
             address=self.address,

@@ -215,3 +215,42 @@ def test_a_failed_sync_is_told_and_its_file_is_not_trusted_again(
 def test_a_lost_directory_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(VaultError, match="does not exist"):
         SliceWriter(tmp_path / "lost")
+
+
+def test_a_writer_knows_what_its_owners_still_need(tmp_path: Path) -> None:
+    writer = SliceWriter(tmp_path, rotate_bytes=10)
+    for number in range(4):
+        writer.append([b"x" * 10], {1: 2, 10 + number: 8})
+    assert (writer.size, writer.live, writer.written) == (40, 40, 4)
+    assert writer.mostly_dead() == []
+    for number in (0, 1, 2):
+        writer.release(10 + number)
+    assert (writer.size, writer.live) == (40, 16)
+    writer.release(13)
+    assert writer.mostly_dead() == [0, 1, 2], "the newest segment is still written"
+    writer.let_go(0, [1])
+    assert writer.owners_of(0) == frozenset()
+    assert writer.owners_of(1) == {1}
+    assert (writer.size, writer.live) == (30, 6)
+    writer.let_go(0, [1])
+    writer.wait()
+    assert writer.durable == 4
+    writer.close()
+    assert [number for number, _ in segments(tmp_path)] == [1, 2, 3]
+
+
+def test_a_segment_that_could_not_be_deleted_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SliceWriter(tmp_path, rotate_bytes=1)
+    for owner in range(3):
+        writer.append([b"a"], [owner])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", FullDisk(Path.unlink, errno.EROFS))
+        writer.release(0)
+        writer._worker.submit(int).result()
+    assert [number for number, _ in segments(tmp_path)] == [0, 1, 2]
+    writer.release(1)
+    writer._worker.submit(int).result()
+    assert [number for number, _ in segments(tmp_path)] == [2]
+    writer.close()

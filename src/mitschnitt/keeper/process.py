@@ -13,10 +13,11 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
@@ -37,6 +38,7 @@ from mitschnitt.keeper.link import Link, bind_private
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
+from mitschnitt.keeper.serving import serve_always, server
 from mitschnitt.keeper.site import Site, load_site
 from mitschnitt.log import log_to_stderr
 from mitschnitt.notify import notify
@@ -115,11 +117,11 @@ def run_keeper(config: Config) -> int:
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
         door = bind_private(config.run / "door.sock")
-        control = _bind_control(config)
+        bind_control = partial(_bind_control, config)
+        control = partial(serve_always, control_app(keeper, site.token), bind_control(), bind_control)
         counted = CountingDoor(door_app(keeper, records, playbacks, hardening))
-        apps = ((control_app(keeper, site.token), control), (counted, door))
         telemetry = _telemetry(config, keeper, commits, counted)
-        uvloop.run(_run(keeper, link, apps, telemetry))
+        uvloop.run(_run(keeper, link, control, (counted, door), telemetry))
     return 0
 
 
@@ -211,29 +213,6 @@ def _open_keyring(config: Config) -> Keyring:
         raise ConfigError(f"{error}; without it nothing that is kept opens, so the keeper does not start") from error
 
 
-class _Server(uvicorn.Server):
-    """One of several servers on the keeper's loop; signals are the keeper's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the handlers alone."""
-        yield
-
-
-def _server(app: ASGIApp) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
 def _telemetry(
     config: Config, keeper: Keeper, commits: Stopwatch, door: CountingDoor
 ) -> Callable[[], Awaitable[TelemetryServer]]:
@@ -245,12 +224,12 @@ def _telemetry(
         ended=lambda: outcomes(keeper).total(),
         clock=time.monotonic,
     )
-    server = TelemetryServer(page, Condition(lambda: (), lambda: ready(keeper, process)))
+    figures = TelemetryServer(page, Condition(lambda: (), lambda: ready(keeper, process)))
 
     async def start() -> TelemetryServer:
         if config.metrics.port:
-            await server.start(config.metrics.host, config.metrics.port)
-        return server
+            await figures.start(config.metrics.host, config.metrics.port)
+        return figures
 
     return start
 
@@ -258,23 +237,27 @@ def _telemetry(
 async def _run(
     keeper: Keeper,
     link: socket.socket,
-    apps: tuple[tuple[ASGIApp, socket.socket], ...],
+    serve_control: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+    door: tuple[ASGIApp, socket.socket],
     start_telemetry: Callable[[], Awaitable[TelemetryServer]],
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    servers = [(_server(app), listening) for app, listening in apps]
-    tasks = [asyncio.create_task(server.serve(sockets=[listening])) for server, listening in servers]
+    at_door = server(door[0])
+    tasks = [
+        asyncio.create_task(serve_control(stop)),
+        asyncio.create_task(at_door.serve(sockets=[door[1]])),
+    ]
     always = [asyncio.create_task(Link(keeper, link).run()), asyncio.create_task(keeper.step_forever())]
     telemetry = await start_telemetry()
     log.info("keeper is ready", extra={"version": keeper.view.version})
     notify(READY=1, X_PART="keeper")
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopped, *tasks, *always], return_when=asyncio.FIRST_COMPLETED)
-    for server, _socket in servers:
-        server.should_exit = True
+    stop.set()
+    at_door.should_exit = True
     for task in (stopped, *always):
         task.cancel()
     await asyncio.gather(*tasks, *always, stopped, return_exceptions=True)

@@ -20,6 +20,7 @@ from functools import partial
 from mitschnitt.errors import KeyGone, NoSpace, VaultError
 from mitschnitt.recorder.clock import SteadyClock, moment, rfc3339
 from mitschnitt.recorder.counts import MediaCounts, Watch
+from mitschnitt.recorder.forwarding import Forwarder
 from mitschnitt.recorder.hold import Hold, Parts, Tick
 from mitschnitt.recorder.intake import Intake
 from mitschnitt.recorder.leaps import Leap, steadied
@@ -90,6 +91,7 @@ class Media:
         self._journal = journal
         self._blobs = blobs
         self._frames = FrameBuilder(self._tracks, journal)
+        self.forwarder = Forwarder(self._tracks, journal)
         self.hold = Hold()
         self.receiver = Receiver(version=6 if ":" in address else 4)
         self._mapped = mapped
@@ -316,6 +318,7 @@ class Media:
         while (tick := self.hold.oldest(not_after_ns=now_ns - self._hold_ns)) is not None:
             yield from self._seal(tick)
         self._check_sync()
+        self._forward()
         self._ticks += 1
         if self._ticks % DROPS_EVERY_TICKS == 0:
             self.read_drops()
@@ -459,6 +462,12 @@ class Media:
     def _delete_files(self, track: Track) -> None:
         for kind in (Kind.MEDIA, Kind.TIMELINE):
             self._blobs.delete(artefact_name(track.call_id, track.party, kind))
+
+    def _forward(self) -> None:
+        try:
+            self.forwarder.step()
+        except VaultError:
+            self.counts.no_space += 1  # what was to be copied lies where it lay
 
     def _check_sync(self) -> None:
         try:

@@ -20,7 +20,7 @@ from mitschnitt.recorder.hold import Parts, Tick
 from mitschnitt.recorder.report_log import ReportLog
 from mitschnitt.vault import slices
 from mitschnitt.vault.artefact import Coded, PathCounts
-from mitschnitt.vault.slice_files import SliceWriter
+from mitschnitt.vault.slice_files import Position, SliceWriter
 from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
 
 MAX_TRACKS_OF_PARTY = 1 << 16  # track is a u16 in the journal's index, and part of the nonce
@@ -54,6 +54,23 @@ class Track:
     # for an hour holds 14,400 of them.
     frames: array[int] = field(default_factory=lambda: array("Q"), repr=False)
     rows: array[int] = field(default_factory=lambda: array("I"), repr=False)
+    taken_back: list[tuple[int, int]] = field(default_factory=list)  # (first, count) of numbers that do not count
+
+    def places_in(self, segment: int) -> list[int]:
+        """Which of its slices lie in this segment of the journal."""
+        if not self.frames:
+            return []
+        where = np.frombuffer(self.frames, np.uint64) >> np.uint64(_SEGMENT_SHIFT)
+        found: list[int] = np.flatnonzero(where == segment).tolist()
+        return found
+
+    def lies_in(self, place: int, segment: int) -> bool:
+        """Whether slice number `place` exists and lies in this segment."""
+        return place < len(self.frames) and self.frames[place] >> _SEGMENT_SHIFT == segment
+
+    def move(self, place: int, position: Position, row: int) -> None:
+        """A durable copy of slice number `place` lies there; what it was before is not needed any more."""
+        self.frames[place], self.rows[place] = packed(position), row
 
     def sealed_at(self, place: int, journal: SliceWriter) -> SealedSlice:
         """Its slice number `place` (from 0, negative from the end). Damaged when the journal is cut."""
@@ -147,6 +164,7 @@ class Tracks:
     def forget(self, track: Track) -> None:
         """Forgets key and index of a track whose party never comes back under this key."""
         self._by_slot[track.slot] = None
+        track.taken_back.clear()
         self._is_writing[track.slot] = False
         self._free.append(track.slot)
         self._numbers.pop((track.call_id, track.party), None)
@@ -206,10 +224,10 @@ class FrameBuilder:
         tracks = self._seal(chosen, slots, index, frame)
         frame[:start] = slices.pack_head(index, length=size)
         try:
-            position = self._journal.append([frame], {track.owner for track in tracks})
+            position = self._journal.append([frame], _weights(tracks, index["length"].tolist()))
         except VaultError as error:
             raise JournalFailed(tracks, as_no_space(error)) from error
-        place = position.segment << _SEGMENT_SHIFT | position.offset
+        place = packed(position)
         for row, track in enumerate(tracks):
             track.frames.append(place)
             track.rows.append(row)
@@ -244,6 +262,20 @@ class FrameBuilder:
         index = self._tracks.identity(track)
         index["slice"], index["offset"], index["length"] = first, count, 0
         self._journal.append([slices.pack_head(index, length=slices.body_offset(1))], [track.owner])
+        track.taken_back.append((first, count))
+
+
+def _weights(tracks: Sequence[Track], lengths: Sequence[int]) -> dict[int, int]:
+    """How many of these bytes, one entry per track, belong to which owner."""
+    found: dict[int, int] = {}
+    for track, length in zip(tracks, lengths, strict=True):
+        found[track.owner] = found.get(track.owner, 0) + length
+    return found
+
+
+def packed(position: Position) -> int:
+    """A position as a track remembers it."""
+    return position.segment << _SEGMENT_SHIFT | position.offset
 
 
 def as_no_space(error: VaultError) -> NoSpace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,8 @@ class _Segment:
     path: Path
     descriptor: int
     size: int = 0
-    owners: set[int] = field(default_factory=set)
+    owners: dict[int, int] = field(default_factory=dict)  # with the bytes of each that lie here
+    live: int = 0  # bytes that somebody still needs
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,22 @@ class SliceWriter:
         self._unsynced: set[int] = set()
         self._worker = ThreadPoolExecutor(1, "journal-sync")
         self._syncing: Future[None] | None = None
+        self._covers = 0  # frames that the sync under way makes durable
+        self._left: list[Path] = []  # segments that nobody owns and that could not be deleted yet
+        self.written = 0  # frames, since the start
+        self.durable = 0  # of them, those that a sync has covered
+        self.size = 0  # bytes of all segments
+        self.live = 0  # of them, bytes that an owner still needs
 
     @property
     def held(self) -> tuple[int, int]:
         """(segments, bytes) on disk now of what this writer wrote."""
         return len(self._segments), sum(segment.size for segment in self._segments.values())
 
-    def append(self, frame: Iterable[bytes | memoryview], owners: Iterable[int]) -> Position:
+    def append(self, frame: Iterable[bytes | memoryview], owners: Iterable[int] | Mapping[int, int]) -> Position:
         """Writes one frame, given in pieces, so that it survives this process; where it lies.
 
+        `owners` may say how many bytes are whose; without that the frame counts as none of theirs in `live`.
         NoSpace when the disk takes no more: the segment is closed then, what it held before stays readable.
         """
         pieces = list(frame)
@@ -82,7 +90,13 @@ class SliceWriter:
             self._delete_unowned(segment)
             raise
         segment.size += expected
-        segment.owners.update(owners)
+        self.size += expected
+        self.written += 1
+        weights = owners if isinstance(owners, Mapping) else dict.fromkeys(owners, 0)
+        for owner, weight in weights.items():
+            segment.owners[owner] = segment.owners.get(owner, 0) + weight
+            segment.live += weight
+            self.live += weight
         self._unsynced.add(segment.number)
         return position
 
@@ -90,6 +104,7 @@ class SliceWriter:
         """Starts to make all frames durable, in the background; at most one such sync is under way."""
         if self._syncing is None and self._unsynced:
             batch, self._unsynced = self._unsynced, set()
+            self._covers = self.written
             descriptors = [self._segments[number].descriptor for number in batch if number in self._segments]
             self._syncing = self._worker.submit(_sync_all, self._directory, descriptors)
 
@@ -103,6 +118,7 @@ class SliceWriter:
         except VaultError:
             self._current = None  # what the kernel could not write it may forget: trust a new file only
             raise
+        self.durable = self._covers
         return True
 
     def wait(self) -> None:
@@ -124,9 +140,38 @@ class SliceWriter:
         """Nothing of this owner is needed any more; deletes segments that nobody owns."""
         # Deletions are not synced: after a crash recovery finds the call sealed and deletes again.
         for segment in list(self._segments.values()):
-            if owner in segment.owners:
-                segment.owners.discard(owner)
-                self._delete_unowned(segment)
+            self._let_go(segment, owner)
+
+    def let_go(self, segment: int, owners: Iterable[int]) -> None:
+        """These owners need nothing of this segment any more: durable copies of it lie in newer ones.
+
+        A crash before the file is gone leaves both copies of a slice; readers give one.
+        """
+        found = self._segments.get(segment)
+        for owner in owners:
+            if found is not None:
+                self._let_go(found, owner)
+
+    def owners_of(self, segment: int) -> frozenset[int]:
+        """Who still needs it."""
+        found = self._segments.get(segment)
+        return frozenset(found.owners) if found is not None else frozenset()
+
+    def mostly_dead(self) -> list[int]:
+        """Segments worth copying forward, the emptiest first: some while all take more than twice what is needed,
+        and two segments.
+        """
+        if self.size <= 2 * self.live + 2 * self._rotate_bytes:
+            return []
+        whole = [segment for segment in self._segments.values() if segment is not self._current and segment.size]
+        return [segment.number for segment in sorted(whole, key=lambda segment: segment.live / segment.size)]
+
+    def _let_go(self, segment: _Segment, owner: int) -> None:
+        weight = segment.owners.pop(owner, None)
+        if weight is not None:
+            segment.live -= weight
+            self.live -= weight
+            self._delete_unowned(segment)
 
     def close(self) -> None:
         """Makes all durable and closes the files; segments with owners stay for recovery."""
@@ -158,14 +203,18 @@ class SliceWriter:
         if self._current is segment:
             self._current = None
         del self._segments[segment.number]
+        self.size -= segment.size
         self._unsynced.discard(segment.number)
         # By the worker, in its turn: a sync that is under way may still use the descriptor.
-        self._worker.submit(_remove, segment.descriptor, segment.path)
+        self._worker.submit(self._remove, segment.descriptor, segment.path)
 
-
-def _remove(descriptor: int, path: Path) -> None:
-    os.close(descriptor)
-    path.unlink(missing_ok=True)
+    def _remove(self, descriptor: int, path: Path) -> None:
+        """By the worker only. What a read-only disk does not give up goes with the next, or with the next start."""
+        os.close(descriptor)
+        self._left.append(path)
+        while self._left:
+            self._left[-1].unlink(missing_ok=True)
+            self._left.pop()
 
 
 def _sync_all(directory: Path, descriptors: list[int]) -> None:
