@@ -69,6 +69,17 @@ def test_two_epochs_at_once_are_added_and_never_wrap_around() -> None:
     assert samples_of(loud, media([255, 255]), {"X": Counting})[0] == 32767
 
 
+def test_a_packet_sounds_no_longer_than_the_layout_lets_it() -> None:
+    short = layout([0, 10], span_ns=10 * MS)
+    assert samples_of(short, media([1, 2]), {"X": Counting}) == [100] * 80 + [200] * 80
+
+
+def test_nothing_of_what_was_said_before_a_gap_rings_behind_it() -> None:
+    found = samples_of(layout([0, 40]), media([250, 0]), {"X": Counting}, 16_000)
+    assert max(found[:320]) >= 25_000
+    assert not any(found[320:])
+
+
 def test_packets_far_apart_in_the_media_are_fetched_each_on_its_own() -> None:
     asked = []
 

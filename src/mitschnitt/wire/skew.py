@@ -56,7 +56,8 @@ def measure(epoch: Int64s, told_ns: Int64s, delay_ns: Int64s) -> Skew:
             return Skew()
         slope, error, rest = _fit(epoch, time, delay, used)
         used = rest < 3 * max(float(np.median(np.abs(rest[used]))), 1e6)
-    longest = max(int(np.ptp(time[epoch == one])) for one in set(epoch.tolist()))
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))  # the points come in order of epoch
+    longest = int((np.maximum.reduceat(time, starts) - np.minimum.reduceat(time, starts)).max())
     ppm, error_ppm = -slope * 1e6, (ERRORS * error + COARSE_NS / max(longest, 1)) * 1e6
     matters = abs(slope) * longest > UNTOUCHED_NS and error_ppm < abs(ppm) <= MAX_PPM
     return Skew(round(ppm, 2), round(error_ppm, 2), matters)
