@@ -70,8 +70,8 @@ def test_two_epochs_at_once_are_added_and_never_wrap_around() -> None:
 
 
 def test_a_packet_sounds_no_longer_than_the_layout_lets_it() -> None:
-    short = layout([0, 10], span_ns=10 * MS)
-    assert samples_of(short, media([1, 2]), {"X": Counting}) == [100] * 80 + [200] * 80
+    short = layout([0, 30], span_ns=10 * MS)
+    assert samples_of(short, media([1, 2]), {"X": Counting}) == [100] * 80 + [0] * 160 + [200] * 80
 
 
 def test_nothing_of_what_was_said_before_a_gap_rings_behind_it() -> None:
