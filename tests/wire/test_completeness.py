@@ -126,9 +126,13 @@ def test_a_packet_is_late_when_much_newer_ones_came_before_it() -> None:
     assert (found.late, found.lost, found.gaps) == (1, 0, ())
 
 
-def test_two_senders_under_one_ssrc_have_lost_nothing() -> None:
-    found = said(talk(0, 10) + talk(2.007, 6, seq=50_000, rtp_time=1 << 31, who=2))
+@pytest.mark.parametrize("seq", [50_000, 1000, 200])
+def test_two_senders_under_one_ssrc_have_lost_what_each_of_them_lost(seq: int) -> None:
+    sent = talk(0, 10) + talk(2.007, 6, seq=seq, rtp_time=1 << 31, who=2)
+    found = said(sent)
     assert (found.epochs, found.lost, found.duplicate, found.expected) == (2, 0, 0, 800)
+    found = said(sent.pick(~np.isin(np.arange(800), (250, 600))))
+    assert (found.lost, found.expected) == (2, 800)
 
 
 def test_a_sender_that_comes_back_has_not_lost_what_it_said_elsewhere() -> None:
