@@ -66,7 +66,7 @@ def test_only_the_ring_gets_two_capabilities_and_what_they_are_for() -> None:
         "CapabilityBoundingSet": "CAP_NET_RAW CAP_BPF",
         "AmbientCapabilities": "CAP_NET_RAW CAP_BPF",
         "RestrictAddressFamilies": "AF_PACKET",
-        "SystemCallFilter": "bpf",
+        "SystemCallFilter": "bpf capset",
     }
 
 

@@ -28,6 +28,7 @@ from mitschnitt.commands.door_client import NotReachable
 from mitschnitt.commands.ports import free_port
 from mitschnitt.config import load_config
 from mitschnitt.recorder.tls import TlsFiles
+from ring_rig import needs_ring
 
 HOST = "127.0.0.1"
 STATUS = {"recorders": 1, "agents": 6, "no_core": True, "not_dumpable": True, "memory_locked": True, "swap_off": True}
@@ -309,6 +310,56 @@ def test_a_system_without_socket_filters_is_bad(patient: Patient, monkeypatch: p
     monkeypatch.setattr(doctor, "attach", refuse)
     found = patient.one("socket filter")
     assert (found.level, found.found) == (BAD, "cannot be attached: Protocol not available")
+
+
+def test_a_packet_ring_is_looked_at_only_where_it_is_wanted(patient: Patient) -> None:
+    assert patient.examine("packet ring") == []
+
+
+@needs_ring
+def test_where_a_packet_ring_can_be_had_doctor_says_where_it_will_listen(patient: Patient) -> None:
+    patient.configure("[rtp]\n", '[rtp]\nreceiver = "ring"\n')
+    found = patient.one("packet ring")
+    assert found.level == GOOD
+    assert found.found == "can be had: lo and lo, ports 24050-24099 of the first recorder, 64 MiB each"
+
+
+def test_where_no_packet_ring_can_be_had_doctor_says_what_it_needs(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient.configure("[rtp]\n", '[rtp]\nreceiver = "ring"\n')
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(doctor, "Ring", refuse)
+    found = patient.one("packet ring")
+    assert (found.level, found.found) == (
+        WARN,
+        "cannot be had here: Operation not permitted; serve falls back to sockets",
+    )
+    assert "CAP_NET_RAW and CAP_BPF" in found.todo
+
+
+def test_an_address_that_no_interface_has_is_bad_for_a_packet_ring(patient: Patient) -> None:
+    patient.configure("[rtp]\n", '[rtp]\nreceiver = "ring"\nhost = "10.255.255.77"\n')
+    found = patient.one("packet ring")
+    assert (found.level, found.found) == (BAD, "no interface has the address 10.255.255.77")
+
+
+@needs_ring
+def test_a_recorder_that_fell_back_to_sockets_is_told(patient: Patient) -> None:
+    patient.configure("[rtp]\n", '[rtp]\nreceiver = "ring"\n')
+    patient.serves()
+    patient.recorder_is(os.getpid())
+    told = patient.directory / "run" / "recorder-1.receiver"
+    told.write_text("sockets: the packet ring cannot be had: Operation not permitted\n")
+    found = [finding for finding in patient.examine("recorder 1") if finding.level == WARN]
+    assert [finding.found for finding in found] == [
+        "says it receives by sockets: the packet ring cannot be had: Operation not permitted"
+    ]
+    told.write_text("ring\n")
+    assert [finding for finding in patient.examine("recorder 1") if finding.level == WARN] == []
 
 
 def test_swap_is_a_warning_unless_memory_is_locked(patient: Patient) -> None:

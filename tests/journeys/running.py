@@ -159,10 +159,11 @@ def running_site(
     before: Callable[[DemoSite], object] = lambda _: None,
     answers_at: int = 0,
     host: str = "127.0.0.1",
+    rtp: Sequence[str] = (),
 ) -> Iterator[Site]:
     """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
 
-    `sip` are lines for its [sip] section; `before` may add to the directory.
+    `sip` and `rtp` are lines for its sections; `before` may add to the directory.
     """
     first_rtp_port = free_rtp_ports()
     demo = prepare(
@@ -175,6 +176,7 @@ def running_site(
     lines = [*sip, *([f"max_calls = {max_calls}"] if max_calls is not None else [])]
     config = demo.directory / "config.toml"
     text = config.read_text().replace("[sip]\n", "\n".join(["[sip]", *lines, ""]), 1)
+    text = text.replace("[rtp]\n", "\n".join(["[rtp]", *rtp, ""]), 1)
     if host != "127.0.0.1":
         text = re.sub(r"^\[(sip|rtp)\]\n", rf'[\1]\nhost = "{host}"\n', text, flags=re.MULTILINE)
     config.write_text(text)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import pytest
 from journeys.memory import files_below, memory_of
 from journeys.running import Site, report_rows, running_site
 from mitschnitt.gateways.stamp import find_stamps
+from ring_rig import needs_ring
 
 AGREE = "agreed_by_act=4,agreed_by_digit=4"
 REFUSE = "refused_by_act=4,refused_by_digit=4,silent=4,no_agent_consent=2"
@@ -106,8 +107,13 @@ def play_and_look(site: Site, root: Path, mix: str) -> tuple[Finds, Path]:
     return finds, report
 
 
-def test_no_packet_from_before_consent_is_ever_in_our_memory_or_files(tmp_path: Path) -> None:
-    with running_site(tmp_path) as site:
+@pytest.mark.parametrize(
+    "rtp", [pytest.param((), id="sockets"), pytest.param(('receiver = "ring"',), id="ring", marks=needs_ring)]
+)
+def test_no_packet_from_before_consent_is_ever_in_our_memory_or_files(tmp_path: Path, rtp: Sequence[str]) -> None:
+    with running_site(tmp_path, rtp=rtp) as site:
+        told = (site.demo.directory / "run" / "recorder-1.receiver").read_text(encoding="utf-8")
+        assert told == ("ring\n" if rtp else "sockets\n")
         finds, report = play_and_look(site, tmp_path, f"{AGREE},{REFUSE}")
         allowed = allowed_from(report)
         sent = sum(stream["audio"] for row in report_rows(report) for stream in row["streams"])

@@ -22,6 +22,7 @@ from recorder_stage import Stage, act, asked, branch_of, joined, ports_of, stage
 
 # All that may change at once: sizes and ages of the machine, and alarms.
 AT_ONCE = {
+    "ring", "ring_lacking",
     "calls", "calls_begun", "calls_limit", "sip_shed", "sip_refused", "sip_connections", "sip_half_open", "troubles",
     "journal_refuses", "keeper_connected", "view_age_seconds", "clock_steady", "clock_jumps", "draining",
     "packets_dropped", "late_turns", "build_info", "start_time_seconds", "cpu_seconds", "resident_bytes",

@@ -109,6 +109,8 @@ OWN = (
     _figure("journal_refuses", GAUGE, "1 while the disk takes no events: nothing is kept then"),
     _figure("keeper_connected", GAUGE, "1 while the keeper is there"),
     _figure("view_age_seconds", GAUGE, "age of the keeper's word; above 30 nobody is asked, above 60 calls pause"),
+    _figure("ring", GAUGE, "1 while open lines are received by the packet ring, 0 while by sockets"),
+    _figure("ring_lacking", GAUGE, "1 where [rtp] asks for the ring and it cannot be had: see the log, and doctor"),
     _figure("clock_steady", GAUGE, "0 for a minute after the system clock jumped: nobody is asked then"),
     _figure("clock_jumps", COUNTER, "jumps of the system clock by more than 2 s"),
     _figure("draining", GAUGE, "1 while no new sessions are taken because the site drains"),
@@ -129,6 +131,7 @@ class Parts:
     outlook: Outlook
     clock: SteadyClock
     process: ProcessFigures
+    lacks_ring: bool = False  # [rtp] asks for the packet ring, and there is none
 
 
 def read(parts: Parts) -> dict[str, float | Mapping[str, float] | Buckets]:
@@ -162,6 +165,8 @@ def read(parts: Parts) -> dict[str, float | Mapping[str, float] | Buckets]:
         "journal_refuses": parts.ledger.refuses,
         "keeper_connected": parts.link.connected,
         "view_age_seconds": parts.outlook.view_age,
+        "ring": media.lines.mapped is not None,
+        "ring_lacking": parts.lacks_ring,
         "clock_steady": parts.clock.steady,
         "clock_jumps": parts.clock.jumps,
         "draining": calls.is_draining,

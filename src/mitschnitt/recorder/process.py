@@ -182,7 +182,18 @@ class Recorder:
         services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_ports)
-        parts = Parts(media, self._calls, server, ledger, slices, link, self._outlook, self._clock, self._process)
+        parts = Parts(
+            media,
+            self._calls,
+            server,
+            ledger,
+            slices,
+            link,
+            self._outlook,
+            self._clock,
+            self._process,
+            bool(way.lacking),
+        )
         telemetry = await self._tell(parts)
         log.info("ready")
         notify(READY=1, X_PART=f"recorder-{self._number}")
