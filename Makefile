@@ -1,6 +1,6 @@
 # Verbs for people. Everything lives in .venv; the first verb sets it up (a minute), later ones start at once.
 # Needs Python 3.11 or newer, git and make. Uses uv when it is on PATH, else venv and pip; hashes are required by both.
-.PHONY: demo test journeys check fuzz bench fmt docs clean
+.PHONY: demo test journeys check fuzz bench figures fmt docs clean
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -38,6 +38,10 @@ fuzz: $(FUZZ)  ## parsers and the user agent under a coverage-guided fuzzer; RUN
 
 bench: $(BASE)  ## our receiver against a bare C loop; ARGS are passed on
 	@$(BIN)/mitschnitt bench capture $(ARGS)
+
+figures: $(BASE)  ## the cost curve of docs/performance.md anew: minutes on a machine that does nothing else
+	@$(BIN)/mitschnitt bench curve --json docs/figures/capture.json
+	@$(BIN)/python docs/draw.py
 
 fmt: $(DEV)
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -16,6 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import curve
+
 from mitschnitt import config
 from mitschnitt.commands import doctor
 from mitschnitt.core.gate import TRANSITIONS, Command, Happening, State
@@ -30,6 +32,10 @@ from mitschnitt.wire.sip.transaction import Machine
 TARGET = Path(__file__).parent / "gate.md"
 SIP = Path(__file__).parent / "sip.md"
 OPERATING = Path(__file__).parent / "operating.md"
+PERFORMANCE = Path(__file__).parent / "performance.md"
+CURVE_FIGURES = Path(__file__).parent / "figures" / "capture.json"
+CURVE = Path(__file__).parent / "pictures" / "capture.svg"
+CURVE_BEGIN = "<!-- drawn from docs/figures/capture.json by `make docs`; do not edit: a test compares -->"
 PAGE_COLUMNS = 118
 BEGIN = "<!-- drawn from src/mitschnitt/config.py by `make docs`; do not edit: a test compares -->"
 END = "<!-- end of what is drawn -->"
@@ -291,12 +297,21 @@ def operating(text: str) -> str:
     return text
 
 
+def performance(before: str, runs: curve.Runs) -> str:
+    """The page with its table drawn anew."""
+    head, rest = before.split(CURVE_BEGIN)
+    _, tail = rest.split(END, 1)
+    return f"{head}{CURVE_BEGIN}\n\n{curve.table(runs)}\n\n{END}{tail}"
+
+
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check say whether the committed ones are current."""
     pages = {TARGET: page(), SIP: sip_page(), OPERATING: operating(OPERATING.read_text(encoding="utf-8"))}
+    runs = json.loads(CURVE_FIGURES.read_text(encoding="utf-8"))["runs"]
+    pages |= {PERFORMANCE: performance(PERFORMANCE.read_text(encoding="utf-8"), runs), CURVE: curve.picture(runs)}
     code = 0
     for target, drawn in pages.items():
-        name = f"docs/{target.name}"
+        name = f"docs/{target.relative_to(Path(__file__).parent)}"
         if arguments != ["--check"]:
             target.write_text(drawn, encoding="utf-8")
             print(f"drew {name}")

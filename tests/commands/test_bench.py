@@ -15,7 +15,7 @@ from source import PACKAGE, ROOT
 
 
 def test_a_bench_that_does_not_exist_is_wrong_usage_and_the_others_are_named() -> None:
-    with pytest.raises(ConfigError, match="there is calls, capture, play, found 'speed'"):
+    with pytest.raises(ConfigError, match="there is calls, capture, curve, play, soak, found 'speed'"):
         bench.run("speed", [])
 
 

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mitschnitt.commands import bench_calls, bench_play
 from mitschnitt.errors import ConfigError
-from mitschnitt.gateways.bench import capture
+from mitschnitt.gateways.bench import capture, curve, soak
 
 BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "calls": bench_calls.main,
     "capture": capture.main,
+    "curve": curve.main,
     "play": bench_play.main,
+    "soak": soak.main,
 }
-IN_C = frozenset({"capture"})  # benches whose floor and generator are compiled first
+IN_C = frozenset({"capture", "curve", "soak"})  # benches whose floor and generator are compiled first
 HELP = frozenset({"-h", "--help"})
 
 

@@ -114,6 +114,7 @@ class Receivers:
     rtcp: bool = False
     receiver: str = "sockets"
     recorders: int = 1
+    max_files: int = MAX_FILES
 
 
 class Bench:
@@ -129,9 +130,8 @@ class Bench:
         """One pair; the order alternates so that a machine that drifts favours nobody."""
         if floor_first:
             floor = self.floor(streams, seconds)
-            return self.ours(streams, seconds, floor)
-        ours = self.ours(streams, seconds, {})
-        return with_floor(ours, self.floor(streams, seconds))
+            return with_floor(self.ours(streams, seconds), floor)
+        return with_floor(self.ours(streams, seconds), self.floor(streams, seconds))
 
     def floor(self, streams: int, seconds: int) -> dict[str, Any]:
         """The figures of the C loop."""
@@ -152,12 +152,12 @@ class Bench:
         [figures], _ = self._record([command], [ports], packets, burst)
         return figures
 
-    def ours(self, streams: int, seconds: int, floor: dict[str, Any]) -> Run:
-        """Our side, compared with `floor`; without one the ratio is 0."""
+    def ours(self, streams: int, seconds: int) -> Run:
+        """Our side, not compared with anything yet."""
         packets, burst = schedule(streams, seconds)
         with tempfile.TemporaryDirectory(prefix="run-", dir=self._directory) as scratch:
             roots = [Path(scratch) / str(number) for number in range(self._told.recorders)]
-            every = -(-streams // MAX_FILES)
+            every = -(-streams // self._told.max_files)
             options = self._options(roots, streams, every)
             commands = [
                 [sys.executable, "-m", "mitschnitt.gateways.bench.capture_side", json.dumps(asdict(option))]
@@ -170,7 +170,7 @@ class Bench:
             ]
         total = {name: sum(figures[name] for figures in found) for name in found[0]}
         ours_us = 1e6 * total["steady_cpu_s"] / max(1, total["steady_packets"])
-        run = Run(
+        return Run(
             streams=streams,
             sent=generator["sent"],
             burst=burst,
@@ -193,7 +193,6 @@ class Bench:
             generator_cpu_share=generator["cpu_s"] / generator["wall_s"],
             generator_late_p99_us=generator["late_p99_us"],
         )
-        return with_floor(run, floor) if floor else run
 
     def _options(self, roots: Sequence[Path], streams: int, every: int) -> list[Options]:
         """One for each recorder: streams and ports are split evenly, and each has its own directory."""
@@ -231,7 +230,7 @@ class Bench:
             for number, command in enumerate(commands):
                 core = self._receiver_core if alone else _core_of(number)
                 receiver = subprocess.Popen(
-                    [*_pinned(core), *command],
+                    [*pinned(core), *command],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env={**os.environ, "PYTHONPATH": search},
@@ -246,7 +245,7 @@ class Bench:
             together.write_bytes(b"".join(path.read_bytes() for path in ports))
             sender = [str(self._programs["generator"]), str(together), self._told.address, str(packets), str(burst)]
             sent = subprocess.run(
-                [*_pinned(self._generator_core if alone else None), *sender],
+                [*pinned(self._generator_core if alone else None), *sender],
                 check=True,
                 capture_output=True,
                 timeout=STEP_TIMEOUT_S,
@@ -284,7 +283,8 @@ def _core_of(number: int) -> int | None:
     return usable[-1 - number % len(usable)] if len(usable) > 1 else None
 
 
-def _pinned(core: int | None) -> list[str]:
+def pinned(core: int | None) -> list[str]:
+    """The beginning of a command that runs on one core; empty for None."""
     return [] if core is None or shutil.which("taskset") is None else ["taskset", "-c", str(core)]
 
 

@@ -2,6 +2,8 @@
  *
  *   generator PORTS_FILE ADDRESS PACKETS_PER_STREAM BURST      PORTS_FILE: u16 native order, one per stream
  *
+ * Ports are read anew before each packet, so that who writes the file moves streams; port 0 is sent nothing.
+ *
  * BURST packets of a stream leave at once (UDP_SEGMENT; the kernel hands them to the receiver one by one):
  * one core cannot send hundreds of thousands of single datagrams a second over loopback.
  * Payload: u32 stream, u32 counter (big endian), then bytes of (stream + counter). Paced on the monotonic
@@ -16,8 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { PAYLOAD = 160, PACKET = 12 + PAYLOAD, SLICES = 20, GROUP = 128, MAX_BURST = 10 };
@@ -56,19 +60,21 @@ int main(int argc, char **argv) {
   if (argc != 5) return 2;
   FILE *file = fopen(argv[1], "rb");
   if (!file) return 2;
-  static uint16_t ports[65536];
-  uint32_t streams = (uint32_t)fread(ports, 2, 65536, file);
+  struct stat about;
+  if (fstat(fileno(file), &about)) return 2;
+  uint32_t streams = (uint32_t)(about.st_size / 2);
+  const volatile uint16_t *ports = mmap(NULL, about.st_size, PROT_READ, MAP_SHARED, fileno(file), 0);
+  if (ports == MAP_FAILED) return 2;
   uint32_t packets = (uint32_t)atoi(argv[3]);
   int burst = atoi(argv[4]), segment = PACKET;
   if (burst < 1 || burst > MAX_BURST || packets % burst) return 2;
   int sock = socket(AF_INET, SOCK_DGRAM, 0);
-  if (sock < 0 || !streams) return 2;
+  if (sock < 0) return 2;
   if (burst > 1 && setsockopt(sock, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment)) return 2;
 
   struct sockaddr_in *to = calloc(streams, sizeof *to);
   for (uint32_t i = 0; i < streams; i++) {
     to[i].sin_family = AF_INET;
-    to[i].sin_port = htons(ports[i]);
     inet_pton(AF_INET, argv[2], &to[i].sin_addr);
   }
   static uint8_t data[GROUP][MAX_BURST * PACKET];
@@ -94,9 +100,12 @@ int main(int argc, char **argv) {
       uint32_t end = (uint64_t)streams * (s + 1) / slices;
       for (uint32_t i = first; i < end;) {
         int group = 0;
-        for (; group < GROUP && i + group < end; group++) {
-          for (int b = 0; b < burst; b++) fill(data[group] + b * PACKET, i + group, n + b);
-          message[group].msg_hdr.msg_name = &to[i + group];
+        for (; group < GROUP && i < end; i++) {
+          uint16_t port = ports[i];
+          if (!port) continue;
+          to[i].sin_port = htons(port);
+          for (int b = 0; b < burst; b++) fill(data[group] + b * PACKET, i, n + b);
+          message[group++].msg_hdr.msg_name = &to[i];
         }
         for (int done = 0; done < group;) {
           int got = sendmmsg(sock, message + done, group - done, 0);
@@ -109,7 +118,6 @@ int main(int argc, char **argv) {
           }
           done += got;
         }
-        i += group;
       }
       late[n * SLICES + s] = now_ns() - due;
     }

@@ -1,0 +1,52 @@
+"""The cost curve of docs/performance.md: drawn from committed figures, and nothing but those."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import xml.etree.ElementTree as ET  # noqa: S405 - reads only what docs/curve.py has just drawn
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+RUN = {
+    "streams": 500, "receiver": "sockets", "floor_us": 1.0, "ours_us": 1.5, "ratio": 1.5, "cpu_share": 0.25, "lost": 0,
+    "sent": 1000, "complete": 10, "files": 10, "rss_mib": 80.2, "party_ms": 2.44, "generator_late_p99_us": 900.0,
+    "paced": True,
+}  # fmt: skip
+
+
+@pytest.fixture(name="curve")
+def _curve() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("curve", DOCS / "curve.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_committed_picture_and_table_are_the_ones_that_the_figures_give(curve: ModuleType) -> None:
+    runs = json.loads((DOCS / "figures" / "capture.json").read_text(encoding="utf-8"))["runs"]
+    assert (DOCS / "pictures" / "capture.svg").read_text(encoding="utf-8") == curve.picture(runs)
+    assert curve.table(runs) in (DOCS / "performance.md").read_text(encoding="utf-8")
+
+
+def test_each_receiver_has_its_curve_and_the_floor_one_mark_a_step(curve: ModuleType) -> None:
+    runs = [{**RUN, "streams": streams, "receiver": name} for streams in (500, 1000) for name in ("sockets", "ring")]
+    root = ET.fromstring(curve.picture(runs))  # noqa: S314 - as above
+    groups = {group.get("class"): group for group in root.iter("{http://www.w3.org/2000/svg}g")}
+    assert list(groups) == ["floor", "sockets", "ring"]
+    assert [len(group.findall("{*}circle")) for group in groups.values()] == [2, 2, 2]
+    names = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"streams of 50 packets a second", "CPU per packet, microseconds", "bare C loop"} <= set(names)
+
+
+def test_a_step_that_was_not_sent_evenly_is_hollow_and_named(curve: ModuleType) -> None:
+    late = {**RUN, "paced": False, "generator_late_p99_us": 7_300.0}
+    assert 'class="uneven"' in curve.picture([late])
+    assert 'class="uneven"' not in curve.picture([RUN])
+    assert "| 7.3, not even |" in curve.table([late])
+    assert curve.table([RUN]).endswith("| 0 of 1,000 | 10 of 10 | 80 | 2.4 | 0.9 |")
