@@ -172,13 +172,11 @@ class Recorder:
             on_synced=synced,
             on_full=full,
         )
-        slices = SliceWriter(directory)
-        media = self._media(slices, way)
+        media = self._media(slices := SliceWriter(directory), way)
         self._disk = Disk([directory, config.audio], failures=lambda: media.counts.no_space)
-        agent = self._agent()
         # Read before anything is bound: who cannot prove who they are must not start.
         tls = Tls(TlsFiles(*config.tls_files)) if config.sip.tls_port else None
-        server = SipServer(agent, self._calls.on_event, tls=tls)
+        server = SipServer(self._agent(), self._calls.on_event, tls=tls)
         services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_ports)
