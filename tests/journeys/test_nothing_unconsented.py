@@ -108,7 +108,8 @@ def play_and_look(site: Site, root: Path, mix: str) -> tuple[Finds, Path]:
 
 
 @pytest.mark.parametrize(
-    "rtp", [pytest.param((), id="sockets"), pytest.param(('receiver = "ring"',), id="ring", marks=needs_ring)]
+    "rtp",
+    [pytest.param((), id="sockets"), pytest.param(('receiver = "ring"', "ring_mib = 4"), id="ring", marks=needs_ring)],
 )
 def test_no_packet_from_before_consent_is_ever_in_our_memory_or_files(tmp_path: Path, rtp: Sequence[str]) -> None:
     with running_site(tmp_path, rtp=rtp) as site:

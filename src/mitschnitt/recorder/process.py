@@ -181,17 +181,9 @@ class Recorder:
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_ports)
         parts = Parts(
-            media,
-            self._calls,
-            server,
-            ledger,
-            slices,
-            link,
-            self._outlook,
-            self._clock,
-            self._process,
+            media, self._calls, server, ledger, slices, link, self._outlook, self._clock, self._process,
             bool(way.lacking),
-        )
+        )  # fmt: skip
         telemetry = await self._tell(parts)
         log.info("ready")
         notify(READY=1, X_PART=f"recorder-{self._number}")
