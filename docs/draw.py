@@ -311,7 +311,7 @@ def main(arguments: list[str]) -> int:
     pages |= {PERFORMANCE: performance(PERFORMANCE.read_text(encoding="utf-8"), runs), CURVE: curve.picture(runs)}
     code = 0
     for target, drawn in pages.items():
-        name = f"docs/{target.relative_to(Path(__file__).parent)}"
+        name = f"docs/{target.name}"
         if arguments != ["--check"]:
             target.write_text(drawn, encoding="utf-8")
             print(f"drew {name}")
