@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ class FailingSlices(SliceWriter):
                 return
             self._covered = len(self._appended)
         super().sync()
+
+    def settle(self) -> None:
+        """Until the sync that is under way has ended, well or not."""
+        if self._syncing is not None:
+            wait([self._syncing])
 
     def has_synced(self) -> bool:
         done = super().has_synced()

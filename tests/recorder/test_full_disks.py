@@ -231,12 +231,14 @@ def test_row_1_an_io_error_at_any_write_sync_or_rename_loses_nothing_that_was_sy
     async def scene(stage: Stage) -> None:
         session = stage.keeping()
         await asyncio.sleep(0.02)
-        for _ in range(6):
-            stage.voices["clara"].says(ports_of(session)[0], 2)
-            stage.tick(4)
-            await asyncio.sleep(0.005)
         slices = stage.slices
         assert isinstance(slices, FailingSlices)
+        for _ in range(6):
+            stage.voices["clara"].says(ports_of(session)[0], 2)
+            for _ in range(4):
+                stage.tick(1)
+                slices.settle()
+            await asyncio.sleep(0)
         synced = len(slices.synced)
         state = state_of(session)
         session.ended()

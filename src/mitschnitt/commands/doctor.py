@@ -277,6 +277,7 @@ def _filter(_config: Config) -> Iterator[Finding]:
 
 def _ring(config: Config) -> Iterator[Finding]:
     if config.rtp.receiver != Receiving.RING:
+        yield Finding(GOOD, "packet ring", "off: media is received by sockets")
         return
     subject, todo = "packet ring", f'give `mitschnitt serve` {NEEDED} (docs/operating.md), or receiver = "sockets"'
     if interface_of(config.rtp.host) is None:
