@@ -219,7 +219,7 @@ def min_se(headers: Headers) -> int | None:
 
 
 def _seconds(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"\s*[0-9]{1,10}\s*", text) else None
+    return int(text) if re.fullmatch(r"[ \t]*[0-9]{1,10}[ \t]*", text) else None
 
 
 def supports_timer(headers: Headers) -> bool:
