@@ -38,6 +38,7 @@ from dialogue import (
     unbound,
     view_with,
 )
+from examples import many
 from mitschnitt.core.consent import LATE_POST, ActKind, Role
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.gate import (
@@ -279,13 +280,13 @@ def _walk(told: list[Told], begin: Scene = QUIET) -> int:
     return kept
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(400), deadline=None)
 @given(st.lists(TOLD, max_size=30))
 def test_the_gate_never_keeps_without_a_valid_grant_of_everybody_present(told: list[Told]) -> None:
     assert _walk(told) >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(st.lists(TOLD, max_size=12))
 def test_a_gate_that_was_open_never_keeps_without_a_valid_grant_of_everybody_present(told: list[Told]) -> None:
     opened = [joined(CALLER, AGENT), asked(start=-5), pressed("1", at=1)]
@@ -293,7 +294,7 @@ def test_a_gate_that_was_open_never_keeps_without_a_valid_grant_of_everybody_pre
     assert _walk([nothing, opened[2], *told], begin) >= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(st.lists(TOLD, min_size=1, max_size=20), st.sampled_from(list(State)))
 def test_a_withdrawal_shuts_from_any_state_whatever_else_is_told(told: list[Told], state: State) -> None:
     scene = took_back(at=1)(QUIET)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from media_rig import Rig, read_party
 from mitschnitt.recorder.reception import LATE_MS
 from mitschnitt.vault.artefact import PathCounts, path_of
@@ -109,7 +110,7 @@ PACKETS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(400), deadline=None)
 @given(PACKETS, st.integers(0, 65_535))
 def test_batches_find_what_single_packets_find(packets: list[tuple[int, int, int, bool]], start: int) -> None:
     """(line, distance from the packet before, source, whether a drain ends here)."""

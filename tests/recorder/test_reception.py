@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from media_rig import T0, TICK_NS, Rig, read_party
 from mitschnitt.recorder.counts import LOSS_ALARM_PACKETS
 from mitschnitt.recorder.reception import FIRST_LINES, Loss, Reception, Source
@@ -273,7 +274,7 @@ PACKETS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(PACKETS)
 def test_batches_count_what_single_packets_count(packets: list[tuple[int, int, int, bool]]) -> None:
     """(line, distance from where the line is, source, whether a drain ends here)."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.errors import Damaged
 from mitschnitt.vault import artefact
 from mitschnitt.vault.artefact import (
@@ -165,7 +166,7 @@ def test_a_timeline_that_is_not_one_is_damaged(change: Callable[[bytes], bytes],
         parse_timeline(change(plain))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.binary(max_size=120))
 def test_no_bytes_break_the_readers(data: bytes) -> None:
     for read in (lambda: unpack_slice(data, track=0, number=0), lambda: parse_timeline(b"MTL1" + data)):
@@ -176,7 +177,7 @@ def test_no_bytes_break_the_readers(data: bytes) -> None:
         assert artefact.octets(found.runs) >= 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20)), max_size=5), st.integers(0, 255))
 def test_what_is_packed_is_unpacked(shape: list[tuple[int, int]], flags: int) -> None:
     runs = runs_of(*shape)

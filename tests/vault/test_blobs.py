@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mitschnitt
+from examples import many
 from mitschnitt.errors import Damaged, NoSpace, VaultError
 from mitschnitt.vault import blobs as module
 from mitschnitt.vault.blobs import TEMP_PREFIX, Blobs, LocalBlobs, MemoryBlobs, checked_name
@@ -159,7 +160,7 @@ def test_a_sweep_leaves_living_writers_and_blobs_alone(blobs: Blobs) -> None:
 
 
 @given(st.text(max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 def test_no_accepted_name_points_outside_or_hides(name: str) -> None:
     try:
         checked_name(name)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import Damaged, VaultError
 from mitschnitt.vault.journal import FRAME, MAX_BODY_BYTES, Entry, pack_entry, placed_entries, unpack_entries
@@ -23,7 +24,7 @@ TORN = (VECTORS / "torn.jnl").read_bytes()
 ENDS: list[int] = THREE["ends"]
 CALL = encode_call_id(bytes(range(16)))
 AT = "2026-03-01T09:00:00.000000Z"
-SETTINGS = settings(max_examples=100, deadline=None)
+SETTINGS = settings(max_examples=many(100), deadline=None)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=8),

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.errors import Damaged
 from mitschnitt.vault import slices
 from mitschnitt.vault.derive import Kind, artefact_key
@@ -116,7 +117,7 @@ def test_a_row_that_points_outside_its_frame_is_damaged(offset: int, length: int
         parse_index(parse_head(packed), packed[slices.HEAD.size :])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.binary(min_size=24, max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     for start in (data, FRAME[:8] + data):

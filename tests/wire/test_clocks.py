@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.wire.clocks import ns_of, tell_apart, ticks_of
 from mitschnitt.wire.packets import Packets, unfold
 from mitschnitt.wire.rtp import RUN
@@ -58,7 +59,7 @@ def test_no_packets_have_no_clock() -> None:
     assert (clock.size, ticks.size) == (0, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 80_000_000), st.permutations(range(30)))
 def test_no_start_and_no_order_cuts_a_clock_in_two(start: int, late_ms: int, order: list[int]) -> None:
     rows = [(late_ms + 600, start + late_ms * 8 + number * 160, 1, 8) for number in order]

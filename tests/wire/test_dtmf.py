@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.wire import dtmf
 from rtp_files import VECTORS, packets_of, parsed, rows_of
 
@@ -95,7 +96,7 @@ def test_no_packets_change_nothing() -> None:
     assert dtmf.read(press, none, now_ns=T0) == (press, "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 2**32 - 1), st.booleans()), max_size=30))
 def test_any_events_give_only_digits_and_never_more_than_packets(
     packets: list[tuple[int, int, bool]],
@@ -108,7 +109,7 @@ def test_any_events_give_only_digits_and_never_more_than_packets(
     assert set(digits) <= set(dtmf.DIGITS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.lists(st.integers(0, 15), min_size=1, max_size=10), st.data())
 def test_every_press_of_which_one_packet_arrives_is_one_digit(codes: list[int], data: st.DataObject) -> None:
     press, digits = None, ""

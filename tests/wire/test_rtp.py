@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.errors import MalformedPacket
 from mitschnitt.wire import rtp
 from mitschnitt.wire.rtp import Reason
@@ -114,7 +115,7 @@ streams = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(streams)
 def test_runs_say_exactly_what_arrived(packets: list[tuple[int, int, int, int, int, bool]]) -> None:
     packets = sorted(packets, key=lambda packet: packet[0])  # grouped by stream, as a drain leaves them
@@ -138,7 +139,7 @@ def test_runs_say_exactly_what_arrived(packets: list[tuple[int, int, int, int, i
     assert told == [(s, seq & 0xFFFF, time, length, kind) for s, seq, time, length, kind, _ in packets]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(st.lists(st.binary(max_size=90), max_size=12))
 def test_no_bytes_make_a_payload_that_reaches_outside_its_packet(datagrams: list[bytes]) -> None:
     found = parsed(datagrams)

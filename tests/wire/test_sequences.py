@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.wire.sequences import count_on
 from rtp_files import VECTORS, packets_of, parsed
 
@@ -69,7 +70,7 @@ def test_nothing_is_counted_as_nothing() -> None:
     assert counted([], []) == ([], [])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100), deadline=None)
 @given(st.integers(0, 65_535), st.lists(st.integers(0, 60), min_size=1, max_size=60))
 def test_any_small_disorder_is_put_right(start: int, positions: list[int]) -> None:
     stretch, number = counted([(start + position) % 65_536 for position in positions])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from examples import many
 from mitschnitt.wire.sip.agent import UserAgent
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.events import (
@@ -220,7 +221,9 @@ class TwoAgents(RuleBasedStateMachine):
 
 def test_two_agents_on_a_bad_network_come_to_one_mind() -> None:
     before = TwoAgents.scenes
-    run_state_machine_as_test(TwoAgents, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        TwoAgents, settings=settings(max_examples=many(150), stateful_step_count=30, deadline=None)
+    )
     assert TwoAgents.scenes > before  # what holds is asserted at the end of each scene
 
 
@@ -237,7 +240,7 @@ STEPS = st.one_of(
 NEEDS_PACKETS = ("a_packet_arrives", "a_packet_is_lost", "all_arrive_in_order")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(400), deadline=None)
 @given(whole=st.booleans(), steps=st.lists(STEPS, min_size=3, max_size=24))
 def test_no_order_of_commands_and_losses_leaves_anything_behind(whole: bool, steps: list[tuple[Any, ...]]) -> None:
     scene = TwoAgents()
@@ -245,7 +248,7 @@ def test_no_order_of_commands_and_losses_leaves_anything_behind(whole: bool, ste
     scene.teardown()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(whole=st.booleans(), steps=st.lists(STEPS, min_size=3, max_size=24))
 def test_with_a_session_timer_both_sides_agree_in_the_end_whatever_was_lost(
     whole: bool, steps: list[tuple[Any, ...]]

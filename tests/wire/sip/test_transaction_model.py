@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from examples import many
 from mitschnitt.wire.sip.dialog import answer_to
 from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.layer import TransactionLayer
@@ -168,7 +169,7 @@ STEPS = st.one_of(
 
 @pytest.mark.parametrize("reliable", [False, True], ids=["UDP", "TCP"])
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 @given(steps=st.lists(STEPS, min_size=2, max_size=16))
 def test_one_transaction_does_in_any_order_what_the_standards_tell(
     kind: str, reliable: bool, steps: list[tuple[str, float | None]]
@@ -241,7 +242,9 @@ class Transactions(RuleBasedStateMachine):
 
 def test_many_transactions_at_once_do_what_the_standards_tell() -> None:
     before = Transactions.scenes
-    run_state_machine_as_test(Transactions, settings=settings(max_examples=100, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        Transactions, settings=settings(max_examples=many(100), stateful_step_count=30, deadline=None)
+    )
     assert Transactions.scenes > before  # what holds is asserted at the end of each scene
 
 
