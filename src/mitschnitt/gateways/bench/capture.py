@@ -27,9 +27,10 @@ from typing import Any
 
 from mitschnitt.config import Receiving
 from mitschnitt.gateways.bench.capture_check import check_files
-from mitschnitt.gateways.bench.capture_side import WARM_NS, Options
+from mitschnitt.gateways.bench.capture_side import WARM_NS, Options, allow_files
+from mitschnitt.gateways.bench.network import own_network
 from mitschnitt.recorder.media import FINISH_THREADS, HOLD_NS, TICK_NS
-from mitschnitt.recorder.ports import RECEIVE_BUFFER_BYTES
+from mitschnitt.recorder.ports import RECEIVE_BUFFER_BYTES, SPARE_FILES
 from mitschnitt.recorder.receiver import BATCH_ROWS, SLOT_BYTES, SOCKET_BUDGET
 
 HERE = Path(__file__).parent
@@ -271,6 +272,22 @@ def last_port(streams: int) -> int:
     return min(HIGHEST_PORT, max(LAST_PORT, FIRST_PORT + 2 * (streams + SPARE_PORTS)))
 
 
+def fitting(steps: Sequence[int], *, sockets_each: int = 1) -> list[int]:
+    """The steps, with those that need more open files than a process may have cut down to what fits, and so told."""
+    most = (allow_files(max(steps)) - SPARE_FILES) // sockets_each
+    if max(steps) > most:
+        print(f"open files of a process are limited to {most * sockets_each + SPARE_FILES}: at most {most:,} streams fit")
+    return sorted({min(step, most) for step in steps})
+
+
+def say_network(lacking: str) -> None:
+    """One line about what carries the packets."""
+    if lacking:
+        print(f"on the loopback of the host ({lacking}): datagrams sent together stay joined until a socket has them")
+    else:
+        print("on a loopback of its own, which splits datagrams that are sent together before it delivers them")
+
+
 def with_floor(ours: Run, floor: dict[str, Any]) -> Run:
     """The same run beside the floor's figures."""
     floor_us = 1e6 * floor["steady_cpu_s"] / max(1, floor["steady_packets"])
@@ -378,16 +395,20 @@ def report(steps: Sequence[dict[str, Any]], syncs: Sequence[float]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 only when a file is wrong or a packet is lost that the kernel did not drop."""
     arguments = parse(argv)
-    steps: list[int] = arguments.streams
+    steps = fitting(arguments.streams, sockets_each=2 if arguments.rtcp else 1)
     syncs: list[float] = []
     runs: list[Run] = []
-    with tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch,
+        own_network(arguments.address) as lacking,
+    ):
         told = Receivers(
             arguments.address, arguments.finish_threads, arguments.rtcp, arguments.receiver, arguments.recorders
         )
         bench = Bench(Path(scratch), told=told)
         receiver_core, generator_core = cores()
         print(f"receiver on core {receiver_core}, generator on core {generator_core}; {platform.platform()}")
+        say_network(lacking)
         for streams in steps:
             for number in range(arguments.pairs):
                 syncs.append(syncs_per_second(Path(scratch)))

@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from mitschnitt.config import Receiving
-from mitschnitt.gateways.bench.capture import Bench, Receivers, Run, cores, steps_of, syncs_per_second, with_floor
+from mitschnitt.gateways.bench.capture import (
+    Bench,
+    Receivers,
+    Run,
+    cores,
+    fitting,
+    say_network,
+    steps_of,
+    syncs_per_second,
+    with_floor,
+)
+from mitschnitt.gateways.bench.network import own_network
 
 STREAMS = "100,500,1000,2000,4000,8000,12000,20000"
 FILES = 500  # of each run are written and checked packet by packet, evenly spread; loss is counted for all streams
@@ -77,9 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     told = parser.parse_args(argv)
     receiver, generator = cores()
     print(f"receiver on core {receiver}, generator on core {generator}; {platform.platform()}")
-    with tempfile.TemporaryDirectory(prefix="bench-curve-", dir=told.dir) as scratch:
+    steps = fitting(told.streams)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-curve-", dir=told.dir) as scratch,
+        own_network(Receivers.address) as lacking,
+    ):
+        say_network(lacking)
         syncs = syncs_per_second(Path(scratch))
-        runs = measure(Path(scratch), told.streams, told.receivers, told.seconds)
+        runs = measure(Path(scratch), steps, told.receivers, told.seconds)
     print(f"fdatasync calibration: {syncs:.0f} syncs of 4 KiB per second")
     if told.json:
         figures = {"seconds": told.seconds, "syncs_per_second": round(syncs), "runs": [point(run) for run in runs]}
