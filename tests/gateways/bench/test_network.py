@@ -53,6 +53,6 @@ def test_who_may_not_have_a_network_is_told_why(monkeypatch: pytest.MonkeyPatch)
             return -1
 
     monkeypatch.setattr(network, "_libc", Refusing())
-    monkeypatch.setattr(network.ctypes, "get_errno", lambda: 1)
+    monkeypatch.setattr("ctypes.get_errno", lambda: 1)
     with own_network("127.0.0.1") as lacking:
         assert lacking == "Operation not permitted"

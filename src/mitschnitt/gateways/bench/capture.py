@@ -74,6 +74,7 @@ class Run:
     finish_s: float
     generator_cpu_share: float
     generator_late_p99_us: float
+    floor_late_p99_us: float = 0.0  # the generator's in the floor's run
 
     @property
     def is_correct(self) -> bool:
@@ -84,6 +85,11 @@ class Run:
     def is_paced(self) -> bool:
         """Whether the generator kept its pace; else loss and files still tell, microseconds do not."""
         return self.generator_late_p99_us <= PACE_LIMIT_US and self.generator_cpu_share <= CORE_LIMIT
+
+    @property
+    def is_floor_paced(self) -> bool:
+        """The same of the floor's run."""
+        return self.floor_late_p99_us <= PACE_LIMIT_US
 
     @property
     def is_perfect(self) -> bool:
@@ -150,8 +156,8 @@ class Bench:
             WARM_NS // 1_000_000,
         )
         command = [str(self._programs["capture_floor"]), str(ports), self._told.address, *map(str, numbers)]
-        [figures], _ = self._record([command], [ports], packets, burst)
-        return figures
+        [figures], generator = self._record([command], [ports], packets, burst)
+        return {**figures, "late_p99_us": generator["late_p99_us"]}
 
     def ours(self, streams: int, seconds: int) -> Run:
         """Our side, not compared with anything yet."""
@@ -276,7 +282,9 @@ def fitting(steps: Sequence[int], *, sockets_each: int = 1) -> list[int]:
     """The steps, with those that need more open files than a process may have cut down to what fits, and so told."""
     most = (allow_files(max(steps)) - SPARE_FILES) // sockets_each
     if max(steps) > most:
-        print(f"open files of a process are limited to {most * sockets_each + SPARE_FILES}: at most {most:,} streams fit")
+        print(
+            f"open files of a process are limited to {most * sockets_each + SPARE_FILES}: at most {most:,} streams fit"
+        )
     return sorted({min(step, most) for step in steps})
 
 
@@ -292,7 +300,8 @@ def with_floor(ours: Run, floor: dict[str, Any]) -> Run:
     """The same run beside the floor's figures."""
     floor_us = 1e6 * floor["steady_cpu_s"] / max(1, floor["steady_packets"])
     ratio = ours.ours_us / floor_us if floor_us else 0.0
-    return replace(ours, floor_us=floor_us, ratio=ratio, floor_drops=floor["kernel_drops"])
+    late = floor["late_p99_us"]
+    return replace(ours, floor_us=floor_us, ratio=ratio, floor_drops=floor["kernel_drops"], floor_late_p99_us=late)
 
 
 def _core_of(number: int) -> int | None:
@@ -347,7 +356,7 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
         "calls_per_core": int(runs[0].streams / 2 / middle("cpu_share")),
         "generator_cpu_share": middle("generator_cpu_share"),
         "generator_late_p99_us": max(run.generator_late_p99_us for run in runs),
-        "paced": all(run.is_paced for run in runs),
+        "paced": all(run.is_paced and run.is_floor_paced for run in runs),
         "perfect": all(run.is_perfect for run in runs),
         "correct": all(run.is_correct for run in runs),
     }

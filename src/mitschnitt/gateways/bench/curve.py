@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ DIGITS = 4  # significant, of what is written down
 def point(run: Run) -> dict[str, Any]:
     """What the page says of one run."""
     told = {name: _rounded(value) for name, value in asdict(run).items()}
-    return {**told, "paced": run.is_paced, "perfect": run.is_perfect}
+    return {**told, "paced": run.is_paced, "floor_paced": run.is_floor_paced, "perfect": run.is_perfect}
 
 
 def _rounded(value: object) -> object:
@@ -53,6 +56,21 @@ def line_of(run: Run) -> str:
         f"ratio {run.ratio:.2f}, {100 * run.cpu_share:.0f} % of a core, lost {run.lost} of {run.sent}, "
         f"files complete {run.complete} of {run.files}{pace}"
     )
+
+
+def machine(lacking: str) -> dict[str, Any]:
+    """What the figures were measured on; `lacking`: why there was no loopback of its own, or ""."""
+    models = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "day": datetime.now(UTC).date().isoformat(),
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / (1 << 30)),
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        "python": platform.python_version(),
+        "network": "loopback of the host" if lacking else "a loopback of its own",
+    }
 
 
 def measure(directory: Path, streams: Sequence[int], receivers: Sequence[str], seconds: int) -> list[Run]:
@@ -98,7 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs = measure(Path(scratch), steps, told.receivers, told.seconds)
     print(f"fdatasync calibration: {syncs:.0f} syncs of 4 KiB per second")
     if told.json:
-        figures = {"seconds": told.seconds, "syncs_per_second": round(syncs), "runs": [point(run) for run in runs]}
+        figures = {
+            "seconds": told.seconds,
+            "syncs_per_second": round(syncs),
+            "machine": machine(lacking),
+            "runs": [point(run) for run in runs],
+        }
         Path(told.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0 if all(run.is_correct for run in runs) else 1
 
