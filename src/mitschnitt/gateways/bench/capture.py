@@ -34,6 +34,7 @@ from mitschnitt.recorder.ports import RECEIVE_BUFFER_BYTES, SPARE_FILES
 from mitschnitt.recorder.receiver import BATCH_ROWS, SLOT_BYTES, SOCKET_BUDGET
 
 HERE = Path(__file__).parent
+HOST = "127.0.0.1"
 PACKETS_PER_SECOND = 50  # of one stream: 20 ms packets
 BURSTS = ((100_000, 1), (200_000, 5), (1 << 62, 10))  # packets/s up to which the generator sends so many of a
 #                                                       stream at once; one core cannot send more singly
@@ -116,7 +117,7 @@ def cores() -> tuple[int | None, int | None]:
 class Receivers:
     """What both sides of a pair are told; the floor is always one process."""
 
-    address: str = "127.0.0.1"
+    address: str = HOST
     finish_threads: int = FINISH_THREADS
     rtcp: bool = False
     receiver: str = "sockets"
@@ -460,7 +461,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=10, help="measured per side, after two in which the hold fills")
     parser.add_argument("--receiver", choices=list(Receiving), default="sockets", help="how packets come in")
     parser.add_argument("--recorders", type=int, default=1, help="processes that share the streams, on all cores")
-    parser.add_argument("--address", default="127.0.0.1", help="loopback address to use")
+    parser.add_argument("--address", default=HOST, help="loopback address to use")
     parser.add_argument("--dir", type=directory_of, default=None, help="where scratch files go (default: the system's)")
     parser.add_argument("--finish-threads", type=int, default=FINISH_THREADS, help="parties written at once")
     parser.add_argument("--rtcp", action="store_true", help="report to a client of every stream, as in calls")

@@ -21,6 +21,7 @@ from typing import Any
 
 from mitschnitt.config import Receiving
 from mitschnitt.gateways.bench.capture import (
+    HOST,
     Bench,
     Receivers,
     Run,
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     steps = fitting(told.streams)
     with (
         tempfile.TemporaryDirectory(prefix="bench-curve-", dir=told.dir) as scratch,
-        own_network(Receivers.address) as lacking,
+        own_network(HOST) as lacking,
     ):
         say_network(lacking)
         syncs = syncs_per_second(Path(scratch))
