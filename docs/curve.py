@@ -1,10 +1,14 @@
-"""The cost curve as a picture and as a table, from the figures of `mitschnitt bench curve`. Measures nothing."""
+"""The cost curve as picture and table, and what it says about sizes, from the figures of `mitschnitt bench curve`.
+
+Measures nothing.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Runs = Sequence[Mapping[str, Any]]
 
@@ -23,6 +27,8 @@ text.name { fill: currentColor; stroke: none }
 text { fill: #e6edf3 } .grid { stroke: #30363d } .axis { stroke: #8b949e }
 .floor { stroke: #8b949e; color: #8b949e } .sockets { stroke: #58a6ff; color: #58a6ff }
 .ring { stroke: #f0883e; color: #f0883e } }"""
+SHARE = 0.5  # of what one core held that a recorder is given: a busy minute and slow syncs find room in the rest
+ROUND_CALLS, ROUND_MIB, ROUND_KIB = 100, 10, 4  # sizes are told in such steps: calls downwards, memory upwards
 NAMES = {"floor": "bare C loop", "sockets": "ours, sockets", "ring": "ours, packet ring"}
 
 
@@ -38,8 +44,8 @@ def curves(runs: Runs) -> dict[str, list[tuple[int, float, bool]]]:
     floors: dict[int, tuple[float, bool]] = {}
     for run in runs:
         found[run["receiver"]].append((run["streams"], run["ours_us"], run["paced"]))
-        floors.setdefault(run["streams"], (run["floor_us"], True))
-    found["floor"] = [(streams, *told) for streams, told in floors.items()]
+        floors.setdefault(run["streams"], (run["floor_us"], run["floor_paced"]))
+    found["floor"] = [(streams, us, paced) for streams, (us, paced) in floors.items()]
     return {name: points for name, points in found.items() if points}
 
 
@@ -74,11 +80,11 @@ def picture(runs: Runs) -> str:
         parts.append(f'<g class="{name}">')
         way = "L".join(f"{across(streams):.1f} {height(us):.1f}" for streams, us, _ in points)
         parts.append(f'<path class="curve" d="M{way}"/>')
-        for streams, us, paced in points:
-            kind = "" if paced else ' class="uneven"'
+        for streams, us, is_even in points:
+            kind = "" if is_even else ' class="uneven"'
             parts.append(f'<circle{kind} cx="{across(streams):.1f}" cy="{height(us):.1f}" r="3.5"/>')
-        last = height(points[-1][1]) + 4
-        parts.append(f'<text class="name" x="{across(points[-1][0]) + 10:.1f}" y="{last:.1f}">{NAMES[name]}</text>')
+        end = height(points[-1][1]) + 4
+        parts.append(f'<text class="name" x="{across(points[-1][0]) + 10:.1f}" y="{end:.1f}">{NAMES[name]}</text>')
         parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])
 
@@ -99,3 +105,51 @@ def table(runs: Runs) -> str:
             f"{late:.1f}{'' if run['paced'] else ', not even'} |"
         )
     return "\n".join(rows)
+
+
+class Sizes(NamedTuple):
+    """What a recorder may be given, by one receiver: two-way calls at once, memory at rest and of each stream."""
+
+    calls: int
+    base_mib: int
+    stream_kib: int
+
+
+def sizes(runs: Runs, receiver: str) -> Sizes:
+    """From the runs that lost nothing. ValueError where fewer than two of them tell.
+
+    A core is full at the most streams that were held, or where their CPU share says so, whichever is less.
+    """
+    held = sorted((run for run in runs if run["receiver"] == receiver and run["perfect"]), key=_streams)
+    if len(held) < 2:
+        raise ValueError(f"docs/figures/capture.json: expected two runs of {receiver} without loss, found {len(held)}")
+    most = held[-1]
+    calls = SHARE * most["streams"] / max(1.0, most["cpu_share"]) / 2
+    line = statistics.linear_regression([_streams(run) for run in held], [run["rss_mib"] for run in held])
+    return Sizes(
+        calls=max(ROUND_CALLS, int(calls) // ROUND_CALLS * ROUND_CALLS),
+        base_mib=math.ceil(line.intercept / ROUND_MIB) * ROUND_MIB,
+        stream_kib=math.ceil(1024 * line.slope / ROUND_KIB) * ROUND_KIB,
+    )
+
+
+def _streams(run: Mapping[str, Any]) -> int:
+    return int(run["streams"])
+
+
+def told(figures: Mapping[str, Any]) -> str:
+    """By what and where the figures were made, and what about them is not even."""
+    machine = figures["machine"]
+    runs = figures["runs"]
+    found = [
+        f"Printed by `mitschnitt bench curve --seconds {figures['seconds']}` on {machine['day']}: {machine['cpu']}, "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB; {machine['system']}, Python {machine['python']}; "
+        f"{figures['syncs_per_second']} syncs of 4 KiB a second; {machine['network']}. Two streams are one call."
+    ]
+    late = sorted({run["streams"] for run in runs if not (run["paced"] and run["floor_paced"])})
+    if late:
+        found.append(
+            f"At {', '.join(f'{count:,}' for count in late)} streams a generator could not send evenly (hollow marks): "
+            "loss and complete files stand there, the microseconds say little more than which curve is the higher one."
+        )
+    return "\n\n".join(found)

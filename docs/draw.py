@@ -40,12 +40,8 @@ PAGE_COLUMNS = 118
 BEGIN = "<!-- drawn from src/mitschnitt/config.py by `make docs`; do not edit: a test compares -->"
 END = "<!-- end of what is drawn -->"
 FIGURES = "<!-- drawn from the tables of figures by `make docs`; do not edit: a test compares -->"
-SIZES = "<!-- drawn from docs/draw.py by `make docs`; do not edit: a test compares -->"
+SIZES = "<!-- drawn from docs/figures/capture.json and docs/draw.py by `make docs`; do not edit: a test compares -->"
 
-# Of docs/performance.md: a core was full at 8,000 streams, and 200 new calls a second took 84 % of one. Half of that,
-# so that a busy minute, a sync that takes long and the end of many calls at once find room.
-CALLS_PER_RECORDER = 2_000
-BASE_MIB, STREAM_KIB = 60, 32  # memory of a recorder, and for each stream: 279 MiB at 8,000 streams, and some room
 PACKET_BYTES = 54  # Ethernet, IPv4, UDP and RTP around each payload, FCS left out
 CODECS = (  # payload bytes a second
     ("PCMA, PCMU, G.722", 8_000), ("L16 at 16 kHz", 32_000), ("Opus at 32 kbit/s", 4_000),
@@ -265,16 +261,27 @@ def figure_tables() -> Iterator[str]:
         yield "\n".join([f"### Of {title}", "", *rows])
 
 
+def measured() -> dict[str, Any]:
+    """The figures of the cost curve."""
+    figures: dict[str, Any] = json.loads(CURVE_FIGURES.read_text(encoding="utf-8"))
+    return figures
+
+
 def size_tables() -> Iterator[str]:
     """What so many two-way calls at once want, and what an hour of one call leaves on the disk."""
+    size = curve.sizes(measured()["runs"], config.Rtp().receiver)
+    yield (
+        f"Reckoned with {size.calls:,} calls for a recorder, {size.base_mib} MiB for it and {size.stream_kib} KiB for "
+        f"each stream, packets received by `{config.Rtp().receiver}`:"
+    )
     rows = [
         "| two-way calls at once | recorders | pairs of RTP ports | files of each | memory of all | G.711 comes in |",
         "|---|---|---|---|---|---|",
     ]
     for calls in (100, 500, 2_000, 6_000):
-        recorders = -(-calls // CALLS_PER_RECORDER)
+        recorders = -(-calls // size.calls)
         files = -(-calls // recorders) * doctor.SOCKETS_PER_CALL + SPARE_FILES
-        memory = recorders * BASE_MIB + 2 * calls * STREAM_KIB // 1024
+        memory = recorders * size.base_mib + 2 * calls * size.stream_kib // 1024
         megabits = 2 * calls * (8_000 + 50 * PACKET_BYTES) * 8 / 1e6
         ports = calls * doctor.LINES_PER_CALL
         rows.append(f"| {calls:,} | {recorders} | {ports:,} | {files:,} | {memory:,} MiB | {megabits:,.0f} Mbit/s |")
@@ -297,18 +304,19 @@ def operating(text: str) -> str:
     return text
 
 
-def performance(before: str, runs: curve.Runs) -> str:
+def performance(before: str, figures: Mapping[str, Any]) -> str:
     """The page with its table drawn anew."""
     head, rest = before.split(CURVE_BEGIN)
     _, tail = rest.split(END, 1)
-    return f"{head}{CURVE_BEGIN}\n\n{curve.table(runs)}\n\n{END}{tail}"
+    return f"{head}{CURVE_BEGIN}\n\n{curve.told(figures)}\n\n{curve.table(figures['runs'])}\n\n{END}{tail}"
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check say whether the committed ones are current."""
     pages = {TARGET: page(), SIP: sip_page(), OPERATING: operating(OPERATING.read_text(encoding="utf-8"))}
-    runs = json.loads(CURVE_FIGURES.read_text(encoding="utf-8"))["runs"]
-    pages |= {PERFORMANCE: performance(PERFORMANCE.read_text(encoding="utf-8"), runs), CURVE: curve.picture(runs)}
+    figures = measured()
+    drawn_page = performance(PERFORMANCE.read_text(encoding="utf-8"), figures)
+    pages |= {PERFORMANCE: drawn_page, CURVE: curve.picture(figures["runs"])}
     code = 0
     for target, drawn in pages.items():
         name = f"docs/{target.name}"

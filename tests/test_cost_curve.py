@@ -14,7 +14,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 RUN = {
     "streams": 500, "receiver": "sockets", "floor_us": 1.0, "ours_us": 1.5, "ratio": 1.5, "cpu_share": 0.25, "lost": 0,
     "sent": 1000, "complete": 10, "files": 10, "rss_mib": 80.2, "party_ms": 2.44, "generator_late_p99_us": 900.0,
-    "paced": True,
+    "paced": True, "floor_paced": True, "perfect": True,
 }  # fmt: skip
 
 
@@ -29,9 +29,11 @@ def _curve() -> ModuleType:
 
 
 def test_the_committed_picture_and_table_are_the_ones_that_the_figures_give(curve: ModuleType) -> None:
-    runs = json.loads((DOCS / "figures" / "capture.json").read_text(encoding="utf-8"))["runs"]
+    figures = json.loads((DOCS / "figures" / "capture.json").read_text(encoding="utf-8"))
+    runs, page = figures["runs"], (DOCS / "performance.md").read_text(encoding="utf-8")
     assert (DOCS / "pictures" / "capture.svg").read_text(encoding="utf-8") == curve.picture(runs)
-    assert curve.table(runs) in (DOCS / "performance.md").read_text(encoding="utf-8")
+    assert curve.table(runs) in page
+    assert curve.told(figures) in page
 
 
 def test_each_receiver_has_its_curve_and_the_floor_one_mark_a_step(curve: ModuleType) -> None:
@@ -50,3 +52,25 @@ def test_a_step_that_was_not_sent_evenly_is_hollow_and_named(curve: ModuleType) 
     assert 'class="uneven"' not in curve.picture([RUN])
     assert "| 7.3, not even |" in curve.table([late])
     assert curve.table([RUN]).endswith("| 0 of 1,000 | 10 of 10 | 80 | 2.4 | 0.9 |")
+
+
+def test_steps_whose_generator_was_late_are_named_and_no_others(curve: ModuleType) -> None:
+    machine = dict.fromkeys(("day", "cpu", "cores", "memory_gib", "system", "python", "network"), "x")
+    late = [{**RUN, "streams": 2000, "paced": False}, {**RUN, "streams": 1000, "floor_paced": False}]
+    told = curve.told({"seconds": 4, "syncs_per_second": 99, "machine": machine, "runs": [RUN, *late]})
+    assert "At 1,000, 2,000 streams a generator could not send evenly" in told
+    even = curve.told({"seconds": 4, "syncs_per_second": 99, "machine": machine, "runs": [RUN]})
+    assert "evenly" not in even
+
+
+def test_sizes_are_half_of_what_a_core_held_without_loss(curve: ModuleType) -> None:
+    def run(streams: int, share: float, rss: float, **more: object) -> dict[str, object]:
+        return {**RUN, "streams": streams, "cpu_share": share, "rss_mib": rss, **more}
+
+    held = [run(1000, 0.1, 81.0), run(8000, 0.8, 256.0)]
+    beyond = [run(20_000, 1.9, 900.0, perfect=False), run(12_000, 0.5, 900.0, receiver="ring")]
+    assert curve.sizes([*held, *beyond], "sockets") == curve.Sizes(calls=2000, base_mib=60, stream_kib=28)
+    full = [run(1000, 0.1, 81.0), run(8000, 1.25, 256.0)]
+    assert curve.sizes(full, "sockets").calls == 1600
+    with pytest.raises(ValueError, match="expected two runs of ring without loss, found 1"):
+        curve.sizes([*held, *beyond], "ring")

@@ -28,6 +28,16 @@ WAVES = replace(
         "refreshed": 10, "waves": [(10, 5)],
     },
 )  # fmt: skip
+MEDIA = Measured(
+    "under media",
+    {
+        "offered": 3, "refused": 0, "never_open": 0, "not_kept": 0, "answer_ms": [21.0, 22.0, 23.0],
+        "kept_ms": [300.0, 350.0, 400.0], "late_ms": [0.1] * 3, "standing": 2,
+        "generator": {"sent": 1200, "late_p99_us": 900.0},
+    },
+    {"recorder": 2000.0},
+    80.0,
+)  # fmt: skip
 
 
 def changed(measured: Measured, **figures: object) -> Measured:
@@ -83,6 +93,21 @@ def test_the_report_gives_the_ratio_to_the_peer_or_says_that_there_is_none(capsy
     assert "1 waves of 15 calls with room for 10 in 1 s: 10 taken, 5 answered 503" in capsys.readouterr().out
 
 
+def test_calls_under_media_must_be_taken_asked_for_packets_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_calls.faults_media(MEDIA, 2) == []
+    wrong = changed(MEDIA, refused=1, never_open=2, not_kept=3, standing=1)
+    assert bench_calls.faults_media(wrong, 2) == [
+        "1 calls were not answered 200",
+        "2 calls were agreed to and never asked for packets",
+        "3 calls ended and are not kept",
+        "2 calls sent from beginning to end, 1 are kept",
+    ]
+    bench_calls.report_media(MEDIA, 4)
+    printed = capsys.readouterr().out
+    assert "while 4 streams of agreed calls flow, 3 more calls" in printed
+    assert "BYE until kept  ms: p50 350.0, p95 400.0, p99 400.0" in printed
+
+
 def test_cpu_and_memory_of_a_process_are_read_where_the_system_tells_them() -> None:
     spent = bench_calls.cpu_seconds(os.getpid())
     assert 0 < spent <= sum(os.times()[:2]) + 1 / bench_calls.TICKS
@@ -100,3 +125,13 @@ def test_a_small_run_answers_every_call_and_sheds_exactly(tmp_path: Path, capsys
     printed = capsys.readouterr().out
     assert "WRONG" not in printed
     assert "20 taken, 10 answered 503, 10 of them with Retry-After" in printed
+
+
+@pytest.mark.journey
+def test_a_few_calls_are_answered_and_kept_while_others_send(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    options = ["--media-streams", "4", "--rate", "4", "--seconds", "1", "--hold", "0.5", "--json", str(figures)]
+    assert bench_calls.main(options) == 0
+    told = json.loads(figures.read_text(encoding="utf-8"))["media"]["figures"]
+    assert (told["offered"], len(told["answer_ms"]), len(told["kept_ms"]), told["standing"]) == (4, 4, 4, 2)
+    assert told["generator"]["sent"] > 0

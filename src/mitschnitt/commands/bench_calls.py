@@ -3,6 +3,7 @@
 A whole `serve` in a scratch directory, recording clients over UDP on loopback, and where Debian's sipp is
 installed its answering side as a peer under the same load. Calls are announced by nobody, as most calls of a
 centre are: closed answer, two gated lines, join at the keeper, key, two synced journal entries, until their BYE.
+With --media-streams so many streams of agreed calls flow meanwhile, and agreed calls that come and go are measured.
 A slow machine gives poor figures and exit code 0; only a wrong answer gives 1.
 """
 
@@ -26,14 +27,21 @@ from typing import Any
 
 from mitschnitt.commands.demo import serving
 from mitschnitt.commands.demo_site import DemoSite, prepare
+from mitschnitt.commands.doctor import SOCKETS_PER_CALL
 from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.ports import free_port
+from mitschnitt.config import Receiving
+from mitschnitt.gateways.bench import agreed
 from mitschnitt.gateways.bench.callers import Load, Profile
-from mitschnitt.gateways.bench.capture import cores
+from mitschnitt.gateways.bench.capture import build, cores, pinned, schedule
+from mitschnitt.gateways.bench.capture_side import allow_files
+from mitschnitt.gateways.bench.network import own_network
 
 HOST = "127.0.0.1"
 SIP_PORT, CONTROL_PORT, PEER_PORT = 5_160, 8_571, 5_170  # if free; none of them in the range for RTP
 FIRST_PORT, LAST_PORT = 10_000, 32_767  # RTP: below the ephemeral range
+ALONE_LAST_PORT = 65_535  # on a loopback of its own nobody else has ports
+SET_UP_RATE = 30.0  # calls a second that are set up before the measuring, each with three posts to the control API
 OVERLOAD = 1.5  # offered calls for each that there is room for
 WAVE_HOLD_SECONDS = 4.0  # of the calls that a wave got through
 WAVE_RATE = 200.0  # calls of a wave that begin per second
@@ -79,22 +87,19 @@ def peak_rss_mib(pid: int) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def offer(load: Load) -> dict[str, Any]:
+def offer(load: Load | agreed.Told) -> dict[str, Any]:
     """Runs the callers in a process of their own, on a core of their own where there are two."""
-    command = [sys.executable, "-m", "mitschnitt.gateways.bench.callers", json.dumps(asdict(load))]
+    module = "callers" if isinstance(load, Load) else "agreed"
+    command = [sys.executable, "-m", f"mitschnitt.gateways.bench.{module}", json.dumps(asdict(load))]
     search = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
-        [*_pinned(cores()[1]), *command], check=True, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": search}
+        [*pinned(cores()[1]), *command], check=True, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": search}
     )
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 
 
-def _pinned(core: int | None) -> list[str]:
-    return [] if core is None or shutil.which("taskset") is None else ["taskset", "-c", str(core)]
-
-
-def measure(name: str, load: Load, pids: Mapping[str, int]) -> Measured:
+def measure(name: str, load: Load | agreed.Told, pids: Mapping[str, int]) -> Measured:
     """The load, and what the processes `pids` spent on it."""
     before = {part: cpu_seconds(pid) for part, pid in pids.items()}
     figures = offer(load)
@@ -105,18 +110,21 @@ def measure(name: str, load: Load, pids: Mapping[str, int]) -> Measured:
 
 
 @contextlib.contextmanager
-def running_site(root: Path, *, max_calls: int) -> Iterator[tuple[DemoSite, dict[str, int]]]:
+def running_site(
+    root: Path, *, max_calls: int, receiver: str = Receiving.SOCKETS, last_port: int = LAST_PORT
+) -> Iterator[tuple[DemoSite, dict[str, int]]]:
     """`serve` with room for so many calls, and its process ids, recorder first."""
     site = prepare(
         root / "site",
         sip_port=free_port(HOST, SIP_PORT),
         control_port=free_port(HOST, CONTROL_PORT),
         first_rtp_port=FIRST_PORT,
-        last_rtp_port=LAST_PORT,
+        last_rtp_port=last_port,
     )
     config = site.directory / "config.toml"
     text = config.read_text(encoding="utf-8")
-    config.write_text(text.replace("[sip]\n", f"[sip]\nmax_calls = {max_calls}\n", 1), encoding="utf-8")
+    text = text.replace("[sip]\n", f"[sip]\nmax_calls = {max_calls}\n", 1)
+    config.write_text(text.replace("[rtp]\n", f'[rtp]\nreceiver = "{receiver}"\n', 1), encoding="utf-8")
     with serving(site, root / "serve.log"):
         run = site.directory / "run"
         pids = {name: int((run / f"{part}.pid").read_text()) for name, part in PARTS.items()}
@@ -188,6 +196,60 @@ def overload(room: int, seconds: float, root: Path) -> Measured:
             seconds=seconds,
         )
         return measure("overload", load, pids)
+
+
+def under_media(options: argparse.Namespace, root: Path, *, is_alone: bool) -> Measured:
+    """Agreed calls that come and go while others send RTP from beginning to end."""
+    standing, calls = options.media_streams // 2, int(options.rate * options.seconds)
+    burst = schedule(options.media_streams, 0)[1]
+    program = build(root)["generator"]
+    last_port = ALONE_LAST_PORT if is_alone else LAST_PORT
+    room = standing + calls
+    with running_site(root, max_calls=room, receiver=options.receiver, last_port=last_port) as (site, pids):
+        told = agreed.Told(
+            recorder=(HOST, site.sip_port),
+            control=f"http://{HOST}:{site.control_port}",
+            token_file=str(site.directory / "secrets" / "control.token"),
+            door=str(site.directory / "run" / "door.sock"),
+            generator=(*pinned(cores()[1]), str(program)),
+            ports_file=str(root / "ports"),
+            standing=standing,
+            set_up_rate=SET_UP_RATE,
+            rate=options.rate,
+            calls=calls,
+            hold=options.hold,
+            burst=burst,
+        )
+        return measure("under media", told, pids)
+
+
+def faults_media(measured: Measured, standing: int) -> list[str]:
+    """What was wrong with calls under media."""
+    figures = measured.figures
+    found = [
+        f"{figures[name]} calls {words}"
+        for name, words in (
+            ("refused", "were not answered 200"),
+            ("never_open", "were agreed to and never asked for packets"),
+            ("not_kept", "ended and are not kept"),
+        )
+        if figures[name]
+    ]
+    if figures["standing"] != standing:
+        found.append(f"{standing} calls sent from beginning to end, {figures['standing']} are kept")
+    return found
+
+
+def report_media(measured: Measured, streams: int) -> None:
+    """Prints both times, and how even the load was."""
+    print(f"while {streams:,} streams of agreed calls flow, {measured.offered} more calls, each agreed to:")
+    for name, words in (("answer_ms", "INVITE to 200"), ("kept_ms", "BYE until kept")):
+        shares = ", ".join(f"p{100 * share:.0f} {measured.percentile(name, share):.1f}" for share in (0.5, 0.95, 0.99))
+        print(f"  {words:<15} ms: {shares}")
+    sent = measured.figures["generator"]
+    print(f"  {sent['sent']:,} packets sent, generator {sent['late_p99_us'] / 1000:.1f} ms late at p99; ", end="")
+    print(f"callers {measured.percentile('late_ms', 0.99):.1f} ms; RSS {measured.rss_mib:.0f} MiB")
+    print("  kept: the keeper has both parties' synced files in its books; looked at every 50 ms")
 
 
 def faults_steady(measured: Measured, written: int | None) -> list[str]:
@@ -276,9 +338,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures: dict[str, Any] = {}
     receiver, callers = cores()
     print(f"recorder on core {receiver}, callers on core {callers}; {platform.platform()}")
-    with tempfile.TemporaryDirectory(prefix="calls-", dir=options.dir) as scratch:
+    allow_files(SOCKETS_PER_CALL * (options.media_streams // 2 + int(options.rate * options.seconds)))
+    with (
+        tempfile.TemporaryDirectory(prefix="calls-", dir=options.dir) as scratch,
+        own_network(HOST) as lacking,
+    ):
         root = Path(scratch)
-        if options.seconds > 0:
+        if options.media_streams:
+            (root / "media").mkdir()
+            media = under_media(options, root / "media", is_alone=not lacking)
+            report_media(media, options.media_streams)
+            faults += faults_media(media, options.media_streams // 2)
+            figures["media"] = asdict(media)
+        elif options.seconds > 0:
             (root / "steady").mkdir()
             ours, theirs, written = steady(options.rate, options.seconds, options.hold, root / "steady")
             report_steady(ours, theirs)
@@ -304,6 +376,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="of the steady load; 0 leaves it out")
     parser.add_argument("--hold", type=float, default=5.0, help="seconds that each call lasts")
     parser.add_argument("--overload", type=float, default=0.0, help="seconds of 150 %% load; 0 leaves it out")
+    parser.add_argument("--media-streams", type=int, default=0, help="of agreed calls that send meanwhile; two a call")
+    parser.add_argument("--receiver", choices=list(Receiving), default="sockets", help="how those packets come in")
     parser.add_argument("--room", type=int, default=250, help="calls that there is room for in the overload")
     parser.add_argument("--dir", default=None, help="where scratch files go (default: the system's)")
     parser.add_argument("--json", default="", help="write all figures to this file")

@@ -30,7 +30,7 @@ def test_a_receiver_that_is_not_to_be_had_is_left_out_and_named(
             self.receiver = told.receiver
 
         def floor(self, *_: int) -> dict[str, float]:
-            return {"steady_cpu_s": 1.0, "steady_packets": 1e6, "kernel_drops": 0}
+            return {"steady_cpu_s": 1.0, "steady_packets": 1e6, "kernel_drops": 0, "late_p99_us": 10.0}
 
         def ours(self, streams: int, _: int) -> Run:
             if self.receiver == "ring":

@@ -29,18 +29,26 @@ def test_what_grows_is_told_from_what_swings(series: list[float], word: str) -> 
     assert soak.verdict("memory", series).startswith(f"memory: {word}, ")
 
 
+def test_growth_counts_once_every_port_has_rested_and_calls_have_come_and_gone() -> None:
+    assert soak.warm_seconds(120.0) == 300.0
+    assert soak.ports_of(100, 1.0) == 7320
+    assert soak.ports_of(4_000, 120.0) == 7200
+
+
 @pytest.mark.journey
 def test_calls_come_and_go_and_none_of_their_packets_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
-    times = ["--minutes", "0.1", "--every", "1", "--call-seconds", "2"]
+    times = ["--minutes", "0.075", "--every", "0.8", "--call-seconds", "1.5", "--warm", "1"]
     assert soak.main(["--streams", "10", *times, "--dir", str(tmp_path), "--json", str(figures)]) == 0
     samples = json.loads(figures.read_text())
     assert len(samples) >= 3
     last = samples[-1]
     assert (last["lost"], last["failed"]) == (0, 0)
-    assert last["ended"] >= 10
+    assert last["ended"] >= 5
     assert last["kept"] > 0
-    assert "rss_mib: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "after 1 s of warming up" in printed
+    assert "rss_mib: " in printed
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]

@@ -27,12 +27,14 @@ from typing import Any
 
 from mitschnitt.config import Receiving
 from mitschnitt.gateways.bench.capture_check import check_files
-from mitschnitt.gateways.bench.capture_side import WARM_NS, Options
+from mitschnitt.gateways.bench.capture_side import WARM_NS, Options, allow_files
+from mitschnitt.gateways.bench.network import own_network
 from mitschnitt.recorder.media import FINISH_THREADS, HOLD_NS, TICK_NS
-from mitschnitt.recorder.ports import RECEIVE_BUFFER_BYTES
+from mitschnitt.recorder.ports import RECEIVE_BUFFER_BYTES, SPARE_FILES
 from mitschnitt.recorder.receiver import BATCH_ROWS, SLOT_BYTES, SOCKET_BUDGET
 
 HERE = Path(__file__).parent
+HOST = "127.0.0.1"
 PACKETS_PER_SECOND = 50  # of one stream: 20 ms packets
 BURSTS = ((100_000, 1), (200_000, 5), (1 << 62, 10))  # packets/s up to which the generator sends so many of a
 #                                                       stream at once; one core cannot send more singly
@@ -73,6 +75,7 @@ class Run:
     finish_s: float
     generator_cpu_share: float
     generator_late_p99_us: float
+    floor_late_p99_us: float = 0.0  # the generator's in the floor's run
 
     @property
     def is_correct(self) -> bool:
@@ -83,6 +86,11 @@ class Run:
     def is_paced(self) -> bool:
         """Whether the generator kept its pace; else loss and files still tell, microseconds do not."""
         return self.generator_late_p99_us <= PACE_LIMIT_US and self.generator_cpu_share <= CORE_LIMIT
+
+    @property
+    def is_floor_paced(self) -> bool:
+        """The same of the floor's run."""
+        return self.floor_late_p99_us <= PACE_LIMIT_US
 
     @property
     def is_perfect(self) -> bool:
@@ -109,7 +117,7 @@ def cores() -> tuple[int | None, int | None]:
 class Receivers:
     """What both sides of a pair are told; the floor is always one process."""
 
-    address: str = "127.0.0.1"
+    address: str = HOST
     finish_threads: int = FINISH_THREADS
     rtcp: bool = False
     receiver: str = "sockets"
@@ -149,8 +157,8 @@ class Bench:
             WARM_NS // 1_000_000,
         )
         command = [str(self._programs["capture_floor"]), str(ports), self._told.address, *map(str, numbers)]
-        [figures], _ = self._record([command], [ports], packets, burst)
-        return figures
+        [figures], generator = self._record([command], [ports], packets, burst)
+        return {**figures, "late_p99_us": generator["late_p99_us"]}
 
     def ours(self, streams: int, seconds: int) -> Run:
         """Our side, not compared with anything yet."""
@@ -271,11 +279,30 @@ def last_port(streams: int) -> int:
     return min(HIGHEST_PORT, max(LAST_PORT, FIRST_PORT + 2 * (streams + SPARE_PORTS)))
 
 
+def fitting(steps: Sequence[int], *, sockets_each: int = 1) -> list[int]:
+    """The steps, with those that need more open files than a process may have cut down to what fits, and so told."""
+    most = (allow_files(max(steps)) - SPARE_FILES) // sockets_each
+    if max(steps) > most:
+        print(
+            f"open files of a process are limited to {most * sockets_each + SPARE_FILES}: at most {most:,} streams fit"
+        )
+    return sorted({min(step, most) for step in steps})
+
+
+def say_network(lacking: str) -> None:
+    """One line about what carries the packets."""
+    if lacking:
+        print(f"on the loopback of the host ({lacking}): datagrams sent together stay joined until a socket has them")
+    else:
+        print("on a loopback of its own, which splits datagrams that are sent together before it delivers them")
+
+
 def with_floor(ours: Run, floor: dict[str, Any]) -> Run:
     """The same run beside the floor's figures."""
     floor_us = 1e6 * floor["steady_cpu_s"] / max(1, floor["steady_packets"])
     ratio = ours.ours_us / floor_us if floor_us else 0.0
-    return replace(ours, floor_us=floor_us, ratio=ratio, floor_drops=floor["kernel_drops"])
+    late = floor["late_p99_us"]
+    return replace(ours, floor_us=floor_us, ratio=ratio, floor_drops=floor["kernel_drops"], floor_late_p99_us=late)
 
 
 def _core_of(number: int) -> int | None:
@@ -330,7 +357,7 @@ def summary(runs: Sequence[Run]) -> dict[str, Any]:
         "calls_per_core": int(runs[0].streams / 2 / middle("cpu_share")),
         "generator_cpu_share": middle("generator_cpu_share"),
         "generator_late_p99_us": max(run.generator_late_p99_us for run in runs),
-        "paced": all(run.is_paced for run in runs),
+        "paced": all(run.is_paced and run.is_floor_paced for run in runs),
         "perfect": all(run.is_perfect for run in runs),
         "correct": all(run.is_correct for run in runs),
     }
@@ -378,16 +405,20 @@ def report(steps: Sequence[dict[str, Any]], syncs: Sequence[float]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 only when a file is wrong or a packet is lost that the kernel did not drop."""
     arguments = parse(argv)
-    steps: list[int] = arguments.streams
+    steps = fitting(arguments.streams, sockets_each=2 if arguments.rtcp else 1)
     syncs: list[float] = []
     runs: list[Run] = []
-    with tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-capture-", dir=arguments.dir) as scratch,
+        own_network(arguments.address) as lacking,
+    ):
         told = Receivers(
             arguments.address, arguments.finish_threads, arguments.rtcp, arguments.receiver, arguments.recorders
         )
         bench = Bench(Path(scratch), told=told)
         receiver_core, generator_core = cores()
         print(f"receiver on core {receiver_core}, generator on core {generator_core}; {platform.platform()}")
+        say_network(lacking)
         for streams in steps:
             for number in range(arguments.pairs):
                 syncs.append(syncs_per_second(Path(scratch)))
@@ -430,7 +461,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=10, help="measured per side, after two in which the hold fills")
     parser.add_argument("--receiver", choices=list(Receiving), default="sockets", help="how packets come in")
     parser.add_argument("--recorders", type=int, default=1, help="processes that share the streams, on all cores")
-    parser.add_argument("--address", default="127.0.0.1", help="loopback address to use")
+    parser.add_argument("--address", default=HOST, help="loopback address to use")
     parser.add_argument("--dir", type=directory_of, default=None, help="where scratch files go (default: the system's)")
     parser.add_argument("--finish-threads", type=int, default=FINISH_THREADS, help="parties written at once")
     parser.add_argument("--rtcp", action="store_true", help="report to a client of every stream, as in calls")

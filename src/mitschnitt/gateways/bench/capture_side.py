@@ -113,13 +113,14 @@ def mapped_of(options: Options) -> Mapped | None:
     return Mapped(ring, PortPool(options.first_port, options.last_port - OWN_PORTS))
 
 
-def allow_files(streams: int) -> None:
-    """Room for a socket of each stream and, with RTCP, a second one; where it is not given, opening lines says so."""
+def allow_files(sockets: int) -> int:
+    """How many files this process and its children may open now; room for so many sockets, where it may be had."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * streams + SPARE_FILES
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard)), hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), max(hard, wanted)))
+    wanted = sockets + SPARE_FILES
+    for limits in ((max(soft, min(wanted, hard)), hard), (max(soft, wanted), max(hard, wanted))):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def open_lines(media: Media, options: Options) -> list[Track]:
@@ -159,7 +160,7 @@ def drop_rest(media: Media, tracks: list[Track], *, every: int) -> None:
 
 async def record(options: Options) -> dict[str, Any]:
     """One run, from open lines to settled files; the figures."""
-    allow_files(options.streams)
+    allow_files(2 * options.streams if options.rtcp else options.streams)
     root = Path(options.directory)
     journal = SliceWriter(root / "journal")
     mapped = mapped_of(options)

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mitschnitt.config import Receiving
-from mitschnitt.gateways.bench.capture import Bench, Receivers, Run, cores, steps_of, syncs_per_second, with_floor
+from mitschnitt.gateways.bench.capture import (
+    HOST,
+    Bench,
+    Receivers,
+    Run,
+    cores,
+    fitting,
+    say_network,
+    steps_of,
+    syncs_per_second,
+    with_floor,
+)
+from mitschnitt.gateways.bench.network import own_network
 
 STREAMS = "100,500,1000,2000,4000,8000,12000,20000"
 FILES = 500  # of each run are written and checked packet by packet, evenly spread; loss is counted for all streams
@@ -27,7 +42,7 @@ DIGITS = 4  # significant, of what is written down
 def point(run: Run) -> dict[str, Any]:
     """What the page says of one run."""
     told = {name: _rounded(value) for name, value in asdict(run).items()}
-    return {**told, "paced": run.is_paced, "perfect": run.is_perfect}
+    return {**told, "paced": run.is_paced, "floor_paced": run.is_floor_paced, "perfect": run.is_perfect}
 
 
 def _rounded(value: object) -> object:
@@ -42,6 +57,21 @@ def line_of(run: Run) -> str:
         f"ratio {run.ratio:.2f}, {100 * run.cpu_share:.0f} % of a core, lost {run.lost} of {run.sent}, "
         f"files complete {run.complete} of {run.files}{pace}"
     )
+
+
+def machine(lacking: str) -> dict[str, Any]:
+    """What the figures were measured on; `lacking`: why there was no loopback of its own, or ""."""
+    models = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "day": datetime.now(UTC).date().isoformat(),
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / (1 << 30)),
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        "python": platform.python_version(),
+        "network": "loopback of the host" if lacking else "a loopback of its own",
+    }
 
 
 def measure(directory: Path, streams: Sequence[int], receivers: Sequence[str], seconds: int) -> list[Run]:
@@ -77,12 +107,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     told = parser.parse_args(argv)
     receiver, generator = cores()
     print(f"receiver on core {receiver}, generator on core {generator}; {platform.platform()}")
-    with tempfile.TemporaryDirectory(prefix="bench-curve-", dir=told.dir) as scratch:
+    steps = fitting(told.streams)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-curve-", dir=told.dir) as scratch,
+        own_network(HOST) as lacking,
+    ):
+        say_network(lacking)
         syncs = syncs_per_second(Path(scratch))
-        runs = measure(Path(scratch), told.streams, told.receivers, told.seconds)
+        runs = measure(Path(scratch), steps, told.receivers, told.seconds)
     print(f"fdatasync calibration: {syncs:.0f} syncs of 4 KiB per second")
     if told.json:
-        figures = {"seconds": told.seconds, "syncs_per_second": round(syncs), "runs": [point(run) for run in runs]}
+        figures = {
+            "seconds": told.seconds,
+            "syncs_per_second": round(syncs),
+            "machine": machine(lacking),
+            "runs": [point(run) for run in runs],
+        }
         Path(told.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0 if all(run.is_correct for run in runs) else 1
 

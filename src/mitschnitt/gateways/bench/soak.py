@@ -22,18 +22,33 @@ from typing import Any
 
 from mitschnitt.config import Receiving
 from mitschnitt.gateways.bench import capture, capture_side, soak_side
+from mitschnitt.gateways.bench.network import own_network
 from mitschnitt.recorder.media import FINISH_THREADS
+from mitschnitt.recorder.ports import REST_NS
 
-SETTLE_SHARE = 0.25  # of the run, at its beginning, that is left out of slopes: buffers and caches fill
+WARM_CALLS = 2.0  # lengths of a call, after the rest of a port, that are left out of slopes: by then every port was
+#                   taken once and has its notes, hold and arenas have had their most, and every thread has run
+SPARE = 1.2  # ports for each that is in use or rests
 FLAT_ERRORS = 3.0  # a slope beyond so many standard errors is not flat, if it is also beyond FLAT_SHARE
 FLAT_SHARE = 0.02  # of the value itself, over the whole run
+LEAST_SAMPLES = 3  # that a slope has an error of
 WATCHED = ("rss_mib", "files", "threads", "segments")
+
+
+def warm_seconds(call_seconds: float) -> float:
+    """How long a soak runs before growth counts."""
+    return REST_NS / 1e9 + WARM_CALLS * call_seconds
+
+
+def ports_of(streams: int, call_seconds: float) -> int:
+    """How many ports there are: for calls that run, and for those that ended within the rest of a port."""
+    return int(SPARE * streams * (1 + REST_NS / 1e9 / call_seconds))
 
 
 def slope(series: Sequence[float]) -> tuple[float, float]:
     """(growth per sample, its standard error) by least squares; at least three samples, else both 0."""
     count = len(series)
-    if count < 3:
+    if count < LEAST_SAMPLES:
         return 0.0, 0.0
     places = range(count)
     line = statistics.linear_regression(places, series)
@@ -67,11 +82,11 @@ def options_of(told: argparse.Namespace, root: Path) -> soak_side.Options:
         (root / name).mkdir()
     told_of_capture = capture_side.Options(
         directory=str(root),
-        address="127.0.0.1",
+        address=capture.HOST,
         streams=told.streams,
         first_stream=0,
         first_port=capture.FIRST_PORT,
-        last_port=capture.last_port(2 * told.streams),  # fresh ports while the old ones rest
+        last_port=min(capture.HIGHEST_PORT, capture.FIRST_PORT + 2 * ports_of(told.streams, told.call_seconds)),
         ports_file=str(root / "ports"),
         finish_threads=FINISH_THREADS,
         receiver=told.receiver,
@@ -98,7 +113,7 @@ def run(told: argparse.Namespace, root: Path) -> list[dict[str, Any]]:
         try:
             if recorder.stdout is None or recorder.stdin is None or recorder.stdout.readline() != b"ready\n":
                 raise RuntimeError("the recorder did not get ready; see above")
-            sender = [str(programs["generator"]), str(root / "ports"), "127.0.0.1", str(packets), str(burst)]
+            sender = [str(programs["generator"]), str(root / "ports"), capture.HOST, str(packets), str(burst)]
             with subprocess.Popen([*capture.pinned(generator_core), *sender], stdout=subprocess.PIPE) as generator:
                 try:
                     begun = time.monotonic()
@@ -122,19 +137,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long media flows")
     parser.add_argument("--streams", type=int, default=4_000, help="at once; take 80 %% of what bench curve held")
     parser.add_argument("--call-seconds", type=float, default=120.0, help="how long each stream's call lasts")
+    parser.add_argument("--warm", type=float, default=None, help="seconds before growth counts (60 and two calls)")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two lines")
     parser.add_argument("--receiver", choices=list(Receiving), default="sockets", help="how packets come in")
     parser.add_argument("--dir", type=capture.directory_of, default=None, help="where scratch files go")
     parser.add_argument("--json", default="", help="write all figures to this file")
     told = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="bench-soak-", dir=told.dir) as scratch:
+    warm = warm_seconds(told.call_seconds) if told.warm is None else told.warm
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-soak-", dir=told.dir) as scratch,
+        own_network(capture.HOST) as lacking,
+    ):
+        capture.say_network(lacking)
         samples = run(told, Path(scratch))
     if not samples:
         print("too short for a sample; take more --minutes or fewer seconds --every")
         return 0
-    settled = samples[int(SETTLE_SHARE * len(samples)) :]
-    for name in WATCHED:
-        print(verdict(name, [float(sample[name]) for sample in settled]))
+    settled = [sample for sample in samples if sample["at_s"] >= warm]
+    if len(settled) < LEAST_SAMPLES:
+        print(f"too short to tell growth: {len(settled)} samples after {warm:.0f} s, expected {LEAST_SAMPLES}")
+    else:
+        print(f"after {warm:.0f} s of warming up, {len(settled)} samples:")
+        for name in WATCHED:
+            print(verdict(name, [float(sample[name]) for sample in settled]))
     last = samples[-1]
     print(
         f"{last['ended']} parties ended, {last['kept']} packets kept, {last['lost']} lost, {last['failed']} not sealed"

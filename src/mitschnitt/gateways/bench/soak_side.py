@@ -125,7 +125,7 @@ class Soak:
 async def soak(options: Options) -> None:
     """Runs until standard input ends."""
     told = capture_side.Options(**options.capture)
-    capture_side.allow_files(told.streams)
+    capture_side.allow_files(2 * told.streams)  # those of ended calls go when their files are durable
     root = Path(told.directory)
     journal, blobs, mapped = SliceWriter(root / "journal"), LocalBlobs(root / "audio"), mapped_of(told)
     pool = PortPool(told.first_port, told.last_port) if mapped is None else PortPool(told.last_port - 1, told.last_port)
