@@ -35,12 +35,16 @@ RUN = Run(
 
 
 @pytest.mark.journey
-@pytest.mark.parametrize("more", [["--recorders", "2"], ["--rtcp"]], ids=["two recorders side by side", "rtcp too"])
+@pytest.mark.parametrize(
+    "more",
+    [["--recorders", "2", "--pairs", "2"], ["--rtcp", "--pairs", "1"]],
+    ids=["two recorders side by side, in both orders", "rtcp too"],
+)
 def test_a_whole_small_bench_finds_every_file_complete(
     more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
-    options = ["--streams", "6", "--pairs", "1", "--seconds", "1", "--dir", str(tmp_path), *more]
+    options = ["--streams", "6", "--seconds", "1", "--dir", str(tmp_path), *more]
     assert capture.main([*options, "--json", str(figures)]) == 0
     [step] = json.loads(figures.read_text())["steps"]
     assert (step["lost"], step["incomplete_files"], step["wrong_files"]) == (0, 0, 0)

@@ -20,6 +20,14 @@ def test_two_streams_are_one_call_and_no_two_share_a_key() -> None:
     assert len({leaf_key_of(stream) for stream in range(10)}) == 10
 
 
+def test_memory_is_that_of_this_process_alone() -> None:
+    told = [sys.executable, "-c", "from mitschnitt.gateways.bench.capture_side import peak_rss_mib as p; print(p())"]
+    path = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parent.parent)}
+    much = bytearray(200 << 20)  # of ours, that a child's ru_maxrss would begin with
+    found = float(subprocess.run(told, env=path, check=True, capture_output=True).stdout)
+    assert 5 < found < len(much) >> 20
+
+
 def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) -> None:
     for name in ("journal", "audio"):
         (tmp_path / name).mkdir()

@@ -40,7 +40,7 @@ def test_calls_come_and_go_and_none_of_their_packets_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
-    times = ["--minutes", "0.075", "--every", "0.8", "--call-seconds", "1.5", "--warm", "1"]
+    times = ["--minutes", "0.06", "--every", "0.5", "--call-seconds", "1", "--warm", "1"]
     assert soak.main(["--streams", "10", *times, "--dir", str(tmp_path), "--json", str(figures)]) == 0
     samples = json.loads(figures.read_text())
     assert len(samples) >= 3

@@ -52,7 +52,7 @@ class Told:
     generator: tuple[str, ...]  # its command up to the ports file
     ports_file: str
     standing: int  # calls from beginning to end
-    set_up_rate: float  # of those, a second
+    set_up_rate: float  # of those, a second; and how fast they end
     rate: float  # calls a second that come and go beside them
     calls: int  # of those, in all
     hold: float
@@ -181,10 +181,12 @@ class Load:
         finally:
             if sending.returncode is None:
                 sending.kill()
-        for call in standing:
-            await call.end()
-        figures.standing = sum([await self._is_kept(call) for call in standing])
+        await self._at_rate([self._tear_down(call) for call in standing], told.set_up_rate, [])
         return figures
+
+    async def _tear_down(self, call: AgreedCall) -> None:
+        await call.end()
+        self.figures.standing += await self._is_kept(call)
 
     @staticmethod
     async def _at_rate(coming: list[Any], rate: float, late_ms: list[float]) -> None:

@@ -157,7 +157,7 @@ class Bench:
             WARM_NS // 1_000_000,
         )
         command = [str(self._programs["capture_floor"]), str(ports), self._told.address, *map(str, numbers)]
-        [figures], generator = self._record([command], [ports], packets, burst)
+        [figures], generator = self._record([command], [ports], packets, burst, hold_ns=0)
         return {**figures, "late_p99_us": generator["late_p99_us"]}
 
     def ours(self, streams: int, seconds: int) -> Run:
@@ -171,7 +171,9 @@ class Bench:
                 [sys.executable, "-m", "mitschnitt.gateways.bench.capture_side", json.dumps(asdict(option))]
                 for option in options
             ]
-            found, generator = self._record(commands, [root / "ports" for root in roots], packets, burst)
+            found, generator = self._record(
+                commands, [root / "ports" for root in roots], packets, burst, hold_ns=HOLD_NS
+            )
             checks = [
                 check_files(root / "audio", range(o.first_stream, o.first_stream + o.streams, every), packets)
                 for root, o in zip(roots, options, strict=True)
@@ -228,7 +230,7 @@ class Bench:
         return found
 
     def _record(
-        self, commands: Sequence[Sequence[str]], ports: Sequence[Path], packets: int, burst: int
+        self, commands: Sequence[Sequence[str]], ports: Sequence[Path], packets: int, burst: int, *, hold_ns: int
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Starts receivers, sends to them, ends them: (their figures, the generator's)."""
         search = os.pathsep.join(path for path in sys.path if path)
@@ -258,8 +260,8 @@ class Bench:
                 capture_output=True,
                 timeout=STEP_TIMEOUT_S,
             )
-            # Until everything that was sent is drained and, with us, sealed by the timer. The floor waits as long.
-            time.sleep((HOLD_NS + 3 * TICK_NS) / 1e9)
+            # Until everything that was sent is drained and, with us, sealed by the timer.
+            time.sleep((hold_ns + 3 * TICK_NS) / 1e9)
             for receiver in receivers:
                 if receiver.stdin is not None:
                     receiver.stdin.close()  # all at once: they write their files at the same time

@@ -76,6 +76,12 @@ def cpu_seconds() -> float:
     return use.ru_utime + use.ru_stime
 
 
+def peak_rss_mib() -> float:
+    """Highest resident memory so far; not by getrusage(2), whose figure begins with that of the parent process."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 @dataclass
 class Meter:
     """CPU time by packets, in the stretch in which as much is sealed as comes in."""
@@ -191,7 +197,7 @@ async def record(options: Options) -> dict[str, Any]:
     cpu_recorded, recorded = cpu_seconds(), time.monotonic()
     metering.cancel()
     steady_cpu, steady_packets = meter.steady()
-    drops, rss = media.read_drops(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    drops, rss = media.read_drops(), peak_rss_mib()
     drop_rest(media, tracks, every=options.every)
     cpu_dropped, dropped = cpu_seconds(), time.monotonic()
     parties = await finish_all(media, tracks, every=options.every)
@@ -215,7 +221,7 @@ async def record(options: Options) -> dict[str, Any]:
         "wall_s": recorded - begun,
         "wall_finish_s": finished - dropped,
         "arena_locked": media.receiver.is_locked,
-        "rss_mib": rss / 1024,
+        "rss_mib": rss,
     }
 
 
