@@ -9,9 +9,11 @@ Holds packets of open ports only: `port_filter` keeps all else out of it. Sees w
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import mmap
 import os
+import platform
 import socket
 import struct
 from collections import Counter
@@ -46,6 +48,8 @@ _HEAD = np.dtype([("status", "u4"), ("length", "u4"), ("captured", "u4"), ("mac"
 _ITEM = np.dtype((np.void, _ITEM_BYTES))
 NOBODY = 0xFFFF  # in place of a line's number: as 16 bits, for those are sorted by radix
 MIB = 1 << 20
+IN_ORDER = frozenset({"x86_64", "i686"})  # machines whose cores see each other's stores in order: a frame's status
+#                                           word tells that the frame is filled, or zeroed, without a barrier
 
 Rows = NDArray[np.intp]
 
@@ -57,6 +61,9 @@ class Ring:
 
     def __init__(self, address: str, *, size_mib: int, rows: int = BATCH_ROWS) -> None:
         """For packets to `address`. Raises OSError where the kernel gives no ring, filter or memory."""
+        if platform.machine() not in IN_ORDER:
+            found = f"stores come out of order on {platform.machine()}, and a ring needs them in it"
+            raise OSError(errno.ENOTSUP, found)
         self.address = address
         self._packed = ipaddress.ip_address(address).packed
         version = 4 if len(self._packed) == 4 else 6
