@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,19 @@ def test_where_there_can_be_no_ring_sockets_take_its_place_and_one_line_says_so(
         in_a_thread(look)
     [record] = caplog.records
     assert record.getMessage().startswith("the packet ring cannot be had: Operation not permitted; open lines")
+
+
+def test_where_stores_come_out_of_order_sockets_take_the_rings_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    ways: list[Way] = []
+    in_a_thread(lambda: ways.append(way_for(config_of('receiver = "ring"\nring_mib = 1'), 1)))
+    [way] = ways
+    assert way.mapped is None
+    assert way.free == 400
+    assert way.lacking.endswith("stores come out of order on aarch64, and a ring needs them in it")
+    assert len(caplog.records) == 1
 
 
 def test_a_recorder_says_how_it_receives_in_a_file_of_its_own() -> None:

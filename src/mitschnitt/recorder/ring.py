@@ -9,9 +9,11 @@ Holds packets of open ports only: `port_filter` keeps all else out of it. Sees w
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import mmap
 import os
+import platform
 import socket
 import struct
 from collections import Counter
@@ -23,13 +25,15 @@ from numpy.typing import NDArray
 from mitschnitt.recorder.interfaces import numbers_for
 from mitschnitt.recorder.memory import PinnedBuffer
 from mitschnitt.recorder.port_filter import PORTS, PortFilter
-from mitschnitt.recorder.receiver import BATCH_ROWS, Batch, Process
+from mitschnitt.recorder.receiver import Batch, Process
 from mitschnitt.wire import udp
 from mitschnitt.wire.udp import Fault
 
 FRAME_BYTES = 320  # of a packet in the ring: 80 before its IP header, then 212 of RTP over IPv4 (192 over IPv6), room
 #                    for 25 ms of G.711; five cache lines. Lines with longer packets go back to their sockets
 BLOCK_BYTES = 61_440  # of memory that the kernel asks for at once: whole frames and whole pages in nearly 64 KiB
+RING_ROWS = 8192  # rows per batch: twice the sockets' share numpy's fixed cost among more packets. They take 3 ms and,
+#                   full of payload, half a block of the hold
 CHUNK_ROWS = 512  # frames copied, and later zeroed, at once: 160 KiB that stay in the second-level cache
 FIRST_LOOK = 256  # frames looked at first; more, four times as many each time, while all were filled
 FLOOD_PACKETS = 1_000  # of one line in one drain: 20 s of 20 ms packets. More is a flood, which must not fill the
@@ -46,6 +50,8 @@ _HEAD = np.dtype([("status", "u4"), ("length", "u4"), ("captured", "u4"), ("mac"
 _ITEM = np.dtype((np.void, _ITEM_BYTES))
 NOBODY = 0xFFFF  # in place of a line's number: as 16 bits, for those are sorted by radix
 MIB = 1 << 20
+IN_ORDER = frozenset({"x86_64", "i686"})  # machines whose cores see each other's stores in order: a frame's status
+#                                           word tells that the frame is filled, or zeroed, without a barrier
 
 Rows = NDArray[np.intp]
 
@@ -55,8 +61,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Ring:
     """See the module. One event loop owns it. Needs CAP_NET_RAW and CAP_BPF to be made, nothing to be used."""
 
-    def __init__(self, address: str, *, size_mib: int, rows: int = BATCH_ROWS) -> None:
+    def __init__(self, address: str, *, size_mib: int, rows: int = RING_ROWS) -> None:
         """For packets to `address`. Raises OSError where the kernel gives no ring, filter or memory."""
+        if platform.machine() not in IN_ORDER:
+            found = f"stores come out of order on {platform.machine()}, and a ring needs them in it"
+            raise OSError(errno.ENOTSUP, found)
         self.address = address
         self._packed = ipaddress.ip_address(address).packed
         version = 4 if len(self._packed) == 4 else 6

@@ -29,6 +29,7 @@ FIRST_TRACKS = 256  # rows of the tables at the start; they double
 _SEGMENT_SHIFT = 40  # bits of a packed frame position below the segment's number
 
 _NONCE = np.dtype([("track", "<u4"), ("number", "<u8")])  # slices.slice_nonce, many at once
+_INDEX_ITEM = np.dtype((np.void, INDEX.itemsize))  # moved whole; else numpy moves such rows field by field
 _NONCE_ITEM = np.dtype((np.void, _NONCE.itemsize))  # as a list: bytes
 
 Codecs = Mapping[int, Coded]  # by payload type
@@ -178,7 +179,7 @@ class Tracks:
 
     def number(self, slots: NDArray[np.int32]) -> slices.Index:
         """Index rows for one new slice of each slot, in order: identity and the next number of its track."""
-        index = self._identity[slots]
+        index = self._identity.view(_INDEX_ITEM)[slots].view(INDEX)
         order = np.argsort(slots, kind="stable")
         grouped = slots[order]
         first = np.flatnonzero(np.diff(grouped, prepend=-1))
@@ -208,7 +209,7 @@ class FrameBuilder:
 
         Raises JournalFailed with the tracks whose slices are lost.
         """
-        chosen = [(tick, parts[(parts["length"] > 0) & self._tracks.writing(parts["slot"])]) for tick, parts in groups]
+        chosen = [(tick, self._still_wanted(parts)) for tick, parts in groups]
         slots = np.concatenate([parts["slot"] for _, parts in chosen] or [np.zeros(0, np.int32)])
         if not slots.size:
             return
@@ -231,6 +232,10 @@ class FrameBuilder:
         for row, track in enumerate(tracks):
             track.frames.append(place)
             track.rows.append(row)
+
+    def _still_wanted(self, parts: Parts) -> Parts:
+        wanted = (parts["length"] > 0) & self._tracks.writing(parts["slot"])
+        return parts if wanted.all() else parts[wanted]
 
     def _seal(
         self,
@@ -267,7 +272,10 @@ class FrameBuilder:
 
 def _weights(tracks: Sequence[Track], lengths: Sequence[int]) -> dict[int, int]:
     """How many of these bytes, one entry per track, belong to which owner."""
-    found: dict[int, int] = {}
+    found = dict(zip([track.owner for track in tracks], lengths, strict=True))
+    if len(found) == len(tracks):
+        return found  # each has one slice here, as nearly always
+    found = {}
     for track, length in zip(tracks, lengths, strict=True):
         found[track.owner] = found.get(track.owner, 0) + length
     return found

@@ -93,10 +93,12 @@ class SliceWriter:
         self.size += expected
         self.written += 1
         weights = owners if isinstance(owners, Mapping) else dict.fromkeys(owners, 0)
+        mine = segment.owners
         for owner, weight in weights.items():
-            segment.owners[owner] = segment.owners.get(owner, 0) + weight
-            segment.live += weight
-            self.live += weight
+            mine[owner] = mine.get(owner, 0) + weight
+        added = sum(weights.values())
+        segment.live += added
+        self.live += added
         self._unsynced.add(segment.number)
         return position
 
