@@ -29,7 +29,8 @@ WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 # Below the ephemeral ports; each worker has its own, and the range that was given last comes again last: no two sites
 # share one.
-RTP_RANGES = deque(list(range(10_000, 32_000, RTP_PORTS))[WORKER::WORKERS])
+RTP_END = 32_000
+RTP_RANGES = deque(list(range(10_000, RTP_END, RTP_PORTS))[WORKER::WORKERS])
 HERE = Path(__file__).parent
 
 
@@ -48,13 +49,13 @@ def bound_udp_ports() -> set[int]:
     return {int(row.split()[1].rpartition(":")[2], 16) for row in rows}
 
 
-def free_rtp_ports() -> int:
-    """The first of RTP_PORTS that nobody uses at this moment."""
+def free_rtp_ports(count: int = RTP_PORTS) -> int:
+    """The first of `count` that nobody uses at this moment; more than RTP_PORTS are for a test that runs alone."""
     bound = bound_udp_ports()
     for _ in range(len(RTP_RANGES)):
         first = RTP_RANGES[0]
         RTP_RANGES.rotate(-1)
-        if not any(first <= port < first + RTP_PORTS for port in bound):
+        if first + count <= RTP_END and not any(first <= port < first + count for port in bound):
             return first
     raise AssertionError("every range of RTP ports is in use")
 
@@ -160,18 +161,19 @@ def running_site(
     answers_at: int = 0,
     host: str = "127.0.0.1",
     rtp: Sequence[str] = (),
+    rtp_ports: int = RTP_PORTS,
 ) -> Iterator[Site]:
     """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
 
     `sip` and `rtp` are lines for its sections; `before` may add to the directory.
     """
-    first_rtp_port = free_rtp_ports()
+    first_rtp_port = free_rtp_ports(rtp_ports)
     demo = prepare(
         root / "site",
         sip_port=free_port(),
         control_port=free_port(),
         first_rtp_port=first_rtp_port,
-        last_rtp_port=first_rtp_port + RTP_PORTS - 1,
+        last_rtp_port=first_rtp_port + rtp_ports - 1,
     )
     lines = [*sip, *([f"max_calls = {max_calls}"] if max_calls is not None else [])]
     config = demo.directory / "config.toml"

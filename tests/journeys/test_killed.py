@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from journeys.memory import files_below
-from journeys.running import Site, report_rows, running_site
+from journeys.running import RTP_PORTS, Site, report_rows, running_site
 from journeys.test_nothing_unconsented import opened_stamps
 from mitschnitt.gateways.stamp import find_stamps
 
@@ -95,7 +95,7 @@ def test_row_42_at_most_two_seconds_are_lost_when_recorder_and_keeper_are_killed
     kinds = (("recorder-1",), ("keeper",), ("recorder-1", "keeper"))
     worst: dict[tuple[str, ...], float] = {}
     streams = 0
-    with running_site(tmp_path) as site:
+    with running_site(tmp_path, rtp_ports=max(RTP_PORTS, 20 * CALLS)) as site:
         for number in range(ROUNDS):
             parts = kinds[number % len(kinds)]
             lost = killed_round(site, tmp_path, number, parts)
