@@ -56,8 +56,9 @@ class There:
     async def act(self, call: str, kind: str, value: str, **_: object) -> None:
         self.posts.append(f"{kind} {value} {call}")
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    async def answer(self, request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/calls/CALL"
+        await asyncio.sleep(0.01)  # other calls end meanwhile
         return httpx.Response(200, json={"state": self.state})
 
 

@@ -186,7 +186,8 @@ class Load:
 
     async def _tear_down(self, call: AgreedCall) -> None:
         await call.end()
-        self.figures.standing += await self._is_kept(call)
+        is_kept = await self._is_kept(call)
+        self.figures.standing += is_kept
 
     @staticmethod
     async def _at_rate(coming: list[Any], rate: float, late_ms: list[float]) -> None:

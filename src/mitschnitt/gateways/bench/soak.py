@@ -32,7 +32,7 @@ SPARE = 1.2  # ports for each that is in use or rests
 FLAT_ERRORS = 3.0  # a slope beyond so many standard errors is not flat, if it is also beyond FLAT_SHARE
 FLAT_SHARE = 0.02  # of the value itself, over the whole run
 LEAST_SAMPLES = 3  # that a slope has an error of
-WATCHED = ("rss_mib", "files", "threads", "segments")
+WATCHED = ("rss_mib", "blocks", "files", "threads", "segments")
 
 
 def warm_seconds(call_seconds: float) -> float:

@@ -109,6 +109,7 @@ class Soak:
             "rss_mib": int(statm[1]) * PAGE_KIB / 1024,
             "files": len(list(Path("/proc/self/fd").iterdir())),
             "threads": threading.active_count(),
+            "blocks": sys.getallocatedblocks(),  # of Python's objects that live: a leak, whatever the allocator keeps
             "ports_free": self._media.lines.pool.free,
             "segments": len(list(Path(self._options.capture["directory"], "journal").iterdir())),
             "ended": self.ended,
