@@ -150,7 +150,10 @@ class Sources:
         `sources` as in the module; `is_media` says which rows may teach a port. Rows lie in order of arrival.
         """
         self._rows += np.bincount(stream, minlength=self._rows.size)
-        fits, lock = self._fits(stream, sources), self.lock[stream]
+        lock = self.lock.take(stream)
+        if (lock == Lock.LOCKED).all():
+            return self._match(stream, sources), []  # nearly every batch
+        fits = self._fits(stream, sources)
         teaching = np.flatnonzero(fits & is_media & ((lock == Lock.ADDRESS) | (lock == Lock.FIRST)))
         if not teaching.size:
             return fits, []
@@ -204,12 +207,14 @@ class Sources:
                     self.named.discard(number)
 
     def _fits(self, stream: NDArray[np.int32], sources: Keys) -> Flags:
-        key = self.key[stream]
-        fits = (sources[:, 0] & self.mask[stream]) == key[:, 0]
-        for column in range(1, self.width):
-            fits &= sources[:, column] == key[:, column]
-        found: Flags = fits | (self.lock[stream] == Lock.FIRST)
+        found: Flags = self._match(stream, sources) | (self.lock.take(stream) == Lock.FIRST)
         return found
+
+    def _match(self, stream: NDArray[np.int32], sources: Keys) -> Flags:
+        fits: Flags = (sources[:, 0] & self.mask.take(stream)) == self.key[:, 0].take(stream)
+        for column in range(1, self.width):
+            fits &= sources[:, column] == self.key[:, column].take(stream)
+        return fits
 
     def _set(self, number: int, lock: Lock, key: tuple[int, ...], mask: int) -> None:
         self.lock[number], self.mask[number] = lock, mask
