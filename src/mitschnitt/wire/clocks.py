@@ -20,15 +20,17 @@ Int64s = NDArray[np.int64]
 
 def ticks_of(at_ns: Int64s, clock: Int64s) -> Int64s:
     """A time in ticks of each clock, rounded down."""
-    seconds, rest = np.divmod(at_ns, SECOND_NS)
-    ticks: Int64s = seconds * clock + rest * clock // SECOND_NS
+    seconds = at_ns // SECOND_NS
+    ticks: Int64s = seconds * clock + (at_ns - seconds * SECOND_NS) * clock // SECOND_NS
     return ticks
 
 
 def ns_of(ticks: Int64s, clock: Int64s) -> Int64s:
     """Ticks of each clock in ns, to the nearest."""
-    seconds, rest = np.divmod(ticks, clock)
-    time: Int64s = seconds * SECOND_NS + (rest * SECOND_NS + clock // 2) // clock
+    # One divisor for all, as in most calls, divides ten times as fast as an array of them.
+    by = clock[:1] if clock.size and (clock == clock[0]).all() else clock
+    seconds = ticks // by
+    time: Int64s = seconds * SECOND_NS + ((ticks - seconds * by) * SECOND_NS + by // 2) // by
     return time
 
 

@@ -6,7 +6,7 @@ Nothing is sorted, placed or left out here, and no Python statement is executed 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ class Packets:
         arrays = {name: value[rows] for name, value in vars(self).items() if name != "codecs"}
         return Packets(**arrays, codecs=self.codecs)
 
+    def further(self, inside: Int64s, step: Int64s) -> Packets:
+        """Of first packets of runs, those so many packets further on; RTP time goes by `step` from each to the next."""
+        return replace(
+            self,
+            seq=(self.seq + inside) & 0xFFFF,
+            rtp_time=(self.rtp_time + step * inside) % CIRCLE,
+            offset=self.offset + inside * self.length,
+        )
+
 
 def parse_runs(data: bytes) -> NDArray[np.void]:
     """The runs of a timeline artefact, in order of arrival (MalformedPacket for half a run)."""
@@ -58,28 +67,46 @@ def parse_runs(data: bytes) -> NDArray[np.void]:
 
 def unfold(runs: NDArray[Any], codecs: Codecs) -> Packets:
     """The packets behind the runs. MalformedPacket for a clock that none can be, or more packets than a day has."""
+    run, inside = one_by_one(runs["count"].astype(np.int64))
+    return first_packets(runs, codecs).where(run).further(inside, runs["step"].astype(np.int64)[run])
+
+
+def first_packets(runs: NDArray[Any], codecs: Codecs) -> Packets:
+    """The first packet of each run, also of an empty one. MalformedPacket as `unfold` raises it."""
     counts = runs["count"].astype(np.int64)
     if int(counts.sum()) > MAX_PACKETS:
         raise MalformedPacket(f"a party has at most {MAX_PACKETS} packets, the runs count {int(counts.sum())}")
     names, index, clock = _numbers(codecs)
-    run = np.repeat(np.arange(runs.size), counts)
-    inside = np.arange(run.size, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
     length = runs["length"].astype(np.int64)
-    sizes = length[run]
     kind = runs["payload_type"]
     return Packets(
-        runs["arrival_ns"].astype(np.int64)[run],
-        (runs["seq"].astype(np.int64)[run] + inside) & 0xFFFF,
-        (runs["rtp_time"].astype(np.int64)[run] + runs["step"].astype(np.int64)[run] * inside) % CIRCLE,
-        runs["ssrc"].astype(np.int64)[run],
-        np.cumsum(sizes) - sizes,
-        sizes,
-        index[kind][run],
-        clock[kind][run],
-        _spans(names, index[kind], clock[kind], length)[run],
-        (runs["flags"] & EVENT_NOT_KEPT != 0)[run],
+        runs["arrival_ns"].astype(np.int64),
+        runs["seq"].astype(np.int64),
+        runs["rtp_time"].astype(np.int64),
+        runs["ssrc"].astype(np.int64),
+        np.cumsum(counts * length) - counts * length,
+        length,
+        index[kind],
+        clock[kind],
+        _spans(names, index[kind], clock[kind], length),
+        runs["flags"] & EVENT_NOT_KEPT != 0,
         names,
     )
+
+
+def one_by_one(counts: Int64s) -> tuple[Int64s, Int64s]:
+    """(which, how many of it came before) for each of so many of each."""
+    which = np.repeat(np.arange(counts.size), counts)
+    return which, np.arange(which.size) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def ramps(begin: Int64s, step: Int64s, counts: Int64s) -> Int64s:
+    """begin, begin + step, ...: so many of each, 1 or more."""
+    found = np.repeat(step, counts)
+    if found.size:
+        found[np.cumsum(counts) - counts] = np.diff(begin, prepend=0)
+        found[(np.cumsum(counts) - counts)[1:]] -= ((counts - 1) * step)[:-1]
+    return np.cumsum(found, out=found)
 
 
 def _numbers(codecs: Codecs) -> tuple[tuple[str, ...], Int64s, Int64s]:

@@ -46,9 +46,7 @@ def measure(epoch: Int64s, told_ns: Int64s, delay_ns: Int64s) -> Skew:
     """
     if not told_ns.size:
         return Skew()
-    length = int(told_ns.max() - told_ns.min())
-    window = max(MIN_WINDOW_NS, length // MAX_WINDOWS)
-    epoch, time, delay = _least(epoch, told_ns, delay_ns, window)
+    epoch, time, delay = _least(epoch, told_ns, delay_ns)
     used = np.ones(time.size, np.bool_)
     slope = error = 0.0
     for _ in range(3):  # fits again without windows in which not one packet came early
@@ -63,13 +61,23 @@ def measure(epoch: Int64s, told_ns: Int64s, delay_ns: Int64s) -> Skew:
     return Skew(round(ppm, 2), round(error_ppm, 2), matters)
 
 
-def _least(epoch: Int64s, time: Int64s, delay: Int64s, window_ns: int) -> tuple[Int64s, Floats, Floats]:
+def windows(told_ns: Int64s) -> Int64s:
+    """The window that each of a sender's packets lies in; that of its first packet and its last decide."""
+    time = told_ns - told_ns.min()
+    window: Int64s = time // max(MIN_WINDOW_NS, int(time.max()) // MAX_WINDOWS)
+    return window
+
+
+def _least(epoch: Int64s, time: Int64s, delay: Int64s) -> tuple[Int64s, Floats, Floats]:
     """The packet of least delay in each window of each epoch."""
-    window = (time - time.min()) // window_ns
-    order = np.lexsort((delay, window, epoch))
-    opens = np.ones(order.size, np.bool_)
-    opens[1:] = (np.diff(epoch[order]) != 0) | (np.diff(window[order]) != 0)
-    chosen = order[opens]
+    window = windows(time)
+    key = epoch * (int(window.max()) + 1) + window
+    order = np.argsort(key, kind="stable")  # which they are in, but for packets that end before a former one
+    key, late = key[order], delay[order]
+    opens = np.flatnonzero(np.diff(key, prepend=-1))
+    sizes = np.diff(opens, append=key.size)
+    least = np.flatnonzero(late == np.repeat(np.minimum.reduceat(late, opens), sizes))
+    chosen = order[least[np.searchsorted(least, opens)]]
     return epoch[chosen], (time[chosen] - time.min()).astype(np.float64), delay[chosen].astype(np.float64)
 
 

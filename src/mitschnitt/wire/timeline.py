@@ -1,6 +1,6 @@
 """Where each kept packet of one party lies in time: runs in, a Layout out; `render` makes samples of any part of it.
 
-    runs --unfold--> packets --clocks, epochs, skew--> Layout --render--> samples
+    runs --ends of whole ones--> packets --clocks, epochs, skew--> Layout of all packets --render--> samples
 
 Pure: the clock is in the runs. `lay_out` decides once per call; a play-back of an hour holds a block in memory and
 not the hour. Pauses, losses and a late start become silence of exact length.
@@ -19,15 +19,16 @@ from mitschnitt.errors import TooLarge
 from mitschnitt.wire import clocks, epochs, skew
 from mitschnitt.wire.alignment import Report, ahead_of_ours
 from mitschnitt.wire.alignment import lined_up as lined_up
-from mitschnitt.wire.layout import GRID_NS, SECOND_NS
+from mitschnitt.wire.layout import GRID_NS, SECOND_NS, in_order
 from mitschnitt.wire.layout import Layout as Layout
 from mitschnitt.wire.layout import shifted as shifted
-from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, unfold
+from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, one_by_one, ramps
 from mitschnitt.wire.packets import parse_runs as parse_runs
 from mitschnitt.wire.render import Fetch as Fetch
 from mitschnitt.wire.render import Samples as Samples
 from mitschnitt.wire.render import render as render
 from mitschnitt.wire.skew import Skew
+from mitschnitt.wire.whole_runs import Picked, Sounding, sounding, torn
 
 MAX_SECONDS = 24 * 3600  # no call lasts a day; more is a damaged timeline, not silence to write out
 MAX_PACKET_SECONDS = 0.12  # of one packet (RFC 3551, 4.2 allows 200 ms; Opus ends at 120); longer steps are pauses
@@ -45,29 +46,39 @@ def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = (
 
     Raises TooLarge when the packets span more than a day, MalformedPacket for what no timeline can say.
     """
-    packets = unfold(runs, codecs)
-    packets = packets.where((packets.length > 0) & ~packets.is_event)
-    if not packets.seq.size:
-        return Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=packets.codecs)
-    origin_ns = int(packets.arrival_ns.min())
-    _check_length(int(packets.arrival_ns.max()) - origin_ns)
+    heard = sounding(runs, codecs)
+    if not heard.count.size:
+        return Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=heard.first.codecs)
+    origin_ns = int(heard.first.arrival_ns.min())
+    _check_length(int(heard.first.arrival_ns.max()) - origin_ns)
+    picked, epoch, ticks, order = _in_order(heard, origin_ns)
+    seq = picked.packets.seq[order]
+    again = np.zeros(order.size, np.bool_)
+    again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(seq) == 0)
+    kept = order[~again]
+    rank = (np.cumsum(heard.count) - heard.count)[picked.run] + picked.inside
+    layout = _placed(picked.where(kept), epoch[kept], ticks[kept], origin_ns, rank[kept], reports)
+    return replace(layout, repeated=int(again.sum()))
+
+
+def _in_order(heard: Sounding, origin_ns: int) -> tuple[Picked, Int64s, Int64s, Int64s]:
+    """(packets that stand for all, the epoch and the unwrapped RTP time of each, their order by these)."""
+    even = heard.even(MAX_PACKET_SECONDS)
+    picked = heard.picked(even)
+    packets = picked.packets
     clock, ticks = clocks.tell_apart(packets, origin_ns)
     end = clocks.ns_of(ticks + np.maximum(packets.span, 0), packets.clock)
     epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - end, end)
     order = np.lexsort((packets.seq, ticks, epoch))
-    again = np.zeros(order.size, np.bool_)
-    again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(packets.seq[order]) == 0)
-    kept = order[~again]
-    layout = _placed(packets.where(kept), epoch[kept], ticks[kept], origin_ns, kept)
-    return replace(layout, repeated=int(again.sum()), ahead_ns=_ahead(layout, packets, reports))
-
-
-def _ahead(layout: Layout, packets: Packets, reports: Sequence[Report]) -> int | None:
-    """What the reports say of the packets as they were laid."""
-    if not reports:
-        return None
-    rows = np.searchsorted(packets.offset, layout.offset)
-    return ahead_of_ours(reports, packets.where(rows), layout.start_ns + layout.first)
+    among_others = torn(picked, even, order, epoch, ticks)
+    if among_others.any():
+        picked, before = heard.picked(even & ~among_others), picked
+        # What was told of a run's first packet goes for the run; the uneven ones were taken packet by packet before.
+        further = np.where(even[picked.run], picked.inside, 0)
+        row = np.searchsorted(before.run, picked.run) + picked.inside - further
+        epoch, ticks = epoch[row], ticks[row] + picked.step * further
+        order = np.lexsort((picked.packets.seq, ticks, epoch))
+    return picked, epoch, ticks, order
 
 
 def _check_length(length_ns: int) -> None:
@@ -75,68 +86,109 @@ def _check_length(length_ns: int) -> None:
         raise TooLarge(f"a timeline of {length_ns // SECOND_NS} s; at most {MAX_SECONDS} s are played")
 
 
-def _placed(packets: Packets, epoch: Int64s, ticks: Int64s, origin_ns: int, rank: Int64s) -> Layout:
+def _placed(
+    picked: Picked, epoch: Int64s, ticks: Int64s, origin_ns: int, rank: Int64s, reports: Sequence[Report]
+) -> Layout:
     """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
-    span = _spans(packets, epoch, ticks)
-    begin, end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
-    arrival = packets.arrival_ns - origin_ns
-    begin, end, found = _in_our_time(packets, epoch, begin, end, arrival)
+    packets, span = picked.packets, _spans(picked, epoch, ticks)
+    found, factor = _skews(picked, epoch, ticks + span, origin_ns)
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
-    base = np.minimum.reduceat(arrival - end, starts)
-    base = _apart(base, begin, end, rank, starts)
-    begin, end = begin + base[epoch], end + base[epoch]
-    end[:-1] = np.where(epoch[1:] == epoch[:-1], np.minimum(end[:-1], begin[1:]), end[:-1])
-    order = np.argsort(begin, kind="stable")
-    start = int(begin[order[0]])
-    layout = Layout(
-        start_ns=origin_ns + start,
-        first=(begin - start)[order],
-        span=(end - begin)[order],
-        offset=packets.offset[order],
-        length=packets.length[order],
-        codec=packets.codec[order],
-        epoch=epoch[order],
-        codecs=packets.codecs,
-        skew=found,
+    origin = clocks.ns_of(ticks[starts], packets.clock[starts])[epoch]
+    begin = _in_our_time(clocks.ns_of(ticks, packets.clock), origin, factor)
+    end = _in_our_time(clocks.ns_of(ticks + span, packets.clock), origin, factor)
+    base = np.minimum.reduceat(packets.arrival_ns - origin_ns - end, starts)
+    base = _apart(base, begin, end, rank, starts)[epoch]
+    ahead = _ahead(packets, begin + base + origin_ns, reports)
+    # Runs whose packets do not lie apart by whole ns, all by the same, are unfolded now.
+    is_even = (picked.step * SECOND_NS % packets.clock == 0) & (factor == 1.0)
+    row, inside = one_by_one(np.where(is_even, 1, picked.count))
+    clock, step = packets.clock[row], picked.step[row]
+    time = ticks[row] + inside * step
+    begin = _in_our_time(clocks.ns_of(time, clock), origin[row], factor[row]) + base[row]
+    end = _in_our_time(clocks.ns_of(time + span[row], clock), origin[row], factor[row]) + base[row]
+    count, step_ns = np.where(is_even, picked.count, 1)[row], step * SECOND_NS // clock
+    start, length = int(begin.min()), packets.length[row]
+    lasts = _lasts(begin, end, epoch[row], np.where(count > 1, step_ns, 0))
+    _check_length(int((begin + (count - 1) * step_ns + lasts).max()) - start)
+    return in_order(
+        Layout(
+            start_ns=origin_ns + start,
+            first=ramps(begin - start, step_ns, count),
+            span=np.repeat(lasts, count),
+            offset=ramps(packets.offset[row] + inside * length, length, count),
+            length=np.repeat(length, count),
+            codec=np.repeat(packets.codec[row], count),
+            epoch=np.repeat(epoch[row], count),
+            codecs=packets.codecs,
+            skew=found,
+            ahead_ns=ahead,
+        )
     )
-    _check_length(layout.duration_ns)
-    return layout
 
 
-def _in_our_time(
-    packets: Packets, epoch: Int64s, begin: Int64s, end: Int64s, arrival: Int64s
-) -> tuple[Int64s, Int64s, Skew]:
-    """Begin and end of each packet by our clock, but for each epoch's beginning; the skew of who sent most.
+def _lasts(begin: Int64s, end: Int64s, epoch: Int64s, step_ns: Int64s) -> Int64s:
+    """Ns that each packet lasts: to its end, or to the next one of its epoch, which is `step_ns` on if not 0."""
+    following = np.where(step_ns > 0, begin + step_ns, np.append(begin[1:], end[-1]))
+    is_last = (step_ns == 0) & (np.diff(epoch, append=-1) != 0)
+    return np.where(is_last, end, np.minimum(end, following)) - begin
+
+
+def _in_our_time(told_ns: Int64s, origin: Int64s, factor: NDArray[np.float64]) -> Int64s:
+    """By our clock what is `told_ns` by the sender's, but for where its epoch begins; `origin`: by the sender's."""
+    if (factor == 1.0).all():
+        return told_ns
+    moved = origin + np.rint((told_ns - origin) * factor).astype(np.int64)
+    return np.where(factor == 1.0, told_ns, moved)
+
+
+def _ahead(packets: Packets, begin_ns: Int64s, reports: Sequence[Report]) -> int | None:
+    """What the reports say of packets that were laid there."""
+    if not reports:
+        return None
+    order = np.argsort(begin_ns, kind="stable")
+    return ahead_of_ours(reports, packets.where(order), begin_ns[order])
+
+
+def _skews(picked: Picked, epoch: Int64s, end: Int64s, origin_ns: int) -> tuple[Skew, NDArray[np.float64]]:
+    """The skew of who sent most, and what takes each packet's out; `end` is its RTP time behind it.
 
     Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
     `skew.MIN_PACKETS` is passed over.
     """
+    packets = picked.packets
     _, owner = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_inverse=True)
-    by_owner = np.argsort(owner.reshape(-1), kind="stable")
-    counts = np.bincount(owner.reshape(-1))
-    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
-    origin = begin[starts][epoch]
-    most, main = 0, Skew()
-    for count, stop in zip(counts.tolist(), np.cumsum(counts).tolist(), strict=True):
+    owner = owner.reshape(-1)
+    by_owner = np.argsort(owner, kind="stable")
+    told = clocks.ns_of(end, packets.clock)
+    factor = np.ones(end.size)
+    most, main, stop = 0, Skew(), 0
+    for size in np.bincount(owner).tolist():
+        mine = by_owner[stop : stop + size]
+        stop += size
+        count = int(picked.count[mine].sum())
         if count < skew.MIN_PACKETS:
             continue
-        mine = by_owner[stop - count : stop]
-        found = skew.measure(epoch[mine], end[mine], (arrival - end)[mine])
-        if found.is_corrected:
-            for times in (begin, end):
-                times[mine] = origin[mine] + np.rint((times - origin)[mine] * found.factor).astype(np.int64)
+        # Within a run the last packet is the least delayed, in each window that it reaches into.
+        window = skew.windows(told[mine])
+        reaches = np.where(np.diff(window, append=window[-1]) != 0, picked.count[mine], 1)
+        which, inside = one_by_one(reaches)
+        row = mine[which]
+        times = clocks.ns_of(end[row] + inside * picked.step[row], packets.clock[row])
+        found = skew.measure(epoch[row], times, packets.arrival_ns[row] - origin_ns - times)
+        factor[mine] = found.factor
         if count > most:
             most, main = count, found
-    return begin, end, main
+    return main, factor
 
 
-def _spans(packets: Packets, epoch: Int64s, ticks: Int64s) -> Int64s:
+def _spans(picked: Picked, epoch: Int64s, ticks: Int64s) -> Int64s:
     """Ticks of each packet: what its bytes tell, else the step to the next, else what was usual so far."""
+    packets, stands = picked.packets, picked.count > 1
     unknown = packets.span == UNKNOWN_SPAN
     if not unknown.any():
         return packets.span
-    step = np.diff(ticks, append=0)
-    follows = (np.diff(epoch, append=-1) == 0) & ((np.diff(packets.seq, append=0) & 0xFFFF) == 1)
+    step = np.where(stands, picked.step, np.diff(ticks, append=0))
+    follows = stands | (np.diff(epoch, append=-1) == 0) & ((np.diff(packets.seq, append=0) & 0xFFFF) == 1)
     told = follows & (step > 0) & (step <= MAX_PACKET_SECONDS * packets.clock)
     usual = (USUAL_PACKET_SECONDS * packets.clock).astype(np.int64)
     last = np.maximum.accumulate(np.where(told, np.arange(step.size), -1))
