@@ -100,7 +100,7 @@ class Rig:
 
     def holds(self, marker: bytes) -> bool:
         """Whether the marker lies anywhere in the hold's or the arena's memory."""
-        places = [block.bytes for block in self.media.hold.memory()] + [self.media.receiver.arena]
+        places = [block.bytes for block in self.media.hold.memory()] + self.media.receiver.places
         if self.mapped is not None:
             places += [self.mapped.ring.memory, self.mapped.ring.arena]
         return any(marker in place.tobytes() for place in places)

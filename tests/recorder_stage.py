@@ -374,7 +374,7 @@ class Stage:
 
     def holds(self, marker: bytes) -> bool:
         """Whether the marker lies anywhere in the hold's or the arena's memory."""
-        places = [block.bytes for block in self.media.hold.memory()] + [self.media.receiver.arena]
+        places = [block.bytes for block in self.media.hold.memory()] + self.media.receiver.places
         return any(marker in place.tobytes() for place in places)
 
     def close(self) -> None:

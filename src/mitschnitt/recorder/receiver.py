@@ -2,6 +2,8 @@
 
     open sockets --drain--> Batch(rows, lengths, stream, count) --process--> arena wiped, next batch
 
+What is longer than a slot runs on into a tail of its own, and its batch is handed over in wide rows; tails cost no
+memory until then.
 Looks at no byte of a packet. A batch is valid only until `process` returns. This is the interface at which
 another receiver (a mapped AF_PACKET ring) can take the place of this one.
 """
@@ -21,6 +23,9 @@ from mitschnitt.recorder.sources import WIDTHS, Keys
 
 SLOT_BYTES = 704  # 12 header + 692: 60 ms of G.711 (480), 20 ms of L16/16000 (640) with CSRCs or extension;
 #                   11 cache lines, an odd number, so that rows do not compete for the same cache sets
+WIDE_BYTES = 4032  # of a row with its tail: 20 ms of stereo L16/48000 (3,852), 200 ms of G.711, 60 ms of Opus at its
+#                    highest rate (3,837); above one Ethernet frame the kernel has joined fragments. 63 cache lines
+WIDE_ROWS = 256  # of a batch in wide rows: 1 MB
 BATCH_ROWS = 4096  # rows per batch: numpy's fixed cost per call is spread (512 rows: 543 ns of judging and
 #                    copying per packet; 1024: 309, 2048: 198, 4096: 144, 8192: 113), and the 800 kB that
 #                    G.711 touches of it still fit a 1 MiB second-level cache
@@ -61,7 +66,7 @@ _recvmmsg = ctypes.PyDLL(None).recvmmsg
 class Batch:
     """What one step of a drain received, grouped by stream, each stream in order of arrival."""
 
-    rows: NDArray[np.uint8]  # (count, slot): the datagrams; bytes behind their length are not theirs
+    rows: NDArray[np.uint8]  # (count, slot or more): the datagrams; bytes behind their length are not theirs
     lengths: NDArray[np.int32]  # of the datagrams, may exceed the slot
     stream: NDArray[np.int32]  # index of the socket, as given to `drain`
     count: int
@@ -75,16 +80,24 @@ class Receiver:
     """The arena and its prepared message headers. One drain at a time."""
 
     def __init__(self, *, rows: int = BATCH_ROWS, slot: int = SLOT_BYTES, version: int = 4) -> None:
-        """`version` is that of IP on the sockets."""
+        """`slot` is the bytes of a row of the usual batch, `version` that of IP on the sockets."""
         self._memory = PinnedBuffer(rows * slot)
         self.arena: NDArray[np.uint8] = self._memory.bytes.reshape(rows, slot)
         self._rows = rows
-        self._vectors = np.zeros(rows, _IOVEC)
-        self._vectors["base"] = self._memory.address + np.arange(rows, dtype=np.uintp) * np.uintp(slot)
-        self._vectors["length"] = slot
+        tail = WIDE_BYTES - slot
+        self._tail_memory = PinnedBuffer(rows * tail)
+        self._tails = self._tail_memory.bytes.reshape(rows, tail)
+        self._wide_memory = PinnedBuffer(WIDE_ROWS * WIDE_BYTES)
+        self._wide_rows = self._wide_memory.bytes.reshape(WIDE_ROWS, WIDE_BYTES)
+        self._wide: set[int] = set()  # streams whose newest packets had a tail: they come last, in batches of their own
+        place = np.arange(rows, dtype=np.uintp)
+        self._vectors = np.zeros((rows, 2), _IOVEC)  # a second one costs a hundredth
+        self._vectors["base"][:, 0] = self._memory.address + place * np.uintp(slot)
+        self._vectors["base"][:, 1] = self._tail_memory.address + place * np.uintp(tail)
+        self._vectors["length"] = slot, tail
         self._headers = np.zeros(rows, _MMSGHDR)
-        self._headers["iov"] = self._vectors.ctypes.data + np.arange(rows, dtype=np.uintp) * np.uintp(_IOVEC.itemsize)
-        self._headers["iov_count"] = 1
+        self._headers["iov"] = self._vectors.ctypes.data + place * np.uintp(self._vectors.strides[0])
+        self._headers["iov_count"] = 2
         # The same rows with a place for each sender. Asked of few streams: it costs an eighth more per packet.
         self._names = np.zeros((rows, NAME_NUMBERS), np.uint64)
         self._named_headers = self._headers.copy()
@@ -96,8 +109,13 @@ class Receiver:
 
     @property
     def is_locked(self) -> bool:
-        """Whether the arena is kept out of swap."""
-        return self._memory.is_locked
+        """Whether whatever packets lie in is kept out of swap."""
+        return all(memory.is_locked for memory in (self._memory, self._tail_memory, self._wide_memory))
+
+    @property
+    def places(self) -> list[NDArray[np.uint8]]:
+        """Everything that packets lie in, for tests that search it."""
+        return [self.arena, self._tails, self._wide_rows]
 
     def drain(
         self, sockets: Iterable[tuple[int, int]], process: Process, *, named: Collection[int] = ()
@@ -117,6 +135,15 @@ class Receiver:
         yield from self._drain(waiting, process, self._headers, named)
 
     def _drain(
+        self, sockets: list[tuple[int, int]], process: Process, headers: NDArray[Any], left_out: Collection[int]
+    ) -> Iterator[int]:
+        if self._wide:
+            wide = self._wide.copy()
+            yield from self._rounds([pair for pair in sockets if pair[1] not in wide], process, headers, left_out)
+            sockets = [pair for pair in sockets if pair[1] in wide]
+        yield from self._rounds(sockets, process, headers, left_out)
+
+    def _rounds(
         self, waiting: list[tuple[int, int]], process: Process, headers: NDArray[Any], left_out: Collection[int]
     ) -> Iterator[int]:
         """`left_out` is looked at before each socket: who is named only now has to wait for the next drain."""
@@ -165,12 +192,40 @@ class Receiver:
         stream = np.repeat(np.array(streams, np.int32), counts)
         lengths = headers["length"][:count].astype(np.int32)
         sources = self._names[:count, : self._width] if headers is self._named_headers else None
+        most = int(lengths.max())
+        slot = self.arena.shape[1]
+        if most > slot or self._wide:
+            self._wide.difference_update(streams)
+            self._wide.update(stream[lengths > slot].tolist())
         try:
-            process(Batch(self.arena[:count], lengths, stream, count, sources))
+            if most > slot:
+                self._process_wide(Batch(self.arena[:count], lengths, stream, count, sources), process)
+            else:
+                process(Batch(self.arena[:count], lengths, stream, count, sources))
         finally:
             # Agreed audio stays in memory for its hold only, audio that is not kept not even so long.
-            self.arena[:count, : int(lengths.max())] = 0
+            self.arena[:count, :most] = 0
+            if most > slot:
+                self._tails[:count, : most - slot] = 0
         return count
+
+    def _process_wide(self, narrow: Batch, process: Process) -> None:
+        """Hands the rows over with their tails, in as many batches as it takes."""
+        slot = self.arena.shape[1]
+        for start in range(0, narrow.count, WIDE_ROWS):
+            part = slice(start, min(start + WIDE_ROWS, narrow.count))
+            count = part.stop - start
+            lengths = narrow.lengths[part]
+            most = min(int(lengths.max()), WIDE_BYTES)
+            rows = self._wide_rows[:count]
+            rows[:, :slot] = narrow.rows[part]
+            if most > slot:
+                rows[:, slot:most] = self._tails[part, : most - slot]
+            sources = None if narrow.sources is None else narrow.sources[part]
+            try:
+                process(Batch(rows, lengths, narrow.stream[part], count, sources))
+            finally:
+                rows[:, : max(most, slot)] = 0
 
 
 def _pointers(headers: NDArray[Any]) -> list[ctypes.c_void_p]:
