@@ -47,7 +47,8 @@ def assert_the_same(runs: NDArray[Any], codecs: dict[int, tuple[str, int]]) -> N
 @st.composite
 def hostile(draw: st.DrawFn) -> NDArray[Any]:
     """Runs that lie among each other, come twice, stand still, run backwards or say nothing."""
-    drain, rows = 0, []
+    rows: list[tuple[int, ...]] = []
+    drain = 0
     for _ in range(draw(st.integers(1, 40))):
         drain += draw(st.sampled_from([0, 0, 1, 1, 1, 2, 40]))
         ahead = draw(st.sampled_from([0, 0, 0, 160, -160, 80, -2000, 60_000, 1 << 31, -drain * 2000]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mitschnitt.wire.packets import CIRCLE, Packets
+from mitschnitt.wire.packets import CIRCLE, MAX_CLOCK, Packets
 
 SECOND_NS = 1_000_000_000
 RESTART_SECONDS = 5  # arrival minus RTP time apart by more: another clock. No stall and no jitter is so long
@@ -41,40 +41,41 @@ def tell_apart(packets: Packets, origin_ns: int) -> tuple[Int64s, Int64s]:
     """
     arrival = ticks_of(packets.arrival_ns - origin_ns, packets.clock)
     phase = (arrival - packets.rtp_time) % CIRCLE
-    order = np.lexsort((phase, packets.clock, packets.ssrc))
-    opens = _changes(packets.ssrc[order]) | _changes(packets.clock[order])
-    turned = np.empty_like(phase)
-    turned[order] = _turned(phase[order], opens)
-    order = np.lexsort((turned, packets.clock, packets.ssrc))
-    apart = np.diff(turned[order], prepend=0) > RESTART_SECONDS * packets.clock[order]
-    number = np.empty_like(phase)
-    number[order] = np.cumsum(opens | apart) - 1
+    _, first, group = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_index=True, return_inverse=True)
+    group, least = group.reshape(-1), RESTART_SECONDS * packets.clock
+    turned = (phase - phase[first][group] + CIRCLE // 2) % CIRCLE
+    low, high = np.full(first.size, CIRCLE), np.zeros(first.size, np.int64)
+    np.minimum.at(low, group, turned)
+    np.maximum.at(high, group, turned)
+    turned -= low[group]
+    number = group.copy()
+    rest = np.flatnonzero((high - low > least[first])[group])  # the others are of one clock each, and need no sorting
+    rest = rest[np.lexsort((phase[rest], group[rest]))]
+    clock, turned[rest] = _around(phase[rest], by_first(group[rest]), least[rest])
+    number[rest] = first.size + clock
     return by_first(number), arrival - turned
 
 
-def _turned(phase: Int64s, opens: NDArray[np.bool_]) -> Int64s:
-    """Phases counted from behind the widest gap of each group's circle, so that none of its clocks is cut in two.
+def _around(phase: Int64s, group: Int64s, least: Int64s) -> tuple[Int64s, Int64s]:
+    """(clock number, phase counted from behind the widest gap of its group's circle); no clock is cut in two by 0.
 
-    `phase` rises within each group; `opens` marks where groups begin.
+    `phase` rises within each group, and clocks of one are apart by more than `least`.
     """
-    starts = np.flatnonzero(opens)
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
     if not starts.size:
-        return phase
-    sizes = np.diff(starts, append=phase.size)
-    group = np.repeat(np.arange(starts.size), sizes)
-    before = np.roll(phase, 1)
-    before[starts] = phase[starts + sizes - 1] - CIRCLE
-    gap = phase - before
-    widest = np.lexsort((-gap, group))[starts]
-    turned: Int64s = (phase - phase[widest][group]) % CIRCLE
-    return turned
-
-
-def _changes(values: Int64s) -> NDArray[np.bool_]:
-    """True where a value differs from the one before, and at the first."""
-    found = np.ones(values.size, np.bool_)
-    found[1:] = values[1:] != values[:-1]
-    return found
+        return phase, phase
+    ends = np.append(starts[1:], phase.size) - 1
+    gap = np.diff(phase, prepend=0)
+    gap[starts] = phase[starts] - phase[ends] + CIRCLE
+    is_cut = gap > least
+    goes_round = ~is_cut[starts]
+    is_cut[starts] = True
+    number = np.cumsum(is_cut) - 1
+    same = np.arange(number[-1] + 1)
+    same[number[starts[goes_round]]] = number[ends[goes_round]]
+    widest = np.flatnonzero(gap == np.maximum.reduceat(gap, starts)[group])
+    origin = phase[widest[np.searchsorted(widest, starts)]]
+    return same[number], (phase - origin[group]) % CIRCLE
 
 
 def by_first(number: Int64s) -> Int64s:
