@@ -5,6 +5,8 @@ Imports nothing of the product: what is imported before the fuzzer instruments i
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,8 @@ def seeds(target: str) -> Iterator[bytes]:
             yield bytes([len(data), 0]) + data.ljust(64, b"\0")
     elif target == "rtcp":
         yield from (path.read_bytes() for path in sorted((VECTORS / "rtcp").glob("*.bin")))
+    elif target in MEDIA_SEEDS:
+        yield from MEDIA_SEEDS[target]()
     else:
         yield from _dialogues(short)
 
@@ -80,6 +84,56 @@ def _dialogues(messages: list[bytes]) -> Iterator[bytes]:
         inside = request(method, 2, "t5")
         yield CUT.join((b"\0" + invite, b"\1" + inside, b"\2" + inside))
     yield CUT.join((b"\0" + invite, b"\1" + request("CANCEL", 1), b"\x08" + invite))
+
+
+def _records(path: Path) -> list[bytes]:
+    """What a vector file holds: a length of 2 bytes before each."""
+    data, found = path.read_bytes(), []
+    while data:
+        size = 2 + int.from_bytes(data[:2], "big")
+        found.append(data[2:size])
+        data = data[size:]
+    return found
+
+
+def _amr() -> Iterator[bytes]:
+    for number, name in enumerate(("amr-bits", "amr-octets", "amr-octets-crc", "amr-wb-bits", "amr-wb-octets", "")):
+        path = VECTORS / "codecs" / f"{name}.bin"
+        yield from (bytes([number]) + packet for packet in (_records(path)[:3] if path.exists() else [b"\xf0\x44"]))
+
+
+def _opus() -> Iterator[bytes]:
+    for path in sorted((VECTORS / "codecs").glob("opus-*.bin")):
+        yield CUT.join(_records(path)[:4])
+
+
+def _red() -> Iterator[bytes]:
+    primary, copy = bytes([8]) + bytes(20), bytes([0x88, 0x02, 0x80, 20])
+    for payload in (primary, copy + primary + bytes(20), copy * 2 + primary + bytes(40), copy * 9 + primary):
+        row = bytes([0x80, 97, 0, 1]) + bytes(8) + payload
+        yield (bytes([12, len(payload)]) + row.ljust(64, b"\0")[:64]) * 2
+
+
+def _udp() -> Iterator[bytes]:
+    told = json.loads((VECTORS / "udp" / "packets.json").read_text(encoding="utf-8"))
+    for row in told.values():
+        packet = bytes.fromhex(row["packet"])
+        head = struct.pack("<HHB", min(240, row["captured"]), len(packet), row["vouched"])
+        yield bytes([len(row["address"]) > 8]) + head + packet[:240].ljust(240, b"\xee")
+
+
+def _dtmf() -> Iterator[bytes]:
+    for path in sorted((VECTORS / "dtmf").glob("*.bin")):
+        rows = [packet for packet in _records(path) if len(packet) >= 16]
+        yield b"".join(bytes([1, 0]) + packet[4:8][::-1] + packet[12:16] for packet in rows[:64])
+
+
+def _timeline() -> Iterator[bytes]:
+    for number, path in enumerate(sorted((VECTORS / "timeline").glob("*.bin"))):
+        yield bytes([number % 4]) + path.read_bytes()[:4_064]
+
+
+MEDIA_SEEDS = {"amr": _amr, "opus": _opus, "red": _red, "udp": _udp, "dtmf": _dtmf, "timeline": _timeline}
 
 
 def write_seeds(target: str, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from fuzz.media_targets import MEDIA_TARGETS
 from mitschnitt.errors import MalformedPacket, PeerError
 from mitschnitt.wire import rtcp as rtcp_datagrams
 from mitschnitt.wire import rtp as rtp_headers
@@ -261,4 +262,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "rtp": rtp,
     "rtcp": rtcp,
     "agent": agent,
+    **MEDIA_TARGETS,
 }
