@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from examples import many
 from media_rig import T0, TICK_NS, Rig, read_party
 from mitschnitt.recorder.counts import LOSS_ALARM_PACKETS
-from mitschnitt.recorder.reception import FIRST_LINES, Loss, Reception, Source
+from mitschnitt.recorder.reception import FIRST_LINES, MAX_TURNS, Loss, Reception, Source
 from mitschnitt.vault.artefact import PathCounts, path_of
 from mitschnitt.wire import rtp
 from rtcp_client import Client
@@ -391,3 +391,26 @@ def test_a_line_that_goes_into_another_track_is_counted_for_each(rig: Rig) -> No
         _, timeline = read_party(rig.blobs, rig.finish(track))
         assert timeline.header["party"] == party
         assert path_of(timeline.header) == PathCounts(*path)
+
+
+def test_a_sender_that_makes_a_run_of_each_packet_is_looked_behind_so_often_and_no_further() -> None:
+    reception, count = Reception(), MAX_TURNS + 10
+    runs = np.zeros(count + 2, rtp.RUN)
+    runs["seq"][:count] = np.arange(count)
+    runs["seq"][count - 1] = count - 2  # the last came twice, behind what is looked at
+    runs["seq"][count:] = 5  # on the other line too
+    runs["count"], runs["ssrc"], runs["step"] = 1, 7, 160
+    runs["rtp_time"] = runs["seq"].astype(np.uint32) * 160
+    for line in (1, 2):
+        reception.begin(line, 8_000)
+    line = np.append(np.full(count, 1, np.int32), np.full(2, 2, np.int32))
+    reception.count(line, runs, T0)
+    assert (reception.path(1).received, reception.path(1).duplicates) == (count, 0)
+    assert reception.loss(1) == Loss(count - 1, count)
+    assert reception.path(2).duplicates == 1
+    following = np.zeros(1, rtp.RUN)
+    following["seq"], following["count"], following["ssrc"], following["step"] = count - 1, 1, 7, 160
+    following["rtp_time"] = (count - 1) * 160
+    for _ in range(2):
+        reception.count(np.array([1], np.int32), following, T0)
+    assert reception.path(1).duplicates == 1, "a line that makes fewer runs again is looked behind again"

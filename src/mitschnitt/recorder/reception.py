@@ -25,6 +25,7 @@ MAX_TRANSIT_SECONDS = 5  # a larger step between two drains is a new clock of th
 JITTER_SHARE = 1 / 16  # of one measurement in the mean (RFC 3550, A.8)
 LATE_MS = 200  # behind the newest packet when it came: a listener's buffer would have given it up
 FULL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # window of a line of whose newest 64 packets none is missing
+MAX_TURNS = 64  # runs of one line in a batch that are looked behind; a tick's honest packets make far fewer
 SECOND_NS = 1_000_000_000
 
 _LINE = np.dtype(
@@ -214,12 +215,17 @@ class Reception:
     def _look_behind_by_turns(
         self, line: Numbers, runs: NDArray[Any], end: Ints, count: Ints, fresh: Flags, opens: Flags
     ) -> None:
-        """The first run of each line, then the second of each that has one, and so on: as often as a line has runs."""
+        """The first run of each line, then the second of each that has one, and so on, at most MAX_TURNS times.
+
+        Of a line with more runs the rest is counted all the same, but not told late or twice: a sender that makes a run
+        of each packet must not hold up all others.
+        """
         starts = np.flatnonzero(opens)
         turn = np.arange(line.size) - np.repeat(starts, np.diff(starts, append=line.size))
-        for number in range(int(turn.max()) + 1):
+        for number in range(min(int(turn.max()) + 1, MAX_TURNS)):
             now = np.flatnonzero(turn == number)
             self._look_behind(line[now], runs[now], end[now], count[now], fresh[now])
+        self._table["window"][line[turn >= MAX_TURNS]] = 0  # what came is not known any more
 
     def _look_behind(self, line: Numbers, runs: NDArray[Any], end: Ints, count: Ints, fresh: Flags) -> None:
         """Counts what came twice, and what came late; each line once. `end` counts on within its epoch.
