@@ -73,7 +73,7 @@ def laid_out(
     columns = {"first_ns": first, "span_ns": span, "length": length, "codec": codec, "epoch": epoch}
     for name, column in columns.items():
         rows[name] = column
-    return LaidOut(party, rows, offset.astype(np.int64), int(span.max()) if span.size else 0)
+    return LaidOut(party, rows, offset.astype(np.int64, copy=False), int(span.max()) if span.size else 0)
 
 
 def _gathered(fetch: Fetch, offset: Int64s, length: Int64s) -> bytes:
