@@ -401,8 +401,8 @@ def test_a_sender_that_makes_a_run_of_each_packet_is_looked_behind_so_often_and_
     runs["seq"][count:] = 5  # on the other line too
     runs["count"], runs["ssrc"], runs["step"] = 1, 7, 160
     runs["rtp_time"] = runs["seq"].astype(np.uint32) * 160
-    for line in (1, 2):
-        reception.begin(line, 8_000)
+    for number in (1, 2):
+        reception.begin(number, 8_000)
     line = np.append(np.full(count, 1, np.int32), np.full(2, 2, np.int32))
     reception.count(line, runs, T0)
     assert (reception.path(1).received, reception.path(1).duplicates) == (count, 0)
