@@ -8,7 +8,7 @@ import pytest
 
 from media_rig import EVENTS, PCMA, Sender
 from mitschnitt.errors import ConfigError
-from mitschnitt.recorder import filters
+from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.lines import GATED, Line, Lines, Sorted
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.sources import Sourcing
@@ -75,9 +75,14 @@ def test_cutting_leaves_what_is_queued_to_the_track(lines: Lines) -> None:
     assert len(received(lines, line)) == 12
 
 
-def test_when_the_system_refuses_the_filter_the_socket_is_closed(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_system_refuses_the_filter_nothing_comes_any_more_and_no_other_socket_gets_its_descriptor(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = lines.add({})
     lines.open(line, 5, PCMA)
+    descriptor = lines.state(line).sock.fileno()
+    sender = Sender(line.port)
+    sender.packet(1, b"queued")
 
     def refuse(sock: socket.socket, program: bytes) -> None:
         raise OSError(12, "no memory for a filter")
@@ -85,6 +90,25 @@ def test_when_the_system_refuses_the_filter_the_socket_is_closed(lines: Lines, m
     monkeypatch.setattr(filters, "attach", refuse)
     lines.shut(line)
     assert lines.slot(line) == GATED
+    sender.packet(2, b"marker")
+    with pytest.raises(BlockingIOError):
+        lines.state(line).sock.recv(2_048, socket.MSG_DONTWAIT)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        assert other.fileno() != descriptor == lines.state(line).sock.fileno()
+
+
+def test_where_there_is_no_socket_to_make_it_deaf_with_it_is_closed(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines.add({})
+    lines.open(line, 5, PCMA)
+
+    def refuse(*_: object) -> None:
+        raise OSError(12, "no memory")
+
+    monkeypatch.setattr(filters, "attach", refuse)
+    monkeypatch.setattr(ports, "deafen", refuse)
+    lines.shut(line)
     assert lines.state(line).sock.fileno() == -1
     assert lines.sockets() == []
 

@@ -140,3 +140,13 @@ def test_the_receive_buffer_is_as_the_pool_says() -> None:
     with sock:
         assert 16 * 1024 <= ports.receive_buffer(sock) < ports.RECEIVE_BUFFER_BYTES
         assert small.granted_bytes == ports.receive_buffer(sock)
+
+
+def test_a_deaf_socket_keeps_its_descriptor_and_has_no_port() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        descriptor = sock.fileno()
+        ports.deafen(sock)
+        assert sock.fileno() == descriptor
+        assert sock.getsockname()[1] == 0
+        assert ports.kernel_drops(sock) == 0

@@ -101,5 +101,5 @@ class Watch:
         ring.follow_interface()
 
     def _count_drops(self, number: int, drops: int) -> None:
-        self._counts.kernel_drops += drops - self._drops.get(number, 0)
+        self._counts.kernel_drops += max(0, drops - self._drops.get(number, 0))  # a deafened socket begins anew
         self._drops[number] = drops

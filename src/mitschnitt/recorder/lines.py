@@ -161,7 +161,7 @@ class Lines:
             self._refilter(self._states[number])
 
     def _refilter(self, state: LineState) -> None:
-        """Puts the filter on that the line's source asks for; a socket that takes none is closed."""
+        """Puts the filter on that the line's source asks for; a socket that takes none hears nothing more."""
         number = state.line.number
         if self.mapped is not None and number in self.mapped:
             return  # the ring tells who sent each packet; the socket only holds the port
@@ -171,13 +171,19 @@ class Lines:
         try:
             filters.attach(state.sock, program)
         except OSError:
+            self._deafen(state)
+
+    def _deafen(self, state: LineState) -> None:
+        try:
+            ports.deafen(state.sock)
+        except OSError:
             state.sock.close()
             self._sockets.clear()
 
     def cut(self, line: Line) -> None:
         """Puts the filter back; what is queued before it still belongs to the line's track.
 
-        When the system refuses the filter, the socket is closed: then nothing comes at all.
+        When the system refuses the filter, the socket is made deaf: then nothing comes at all.
         """
         state = self.state(line)
         if self.slot(line) != GATED:
@@ -186,7 +192,7 @@ class Lines:
                 source = self.sources.allowed(line.number)
                 filters.attach(state.sock, filters.cutting_filter(state.event_types, source))
             except OSError:
-                state.sock.close()
+                self._deafen(state)
 
     def shut(self, line: Line) -> None:
         """Puts the filter back and gates the line: rows that passed before the filter are dropped unread."""

@@ -8,6 +8,7 @@ before `bind`, so no whole packet can slip in between.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import time
@@ -159,6 +160,16 @@ def open_from_pool(address: str, pool: PortPool, program: bytes) -> tuple[socket
 def receive_buffer(sock: socket.socket) -> int:
     """Bytes of receive buffer that the kernel granted, its own overhead included."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def deafen(sock: socket.socket) -> None:
+    """From now on nothing comes to this socket, and what is queued at it is gone.
+
+    Its descriptor stays taken until it is closed: a drain that is under way may use the number once more, and must not
+    find somebody else's socket there. Raises OSError when the system has no socket to put in its place.
+    """
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as deaf:
+        os.dup2(deaf.fileno(), sock.fileno(), inheritable=False)
 
 
 def kernel_drops(sock: socket.socket) -> int:
