@@ -19,8 +19,8 @@ if str(HERE.parent) not in sys.path:  # run as a program
     sys.path.insert(0, str(HERE.parent))
 
 RSS_LIMIT_MB = 256  # instrumented code with numpy takes 70 MB; inputs are below 17 kB, so more is a leak or a bomb
-ARRAYS_RSS_LIMIT_MB = 512  # of targets that compare arrays: the fuzzer's tracing keeps each result, 13 kB a run; the
-#                            same inputs without it stay at 40 MB
+ARRAYS_RSS_LIMIT_MB = 512  # of targets that compare arrays: under the fuzzer they grow by 13 kB a run, it is thought by
+#                            its tracing of comparisons, for inputs like these stay at 40 MB without it
 ARRAYS = frozenset({"red", "dtmf", "udp", "timeline"})
 TIMEOUT_S = 20  # a hang; what is merely slow is caught by SLOW_CPU_S, which other load does not touch
 SLOW_CPU_S = 1.0  # processor time of one input
