@@ -46,10 +46,6 @@ def no_attach(sock: socket.socket, program: bytes) -> None:
     """Nothing is cut."""
 
 
-def no_detach(sock: socket.socket) -> None:
-    """Nothing is on that could be taken off."""
-
-
 def main(arguments: list[str]) -> int:
     """`serve --dir DIR` supervises parts of this same module; anything else is such a part."""
     if arguments[0] == "serve":
@@ -57,7 +53,6 @@ def main(arguments: list[str]) -> int:
     Receiver.drain = drain_and_hold  # type: ignore[method-assign,assignment]  # the point of this module
     if os.environ.get("UNFILTERED"):
         filters.attach = no_attach
-        filters.detach = no_detach
     return processes.main(arguments)
 
 

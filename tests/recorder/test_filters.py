@@ -80,7 +80,7 @@ def test_a_swap_lets_later_packets_through_but_queued_ones_stay_cut(
 ) -> None:
     filters.attach(pair[0], filters.cutting_filter([101]))
     pair[1].send(rtp(8, MARKER))
-    filters.detach(pair[0])
+    filters.attach(pair[0], filters.open_filter(filters.ANYBODY))
     pair[1].send(rtp(8, MARKER))
     assert pair[0].recv(2000) == rtp(8, b"")
     assert pair[0].recv(2000) == rtp(8, MARKER)
@@ -105,11 +105,6 @@ def test_a_socket_that_takes_no_filter_raises() -> None:
     sock.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         filters.attach(sock, filters.cutting_filter([101]))
-
-
-def test_a_filter_that_is_not_there_cannot_be_taken_off(pair: tuple[socket.socket, socket.socket]) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        filters.detach(pair[0])
 
 
 @pytest.mark.parametrize("kind", [192, 200, 201, 202, 203, 207, 223])

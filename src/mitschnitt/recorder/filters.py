@@ -16,7 +16,6 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.wire import rtcp
 
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module does not name them
-SO_DETACH_FILTER = 27
 
 UDP_HEADER_BYTES = 8  # a filter on a UDP socket sees the UDP header first
 RTP_HEADER_BYTES = 12
@@ -138,8 +137,3 @@ def attach(sock: socket.socket, program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     descriptor = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, descriptor)
-
-
-def detach(sock: socket.socket) -> None:
-    """Lets whole packets through from now on; what is queued already stays cut. OSError when none is on."""
-    sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
