@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 CALL_CHARS = 26  # Crockford base 32 of 128 bits
 HASH_CHARS = 64  # SHA-256 in hex
 TIME_CHARS = 27  # RFC 3339 in UTC with microseconds and Z
+DAY_CHARS = 10  # ISO 8601 date, in the time zone of the policy
 
 metadata = MetaData()
 
@@ -143,4 +145,104 @@ accesses = Table(
     Column("rule", String(64), nullable=False),
     Index("accesses_by_call", "call_id"),
     sqlite_autoincrement=True,
+)
+
+# A day of the draw: what was fixed before it began. The day's key itself is never in the database.
+days = Table(
+    "days",
+    metadata,
+    Column("day", String(DAY_CHARS), primary_key=True),
+    Column("policy_hash", String(HASH_CHARS), nullable=False),
+    Column("key_sha256", String(HASH_CHARS), nullable=False),
+    Column("beacon_kind", String(8), nullable=False),
+    Column("drand_round", Integer, nullable=True),
+    Column("beacon", String(HASH_CHARS), nullable=True),  # hex, once it is known
+    Column("opened_at", String(TIME_CHARS), nullable=False),
+    CheckConstraint("beacon_kind IN ('none', 'commit', 'drand')", name="beacon_is_of_a_known_kind"),
+)
+
+# What operator, works council and officer committed to for a day, and told later; their own signed acts.
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("day", String(DAY_CHARS), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("commitment", String(HASH_CHARS), nullable=False),
+    Column("act", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("value", String(HASH_CHARS), nullable=True),
+    Column("reveal_act", LargeBinary, nullable=True),
+    Column("reveal_signature", LargeBinary, nullable=True),
+)
+
+# Rounds of the public beacon that were verified.
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+# Each draw, once, dense from 1 per day and source. No call is named: a draw and a call are not joined in any table.
+draws = Table(
+    "draws",
+    metadata,
+    Column("day", String(DAY_CHARS), primary_key=True),
+    Column("source", String(16), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("stratum", Integer, nullable=True),  # place in the policy; None: excluded
+    Column("exclusion", Integer, nullable=True),  # place in the policy; None: in a stratum
+    Column("verdict", String(24), nullable=False),  # drawn | not_drawn | excluded | capped.<cap>
+    Column("agent_tag", LargeBinary(8), nullable=True),  # keyed per week; None: agent not known
+    Column("outcome", String(10), nullable=True),  # of a drawn call: kept | failed | not_agreed; None: not over yet
+    CheckConstraint("outcome IS NULL OR outcome IN ('kept', 'failed', 'not_agreed')", name="outcome_is_one_word"),
+    CheckConstraint("outcome IS NULL OR verdict = 'drawn'", name="only_drawn_calls_have_outcomes"),
+    Index("draws_by_tag", "agent_tag", "day"),
+)
+
+# Units of caps that a source was given, and from which of its numbers on they counted.
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("cap", String(16), nullable=False),  # agent_week | agent_share | share
+    Column("week", String(8), nullable=False),
+    Column("agent_tag", LargeBinary(8), nullable=True),
+    Column("source", String(16), nullable=False),
+    Column("day", String(DAY_CHARS), nullable=False),
+    Column("from_n", Integer, nullable=False),
+    Column("units", Integer, nullable=False),
+    Index("allowances_by_week", "week", "agent_tag"),
+    sqlite_autoincrement=True,
+)
+
+# What a person concerned may read of a call, sealed to that person. Every closed call has the same pages, of one size.
+pages = Table(
+    "pages",
+    metadata,
+    Column("call_id", String(CALL_CHARS), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+    Column("person", String(8), primary_key=True),  # caller | agent
+    Column("sealed", LargeBinary, nullable=False),
+    CheckConstraint("person IN ('caller', 'agent')", name="person_is_a_party"),
+)
+
+# Purposes that all parties of a kept call agreed to beside the one that it is kept for.
+call_purposes = Table(
+    "call_purposes",
+    metadata,
+    Column("call_id", String(CALL_CHARS), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+    Column("purpose", String(64), primary_key=True),
+)
+
+# Published figures: the policy's cells only, computed once when their month was over, never changed.
+cells = Table(
+    "cells",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("grp", String(64), primary_key=True),
+    Column("measure", String(32), primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("share", Float, nullable=False),
+    Column("low", Float, nullable=False),
+    Column("high", Float, nullable=False),
 )

@@ -1,0 +1,110 @@
+"""Days of the draw, beacons, draws, allowances, pages of persons, further purposes, published cells."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the tables; calls that came before the draw have no draw, no page and no further purpose."""
+    _draw()
+    _beacons()
+    _persons()
+
+
+def _draw() -> None:
+    op.create_table(
+        "days",
+        sa.Column("day", sa.String(10), primary_key=True),
+        sa.Column("policy_hash", sa.String(64), nullable=False),
+        sa.Column("key_sha256", sa.String(64), nullable=False),
+        sa.Column("beacon_kind", sa.String(8), nullable=False),
+        sa.Column("drand_round", sa.Integer, nullable=True),
+        sa.Column("beacon", sa.String(64), nullable=True),
+        sa.Column("opened_at", sa.String(27), nullable=False),
+        sa.CheckConstraint("beacon_kind IN ('none', 'commit', 'drand')", name="beacon_is_of_a_known_kind"),
+    )
+    op.create_table(
+        "draws",
+        sa.Column("day", sa.String(10), primary_key=True),
+        sa.Column("source", sa.String(16), primary_key=True),
+        sa.Column("n", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("stratum", sa.Integer, nullable=True),
+        sa.Column("exclusion", sa.Integer, nullable=True),
+        sa.Column("verdict", sa.String(24), nullable=False),
+        sa.Column("agent_tag", sa.LargeBinary(8), nullable=True),
+        sa.Column("outcome", sa.String(10), nullable=True),
+        sa.CheckConstraint(
+            "outcome IS NULL OR outcome IN ('kept', 'failed', 'not_agreed')", name="outcome_is_one_word"
+        ),
+        sa.CheckConstraint("outcome IS NULL OR verdict = 'drawn'", name="only_drawn_calls_have_outcomes"),
+    )
+    op.create_index("draws_by_tag", "draws", ["agent_tag", "day"])
+    op.create_table(
+        "allowances",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("cap", sa.String(16), nullable=False),
+        sa.Column("week", sa.String(8), nullable=False),
+        sa.Column("agent_tag", sa.LargeBinary(8), nullable=True),
+        sa.Column("source", sa.String(16), nullable=False),
+        sa.Column("day", sa.String(10), nullable=False),
+        sa.Column("from_n", sa.Integer, nullable=False),
+        sa.Column("units", sa.Integer, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("allowances_by_week", "allowances", ["week", "agent_tag"])
+
+
+def _beacons() -> None:
+    op.create_table(
+        "commitments",
+        sa.Column("day", sa.String(10), primary_key=True),
+        sa.Column("role", sa.String(16), primary_key=True),
+        sa.Column("commitment", sa.String(64), nullable=False),
+        sa.Column("act", sa.LargeBinary, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+        sa.Column("value", sa.String(64), nullable=True),
+        sa.Column("reveal_act", sa.LargeBinary, nullable=True),
+        sa.Column("reveal_signature", sa.LargeBinary, nullable=True),
+    )
+    op.create_table(
+        "rounds",
+        sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+
+
+def _persons() -> None:
+    op.create_table(
+        "pages",
+        sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("person", sa.String(8), primary_key=True),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sa.CheckConstraint("person IN ('caller', 'agent')", name="person_is_a_party"),
+    )
+    op.create_table(
+        "call_purposes",
+        sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("purpose", sa.String(64), primary_key=True),
+    )
+    op.create_table(
+        "cells",
+        sa.Column("month", sa.String(7), primary_key=True),
+        sa.Column("grp", sa.String(64), primary_key=True),
+        sa.Column("measure", sa.String(32), primary_key=True),
+        sa.Column("calls", sa.Integer, nullable=False),
+        sa.Column("share", sa.Float, nullable=False),
+        sa.Column("low", sa.Float, nullable=False),
+        sa.Column("high", sa.Float, nullable=False),
+    )
+
+
+def downgrade() -> None:
+    """Never: an older program must not write a newer database."""
+    raise NotImplementedError("the domain database only moves forward")
