@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 call_app = typer.Typer(help="Calls: list them, look at one, ask why, erase one.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure on this machine, against a floor.", no_args_is_help=True)
+policy_app = typer.Typer(help="The policy: which calls, who signs it, from when on.", no_args_is_help=True)
 app.add_typer(call_app, name="call")
+app.add_typer(policy_app, name="policy")
 app.add_typer(bench_app, name="bench")
 
 Directory = Annotated[
@@ -33,6 +35,11 @@ Directory = Annotated[
 ]
 Role = Annotated[str, typer.Option("--as", help="Role that asks: caller, agent, coach, officer, council, operator.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Signer = Annotated[str, typer.Option("--as", help="Role that signs: officer, council, operator.")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(help="A file of mode 0600 with the key's password; otherwise MITSCHNITT_ROLE_PASSWORD or a terminal."),
+]
 HERE = Path("mitschnitt-data")
 
 
@@ -125,6 +132,21 @@ def call_why(
 def call_erase(call: str, directory: Directory = HERE, role: Role = "officer", as_json: AsJson = False) -> None:
     """Puncture the key of a call, then remove its files."""
     verb("call").erase(call, directory, role=role, as_json=as_json)
+
+
+@policy_app.command("key")
+def policy_key(
+    role: Signer,
+    out: Annotated[Path, typer.Option(help="Where the private key goes: a new file outside the directory.")],
+    password_file: PasswordFile = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In place of the enrolled key: its signatures count no longer.")
+    ] = False,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Make a role's key, under a password, and enrol its public half."""
+    verb("policy_key").run(directory, role, out=out, password_file=password_file, replace=replace, as_json=as_json)
 
 
 @app.command()

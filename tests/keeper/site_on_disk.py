@@ -25,8 +25,9 @@ import mitschnitt
 from mitschnitt.config import Config, load_config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
+from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.apply import Holdings
-from mitschnitt.keeper.grants import SignedAct, import_grants, sign_grant
+from mitschnitt.keeper.grants import import_grants, sign_grant
 from mitschnitt.keeper.kek import FileKeks
 from mitschnitt.keeper.keyring import Keyring
 from mitschnitt.keeper.leases import Leases

@@ -12,8 +12,8 @@ import pytest
 
 from mitschnitt.errors import Damaged, KeyGone, MitschnittError, NoSpace, NotAllowed, TooLarge, VaultError
 from mitschnitt.hardening import Hardening
+from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.door import door_app
-from mitschnitt.keeper.grants import SignedAct
 from mitschnitt.keeper.records import Wanted
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

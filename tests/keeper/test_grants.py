@@ -20,9 +20,9 @@ from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.core.view import Agent
 from mitschnitt.errors import ConfigError, MalformedPacket, MitschnittError, NotAllowed, TooLarge
+from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.grants import (
     DOMAIN,
-    SignedAct,
     Withdrawal,
     check_act,
     import_grant,

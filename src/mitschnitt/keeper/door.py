@@ -19,10 +19,10 @@ from pydantic import Field
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, MitschnittError, NotAllowed, VaultError
 from mitschnitt.hardening import Hardening
+from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import Strict, problem, told
 from mitschnitt.keeper.draining import LONGEST_SECONDS
-from mitschnitt.keeper.grants import SignedAct
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.records import Records, Wanted, call_unknown

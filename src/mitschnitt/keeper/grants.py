@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-import rfc8785
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from mitschnitt.config import Config
@@ -22,29 +18,20 @@ from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import Purpose
 from mitschnitt.core.view import Agent
 from mitschnitt.errors import ConfigError, MalformedPacket, NotAllowed, TooLarge
+from mitschnitt.keeper.acts import VERSION, SignedAct, is_signed, read_fields, sign_act, time_in
 from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.site import load_agents
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_engine
 from mitschnitt.store.writer import Writer
 
-VERSION = 1
 DOMAIN = b"mitschnitt/v1/grant\n"  # what is signed begins with it: a signature for something else is none here
-MAX_ACT_BYTES = 4_096  # an act names a person, a purpose, two times and a notice
 MAX_LIFE = timedelta(days=366)  # twelve months, in the longest year: consent is given again or it ends
 MAX_AHEAD = timedelta(minutes=5)  # clocks of two machines differ; an act from further ahead is quarantined
 FIELDS = {
     "grant": frozenset({"v", "act", "agent", "purpose", "granted_at", "expires_at", "notice"}),
     "withdraw": frozenset({"v", "act", "agent", "purpose", "withdrawn_at"}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SignedAct:
-    """An act as its bytes, and the agent's signature over them."""
-
-    act: bytes
-    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +43,11 @@ class Withdrawal:
     at: datetime
 
 
-def _sign(key: Ed25519PrivateKey, act: Mapping[str, Any]) -> SignedAct:
-    data = rfc8785.dumps(dict(act))
-    return SignedAct(data, key.sign(DOMAIN + data))
-
-
 def sign_grant(grant: StandingGrant, key: Ed25519PrivateKey) -> SignedAct:
     """The agent agrees, until `expires_at`, after having read `notice` (its name or hash)."""
-    return _sign(
+    return sign_act(
         key,
+        DOMAIN,
         {
             "v": VERSION,
             "act": "grant",
@@ -79,8 +62,9 @@ def sign_grant(grant: StandingGrant, key: Ed25519PrivateKey) -> SignedAct:
 
 def sign_withdrawal(key: Ed25519PrivateKey, *, agent: str, purpose: Purpose, withdrawn_at: datetime) -> SignedAct:
     """The agent takes it back; one step, no reason."""
-    return _sign(
+    return sign_act(
         key,
+        DOMAIN,
         {
             "v": VERSION,
             "act": "withdraw",
@@ -91,43 +75,16 @@ def sign_withdrawal(key: Ed25519PrivateKey, *, agent: str, purpose: Purpose, wit
     )
 
 
-def _fields(act: bytes) -> Mapping[str, Any]:
-    if len(act) > MAX_ACT_BYTES:
-        raise TooLarge(f"an act has at most {MAX_ACT_BYTES} bytes, found {len(act)}")
-    try:
-        fields: dict[str, Any] = json.loads(act)
-        canonical = isinstance(fields, dict) and rfc8785.dumps(fields) == act
-    except (ValueError, RecursionError) as error:
-        raise MalformedPacket("an act is canonical JSON (RFC 8785); this is not") from error
-    if not canonical or fields.get("v") != VERSION:
-        raise MalformedPacket(f"an act is a canonical JSON object with v {VERSION} (RFC 8785)")
-    if fields.get("act") not in FIELDS or set(fields) != FIELDS[fields["act"]]:
-        raise MalformedPacket(f"an act is one of {', '.join(FIELDS)} with exactly its own fields")
-    if not all(isinstance(value, str) for name, value in fields.items() if name != "v"):
-        raise MalformedPacket("the fields of an act are texts")
-    return fields
-
-
-def _time(fields: Mapping[str, Any], name: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(fields[name])
-    except ValueError as error:
-        raise MalformedPacket(f"`{name}` of an act must be an RFC 3339 time") from error
-    if at.tzinfo is None:
-        raise MalformedPacket(f"`{name}` of an act must name its zone")
-    return at
-
-
 def read_act(act: bytes) -> StandingGrant | Withdrawal:
     """What an act says, unchecked; MalformedPacket or TooLarge for what is none."""
-    fields = _fields(act)
+    fields = read_fields(act, FIELDS)
     if fields["act"] == "withdraw":
-        return Withdrawal(fields["agent"], Purpose(fields["purpose"]), _time(fields, "withdrawn_at"))
+        return Withdrawal(fields["agent"], Purpose(fields["purpose"]), time_in(fields, "withdrawn_at"))
     return StandingGrant(
         agent=fields["agent"],
         purpose=Purpose(fields["purpose"]),
-        granted_at=_time(fields, "granted_at"),
-        expires_at=_time(fields, "expires_at"),
+        granted_at=time_in(fields, "granted_at"),
+        expires_at=time_in(fields, "expires_at"),
         notice=fields["notice"],
     )
 
@@ -144,9 +101,11 @@ def check_act(signed: SignedAct, agents: Iterable[Agent]) -> StandingGrant | Wit
         raise NotAllowed("grant.agent.unknown", "an act needs an agent of agents.toml who has a `key`")
     try:
         public = Ed25519PublicKey.from_public_bytes(base64.b64decode(agent.key, validate=True))
-        public.verify(signed.signature, DOMAIN + signed.act)
-    except (InvalidSignature, binascii.Error, ValueError) as error:
-        raise NotAllowed("grant.signature", "the act is not signed with the agent's own key") from error
+        own = is_signed(public, DOMAIN, signed)
+    except (binascii.Error, ValueError) as error:
+        raise NotAllowed("grant.signature", "the agent's `key` in agents.toml is no Ed25519 key") from error
+    if not own:
+        raise NotAllowed("grant.signature", "the act is not signed with the agent's own key")
     if isinstance(said, StandingGrant) and not timedelta(0) < said.expires_at - said.granted_at <= MAX_LIFE:
         raise NotAllowed("grant.too_long", f"a grant lives more than 0 and at most {MAX_LIFE.days} days")
     return said

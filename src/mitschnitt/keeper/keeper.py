@@ -22,11 +22,12 @@ from mitschnitt.core.decision import Verdict
 from mitschnitt.core.view import View
 from mitschnitt.errors import MitschnittError, NotAllowed
 from mitschnitt.keeper import erasing
+from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.announced import Announced, AnnouncedCall, PartyPost, Ref, party_to_json
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.draining import Drain
-from mitschnitt.keeper.grants import SignedAct, import_grant, standing_grants
+from mitschnitt.keeper.grants import import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.pulse import Pulse
 from mitschnitt.keeper.recovery import recover
