@@ -21,6 +21,7 @@ VALUES = frozenset(
         "dataclasses",
         "datetime",
         "enum",
+        "fractions",
         "functools",
         "hashlib",
         "heapq",
