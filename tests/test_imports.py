@@ -10,7 +10,7 @@ from source import Module, modules
 
 FOUNDATION = {"errors", "exit_codes", "__version__"}
 EDGE = {"config", "errors", "hardening", "log", "notify", "telemetry"}  # what every process needs
-SHELLS = {"recorder", "keeper", "gateways", "vault", "store", "core", "wire"}
+SHELLS = {"recorder", "keeper", "gateways", "vault", "store", "proof", "core", "wire"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"wire", "errors"},
     "vault": {"vault", "core", "wire", "errors"},
     "store": {"store", "core", "errors"},
-    "keeper": {"keeper", "store", "vault", "core", "wire"} | EDGE,
+    "proof": {"proof", "errors"},  # nothing of what it checks
+    "keeper": {"keeper", "proof", "store", "vault", "core", "wire"} | EDGE,
     "recorder": {"recorder", "vault", "core", "wire"} | EDGE,  # no database, no key tree of its own
     "gateways": {"gateways", "recorder", "vault", "core", "wire"} | EDGE,  # no database, no keeper
     "hardening": {"errors"},

@@ -45,8 +45,10 @@ MAY_IMPORT = {
     "core": VALUES | {"mitschnitt.core", "mitschnitt.errors"},
     "wire": VALUES | XML | {"numpy", "mitschnitt.wire", "mitschnitt.errors"},
     "vault": VALUES | {"numpy", "cryptography", "rfc8785"} | {f"mitschnitt.{name}" for name in ("vault", "errors")},
+    "proof": VALUES | {"py_arkworks_bls12381", "mitschnitt.proof", "mitschnitt.errors"},
 }
 PURE_VAULT = ("derive", "sealed", "keytree", "journal", "slices", "artefact")  # the others read or write files
+PURE_PROOF = ("drand",)
 
 BUILTINS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "globals"})
 LAST_NAMES = {
@@ -73,7 +75,11 @@ PURE_PATHS = ("core", "wire")
 
 def is_pure(module: Module) -> bool:
     package, _, rest = module.name.partition(".")
-    return package in PURE_PATHS or (package == "vault" and rest in PURE_VAULT)
+    return (
+        package in PURE_PATHS
+        or (package == "vault" and rest in PURE_VAULT)
+        or (package == "proof" and rest in PURE_PROOF)
+    )
 
 
 PURE = [module for module in modules() if is_pure(module)]
@@ -107,7 +113,15 @@ def test_a_pure_module_does_nothing_but_reckon(module: Module) -> None:
 
 def test_all_of_core_and_wire_is_pure_and_the_formats_of_the_vault_are() -> None:
     names = {module.name for module in PURE}
-    assert {"core.gate", "core.consent", "core.policy", "core.view", "vault.sealed", "vault.keytree"} <= names
+    assert {
+        "core.gate",
+        "core.consent",
+        "core.policy",
+        "core.view",
+        "vault.sealed",
+        "vault.keytree",
+        "proof.drand",
+    } <= names
     assert {module.name for module in modules() if module.package in PURE_PATHS} <= names
 
 

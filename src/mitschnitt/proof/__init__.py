@@ -1,0 +1,1 @@
+"""What shows that the rest did as it says: imports nothing of what it checks."""
