@@ -20,7 +20,7 @@ SPECIAL = {65533: "unmatched", 65534: "failed", 65535: "none"}
 Found = set[tuple[str, str]]
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818 - says what was found
     """A list that cannot be read."""
 
 

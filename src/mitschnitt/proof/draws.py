@@ -23,7 +23,14 @@ from mitschnitt.proof.draw_report import Cheat, From, Report
 from mitschnitt.proof.draw_weeks import Week, week_of
 
 SOURCES = {"public": From.PUBLIC, "council": From.COUNCIL}
-NO_TAG_NOTE = "agents whose calls ended before they were known count in no test of failures"
+ONCE = "each draw_id stands in its public list once, and every call is counted in one stratum or exclusion"
+TICKETS = "each ticket was reckoned anew: exactly those below the threshold are told as drawn or capped"
+IDS = "the public list holds exactly the draw_ids that the day's key makes of the numbers 1, 2, 3, …"
+NUMBERS = "each verdict is that of its ticket, and numbers have no gap"
+UNITS = "draws stay within the caps and the units that were leased"
+FAIR = "no agent's and no stratum's calls fail more often than chance explains"
+RULES = "strata, rates and exclusions are those of the policy that was given"
+PROMISED = "key, policy and beacon are those of the day record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +115,11 @@ class Verifier:
         header, source = found.header, SOURCES[found.header.kind]
         check_beacon(header, self.report, source)
         check_policy(header, self._policies, self.report, source)
+        if header.policy_hash in self._policies:
+            self.report.proves(RULES, Cheat.POLICY, Cheat.FILTER)
         if record := self._days.get(header.day.isoformat()):
             check_day(header, record, self.report)
+            self.report.proves(PROMISED, Cheat.POLICY, Cheat.GROUND, Cheat.REDRAWN)
         try:
             check(found)
         except PeerError as error:
@@ -126,12 +136,8 @@ class Verifier:
         for name, row in told:
             failed, drawn = groups.get(name, (0, 0))
             groups[name] = failed + row.failed, drawn + row.drawn
-        self.report.proves(
-            "each draw_id stands in its public list once, and every call is counted in one stratum or exclusion"
-        )
-        self.report.proves(
-            "each ticket was reckoned anew: exactly those below the threshold are told as drawn or capped"
-        )
+        self.report.proves(ONCE, Cheat.FILTER, Cheat.DROPPED)
+        self.report.proves(TICKETS, Cheat.MISDRAWN, Cheat.REDRAWN)
 
     def _council(self, found: DrawList, public: DrawList | None, week: Week) -> None:
         header = found.header
@@ -142,11 +148,9 @@ class Verifier:
         if beside is None:
             self.report.leaves_open(f"{header.day}: no sound public list to lay the bundle beside")
         else:
-            self.report.proves(
-                "the public list holds exactly the draw_ids that the day's key makes of the numbers 1, 2, 3, …"
-            )
-        self.report.proves("each verdict is that of its ticket, and numbers have no gap")
-        self.report.proves("draws stay within the caps and the units that were leased")
+            self.report.proves(IDS, Cheat.GROUND, Cheat.ADDED, Cheat.DROPPED, Cheat.REDRAWN)
+        self.report.proves(NUMBERS, Cheat.MISDRAWN, Cheat.DROPPED, Cheat.REDRAWN)
+        self.report.proves(UNITS, Cheat.CAP)
 
     def _compare_failures(self, weeks: Mapping[str, Week]) -> None:
         for name, week in weeks.items():
@@ -171,7 +175,7 @@ class Verifier:
                 )
                 self.report.finds(Cheat.FAILURES, source, when, sentence)
         if families:
-            self.report.proves("no agent's and no stratum's calls fail more often than chance explains")
+            self.report.proves(FAIR, Cheat.FAILURES)
 
     def _span(self) -> str:
         return str(self.days[0]) if len(self.days) == 1 else f"{self.days[0]} to {self.days[-1]}"
