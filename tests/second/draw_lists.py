@@ -79,6 +79,7 @@ class Draw:
     tag: bytes
     verdict: str
     outcome: str = ""
+    marked: bool = False  # as failed in the bundle, whatever its outcome
     id: bytes = b""  # what the public list says; the cheat's own, where one ground it
 
 
@@ -95,9 +96,9 @@ class Day:
     strata: tuple[tuple[str, Fraction], ...] = STRATA
     exclusions: tuple[str, ...] = EXCLUSIONS
     counts: dict[str, int] = field(default_factory=dict)  # of exclusions, where the cheat says otherwise
-    hidden: int = 0  # records that the cheat leaves out of the public list
     unlisted: frozenset[str] = frozenset()  # exclusions that have no line
     beacon: bytes = b""  # instead of the one that follows
+    caps: dict[str, Any] = field(default_factory=lambda: dict(CAPS))
 
     def value(self) -> bytes:
         values = b"".join(self.shares[role][1] for role in ROLES)
@@ -131,7 +132,7 @@ def tag_of(week: str, agent: str) -> bytes:
     return mac(mac(SECRET, f"mitschnitt/v1/tag|{week}"), agent)[:8]
 
 
-def honest_week(days: int = 3, calls: int = 400, agents: int = 40) -> list[Day]:
+def honest_week(days: int = 3, calls: int = 400, agents: int = 40, caps: dict[str, Any] | None = None) -> list[Day]:
     """From Monday, 23 November 2026 on. Units are leased one by one, in the order in which calls come."""
     found: list[Day] = []
     taken: dict[bytes, int] = {}
@@ -139,6 +140,7 @@ def honest_week(days: int = 3, calls: int = 400, agents: int = 40) -> list[Day]:
     leased: list[list[Any]] = []
     for place in range(days):
         day = empty_day(date(2026, 11, 23 + place))
+        day.caps = caps or day.caps
         numbers = dict.fromkeys(SOURCES, 0)
         drawn_today = 0
         for call in range(calls):
@@ -150,7 +152,7 @@ def honest_week(days: int = 3, calls: int = 400, agents: int = 40) -> list[Day]:
             answered[tag] = answered.get(tag, 0) + 1
             if draw.place < len(STRATA):
                 won = day.wins(day.id_of(draw), STRATA[draw.place][1])
-                draw.verdict = cap(tag, taken, answered, drawn_today, call + 1) if won else "not_drawn"
+                draw.verdict = cap(day.caps, tag, taken, answered, drawn_today, call + 1) if won else "not_drawn"
             if draw.verdict == "drawn":
                 drawn_today += 1
                 draw.outcome = ("kept", "kept", "not_agreed", "failed")[
@@ -175,13 +177,15 @@ def place_of(day: date, call: int) -> int:
     return 2 if dice < 8 else 1 if dice < 40 else 0
 
 
-def cap(tag: bytes, taken: dict[bytes, int], answered: dict[bytes, int], today: int, seen: int) -> str:
+def cap(
+    caps: dict[str, Any], tag: bytes, taken: dict[bytes, int], answered: dict[bytes, int], today: int, seen: int
+) -> str:
     """The verdict of a call whose ticket wins."""
-    if today >= max(1, int(CAPS["share"] * seen)):
+    if today >= max(1, int(caps["share"] * seen)):
         return "capped.share"
-    if any(tag) and taken.get(tag, 0) >= CAPS["agent_week"]:
+    if any(tag) and taken.get(tag, 0) >= caps["agent_week"]:
         return "capped.agent_week"
-    if any(tag) and taken.get(tag, 0) >= max(1, int(CAPS["agent_share"] * answered[tag])):
+    if any(tag) and taken.get(tag, 0) >= max(1, int(caps["agent_share"] * answered[tag])):
         return "capped.agent_share"
     return "drawn"
 
@@ -259,7 +263,7 @@ def council_of(day: Day) -> bytes:
         + draw.n.to_bytes(4, "big")
         + draw.place.to_bytes(2, "big")
         + draw.tag
-        + bytes([VERDICTS.index(draw.verdict), int(draw.outcome == "failed")])
+        + bytes([VERDICTS.index(draw.verdict), int(draw.marked or draw.outcome == "failed")])
         for draw in day.draws
     )
     header = {
@@ -269,9 +273,9 @@ def council_of(day: Day) -> bytes:
         "sources": sources,
         "allowances": day.allowances,
         "caps": {
-            "agent_week": CAPS["agent_week"],
-            "agent_share": ratio(CAPS["agent_share"]),
-            "share": ratio(CAPS["share"]),
+            "agent_week": day.caps["agent_week"],
+            "agent_share": ratio(day.caps["agent_share"]),
+            "share": ratio(day.caps["share"]),
         },
     }
     return file_of(b"MSDRAWC1", header, b"".join(rows))
@@ -293,4 +297,10 @@ def day_record(day: Day) -> bytes:
 def copied(day: Day) -> Day:
     """A day that can be changed without changing this one."""
     draws = [replace(draw) for draw in day.draws]
-    return replace(day, draws=draws, allowances=[list(lease) for lease in day.allowances], counts=dict(day.counts))
+    return replace(
+        day,
+        draws=draws,
+        allowances=[list(lease) for lease in day.allowances],
+        counts=dict(day.counts),
+        caps=dict(day.caps),
+    )

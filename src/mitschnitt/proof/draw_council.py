@@ -57,8 +57,8 @@ def check_council(found: DrawList, public: DrawList | None, report: Report) -> C
     batch: list[tuple[Halves, Numbers]] = []
     held = 0
     for rows in found.rows():
-        batch.append((walk.block(rows), rows["place"].astype(np.int64)))
-        held += len(rows)
+        batch.append(walk.block(rows))
+        held += len(batch[-1][1])
         if held >= BATCH_RECORDS:
             _look_up(batch, public, tally)
             batch, held = [], 0
@@ -84,12 +84,12 @@ class _Walk:
         self._failed = np.zeros(CLASSES, np.int64)
         self._share = ShareOfAll(header)
 
-    def block(self, rows: Rows) -> Halves:
-        """Takes a block; the draw_ids that its numbers make."""
+    def block(self, rows: Rows) -> tuple[Halves, Numbers]:
+        """Takes a block; the draw_ids that its numbers make, each number once, and their classes."""
         self._digest.update(rows.tobytes())
         source, n = rows["source"].astype(np.int64), rows["n"].astype(np.int64)
         place, verdict = rows["place"].astype(np.int64), rows["verdict"]
-        self._number(source, n)
+        new = self._number(source, n)
         self._count(place, verdict, rows["flags"])
         halves = np.zeros((len(rows), 2), np.uint64)
         for index in np.unique(source).tolist():
@@ -103,10 +103,10 @@ class _Walk:
             self._verdicts(ids, place[of_source], verdict[of_source])
             self._agents(name, rows[of_source])
             self._share.take(name, n[of_source], verdict[of_source])
-        return halves
+        return halves[new], place[new]
 
-    def _number(self, source: Numbers, n: Numbers) -> None:
-        """Sources ascend, and the numbers of each ascend from 1 by 1."""
+    def _number(self, source: Numbers, n: Numbers) -> npt.NDArray[np.bool_]:
+        """Sources ascend, and the numbers of each ascend from 1 by 1; which records are no repetition."""
         before = np.concatenate([[self._source], source[:-1]])
         last = np.where(before == source, np.concatenate([[self._n], n[:-1]]), 0)
         step = n - last
@@ -117,6 +117,7 @@ class _Walk:
             self._numbers[name, Cheat.DROPPED] += int(np.sum(own[own > 1] - 1))
             self._numbers[name, Cheat.REDRAWN] += int(np.count_nonzero(own == 0))
         self._source, self._n = int(source[-1]), int(n[-1])
+        return step != 0
 
     def _count(self, place: Numbers, verdict: Bytes, flags: Bytes) -> None:
         failed, capped = (flags & FAILED).astype(bool), verdict >= CAPPED
