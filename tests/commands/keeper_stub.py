@@ -29,10 +29,6 @@ class StubDoor:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._answer("POST", path, body)
 
-    def read(self, path: str, body: Mapping[str, Any]) -> bytes:
-        answer: bytes = self._answer("READ", path, body)
-        return answer
-
     def bytes_of(self, path: str, **query: Any) -> bytes:
         answer: bytes = self._answer("BYTES", path, query)
         return answer

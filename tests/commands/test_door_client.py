@@ -78,7 +78,7 @@ def open_door() -> Iterator[Door]:
 
 def test_an_answer_is_json_or_bytes(door: Door) -> None:
     assert door.get("/fine") == {"calls": []}
-    assert door.read("/audio", {}) == b"\x00\x01\x02"
+    assert door.bytes_of("/audio") == b"\x00\x01\x02"
 
 
 def test_a_question_and_a_command_carry_what_they_were_given(door: Door) -> None:
@@ -113,7 +113,7 @@ def test_a_rule_is_said_once_though_the_keeper_says_it_too(door: Door) -> None:
 
 def test_a_refusal_without_a_rule_is_still_one(door: Door) -> None:
     with pytest.raises(NotAllowed) as refusal:
-        door.read("/bare", {})
+        door.bytes_of("/bare")
     assert refusal.value.rule == "access.refused"
 
 
@@ -130,9 +130,9 @@ def test_a_keeper_that_fails_is_the_keepers_fault(door: Door) -> None:
 
 def test_what_cannot_be_read_is_no_question_of_reaching_the_keeper(door: Door) -> None:
     with pytest.raises(Damaged, match=r"^a chunk fails its check \[vault.damaged\]$"):
-        door.read("/damaged", {})
+        door.bytes_of("/damaged")
     with pytest.raises(VaultError, match=r"cannot be read \[vault.failing\]"):
-        door.read("/failing", {})
+        door.bytes_of("/failing")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 from journeys.memory import files_below, memory_of
 from journeys.running import Site, report_rows, running_site
 from mitschnitt.gateways.stamp import find_stamps
+from played import played
 from ring_rig import needs_ring
 
 AGREE = "agreed_by_act=4,agreed_by_digit=4"
@@ -136,10 +137,8 @@ def opened_stamps(site: Site, *, only: Container[str] | None = None) -> dict[int
     for call in site.calls():
         if call["state"] != "kept" or (only is not None and call["call"] not in only):
             continue
-        for party in site.door.get(f"/calls/{call['call']}", **{"as": "coach"})["parties"]:
-            request = {"party": party["party"], "artefact": "media", "purpose": "training", "role": "coach"}
-            media = site.door.read(f"/calls/{call['call']}/read", {**request, "start": 0, "stop": None})
-            for _, stream, counter in find_stamps(media):
+        for party in played(site.door, call["call"]):
+            for _, stream, counter in find_stamps(party.payload):
                 opened[int(stream)].add(int(counter))
     return opened
 

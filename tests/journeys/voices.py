@@ -12,6 +12,7 @@ from journeys.sipp_run import HOST
 from mitschnitt.gateways.rtp_sender import TICK_SECONDS, Aim, RtpStream, StreamReport, StreamSetup
 from mitschnitt.gateways.stamp import find_stamps
 from mitschnitt.wire.g711 import Law
+from played import played
 
 FIRST_STREAM = 7_000  # of stamps; the simulated centre counts from zero
 SPEAK_SECONDS = 20.0  # until so many packets are out, on a busy machine
@@ -83,10 +84,8 @@ class Voices:
 def heard(site: Site, call: str, *, by: str = "role") -> dict[str, dict[int, set[int]]]:
     """What the door plays of a kept call: role (or what else tells parties apart) to stream to counters."""
     found: dict[str, dict[int, set[int]]] = {}
-    for party in site.door.get(f"/calls/{call}", **{"as": "coach"})["parties"]:
-        request = {"party": party["party"], "artefact": "media", "purpose": "training", "role": "coach"}
-        media = site.door.read(f"/calls/{call}/read", {**request, "start": 0, "stop": None})
-        streams = found.setdefault(str(party[by]), {})
-        for _, stream, counter in find_stamps(media):
+    for party in played(site.door, call):
+        streams = found.setdefault(str(getattr(party, by)), {})
+        for _, stream, counter in find_stamps(party.payload):
             streams.setdefault(int(stream), set()).add(int(counter))
     return found

@@ -84,7 +84,7 @@ class Books:
         self.numbers[call, party] = number + 1
         runs = np.zeros(1, RUN)
         count = len(payload) // PAYLOAD_BYTES
-        runs["arrival_ns"], runs["rtp_time"], runs["step"] = time.time_ns(), number * 1_600, PAYLOAD_BYTES
+        runs["arrival_ns"], runs["rtp_time"], runs["step"] = time.time_ns(), number * len(payload), PAYLOAD_BYTES
         runs["seq"], runs["count"], runs["length"], runs["payload_type"] = (
             number * count,
             count,

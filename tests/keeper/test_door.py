@@ -14,11 +14,10 @@ from mitschnitt.errors import Damaged, KeyGone, MitschnittError, NoSpace, NotAll
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.door import door_app
-from mitschnitt.keeper.records import Wanted
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 CALL = "0" * 25 + "1"
-READ = {"party": 0, "artefact": "media", "purpose": "training", "role": "coach"}
+HEAR = {"purpose": "training", "role": "coach"}
 
 
 class FakeRecords:
@@ -44,10 +43,6 @@ class FakeRecords:
     def decision(self, call: str, role: str) -> bytes:
         self._say(call, role)
         return b"sealed"
-
-    def read(self, call: str, wanted: Wanted, *, now: datetime) -> bytes:
-        self._say(call, wanted, now)
-        return b"\x00\xffaudio"
 
     def erase(self, call: str, role: str) -> dict[str, Any]:
         self._say(call, role)
@@ -136,9 +131,7 @@ def test_a_role_is_asked_for_by_name_and_is_the_operator_by_default(door: Door) 
     assert door.records.asked == [("coach",), (CALL, "operator")]
 
 
-def test_bytes_come_as_bytes_and_envelopes_as_base64(door: Door) -> None:
-    assert door.ask("POST", f"/calls/{CALL}/read", json=READ).content == b"\x00\xffaudio"
-    assert door.records.asked == [(CALL, Wanted(0, "media", "training", "coach", 0, None), NOW)]
+def test_envelopes_come_as_base64(door: Door) -> None:
     answer = door.ask("GET", f"/calls/{CALL}/decision", params={"as": "officer"}).json()
     assert base64.b64decode(answer["decision"]) == b"sealed"
 
@@ -157,17 +150,18 @@ def test_an_id_that_is_none_is_unknown(door: Door) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {**READ, "party": 12},
-        {**READ, "party": "0"},
-        {**READ, "artefact": "facts"},
-        {**READ, "start": -1},
-        {**READ, "everything": True},
-        {"party": 0},
+        {**HEAR, "purpose": ""},
+        {**HEAR, "purpose": "x" * 65},
+        {**HEAR, "role": ""},
+        {**HEAR, "role": "x" * 33},
+        {**HEAR, "everything": True},
+        {"purpose": "training"},
+        {"role": "coach"},
     ],
 )
 def test_a_wrong_request_is_refused(door: Door, body: dict[str, Any]) -> None:
-    assert door.ask("POST", f"/calls/{CALL}/read", json=body).status_code == 422
-    assert door.records.asked == []
+    assert door.ask("POST", f"/calls/{CALL}/playbacks", json=body).status_code == 422
+    assert door.playbacks.asked == []
 
 
 @pytest.mark.parametrize(
@@ -183,8 +177,8 @@ def test_a_wrong_request_is_refused(door: Door, body: dict[str, Any]) -> None:
     ],
 )
 def test_each_error_has_its_status_and_rule(door: Door, error: MitschnittError, status: int, rule: str) -> None:
-    door.records.error = error
-    answer = door.ask("POST", f"/calls/{CALL}/read", json=READ)
+    door.playbacks.error = error
+    answer = door.ask("POST", f"/calls/{CALL}/playbacks", json=HEAR)
     assert (answer.status_code, answer.json()["rule"]) == (status, rule)
 
 

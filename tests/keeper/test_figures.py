@@ -112,11 +112,11 @@ def test_requests_at_the_door_are_counted_by_kind_and_never_by_call() -> None:
     door = CountingDoor(_nobody)
 
     async def ask() -> None:
-        for path in ("/calls/0123456789ABCDEFGHJKMNPQR0/read", "/calls/X/erase", "/calls/X", "/status", ""):
+        for path in ("/calls/0123456789ABCDEFGHJKMNPQR0/playbacks", "/calls/X/erase", "/calls/X", "/status", ""):
             await door({"type": "http", "path": path}, cast(Any, None), cast(Any, None))
 
     asyncio.run(ask())
-    assert door.requests == {"read": 1, "erase": 1, "other": 3}
+    assert door.requests == {"playbacks": 1, "erase": 1, "other": 3}
 
 
 def test_a_commit_is_timed_also_when_it_fails() -> None:

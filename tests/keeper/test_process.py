@@ -28,17 +28,16 @@ from keeper.site_on_disk import (
     running_keeper,
     wait_until,
 )
+from mitschnitt.commands.door_client import Door
 from mitschnitt.config import Config, load_config
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import ConfigError
 from mitschnitt.keeper.process import init_keeper_state, opened
 from mitschnitt.keeper.site import load_site
-from mitschnitt.vault.artefact import parse_timeline
 from mitschnitt.vault.envelope import open_with, unpad
+from played import played
 
 pytestmark = pytest.mark.journey  # whole processes, killed and started again
-
-READ = {"purpose": "training", "role": "coach", "start": 0, "stop": None}
 
 
 def at(seconds: float = 0) -> str:
@@ -88,8 +87,14 @@ def state(keeper: Running, call: str) -> str:
     return str(answer.json()["state"]) if answer.is_success else "unknown"
 
 
-def read(keeper: Running, call: str, party: int = 0, artefact: str = "media", **more: Any) -> httpx.Response:
-    return keeper.door("POST", f"/calls/{call}/read", json={**READ, "party": party, "artefact": artefact, **more})
+def hear(keeper: Running, call: str, *, purpose: str = "training", role: str = "coach") -> httpx.Response:
+    """The answer to somebody who may not hear this call for this purpose."""
+    return keeper.door("POST", f"/calls/{call}/playbacks", json={"purpose": purpose, "role": role})
+
+
+def payload(keeper: Running, call: str, party: int = 0) -> bytes:
+    """What the coach hears of one party."""
+    return {one.party: one.payload for one in played(Door(keeper.config.directory), call)}[party]
 
 
 def keep_call(keeper: Running, recorder: FakeRecorder, journal: Books, text: str, call: str = "") -> str:
@@ -135,15 +140,15 @@ def test_a_call_is_announced_answered_kept_played_and_destroyed(keeper: Running)
         (0, "caller", "ended"),
         (1, "agent", "ended"),
     ]
-    assert read(keeper, call).content == stamped("agreed-0")
-    assert read(keeper, call, start=160, stop=320).content == stamped("agreed-0")[160:320]
-    assert read(keeper, call, role="operator").json()["rule"] == "access.role.purpose"
-    assert read(keeper, call, purpose="dispute").json()["rule"] == "access.role.purpose"
+    assert payload(keeper, call, 0) == stamped("agreed-0")
+    assert payload(keeper, call, 1) == stamped("agreed-1")
+    assert hear(keeper, call, role="operator").json()["rule"] == "access.role.purpose"
+    assert hear(keeper, call, purpose="dispute").json()["rule"] == "access.role.purpose"
 
     assert keeper.door("POST", f"/calls/{call}/erase", json={"role": "operator"}).status_code == 403
     assert keeper.door("POST", f"/calls/{call}/erase", json={"role": "officer"}).is_success
     assert state(keeper, call) == "not_kept"
-    assert read(keeper, call).json()["rule"] == "access.not_kept"
+    assert hear(keeper, call).json()["rule"] == "access.not_kept"
     assert list(keeper.config.audio.iterdir()) == []
     assert keeper.stop() == 0
 
@@ -171,7 +176,7 @@ def test_calls_that_are_not_kept_answer_alike_whatever_the_reason(keeper: Runnin
         wait_until(lambda it=call: state(keeper, it) == "not_kept", what="a call to be closed")
         told = [keeper.door("GET", f"/calls/{call}", params={"as": role}) for role in ("operator", "coach", "officer")]
         told += [keeper.door("GET", f"/calls/{call}/decision", params={"as": "operator"})]
-        told += [read(keeper, call), read(keeper, call, role="operator")]
+        told += [hear(keeper, call), hear(keeper, call, role="operator")]
         seen.add(tuple((answer.status_code, answer.text.replace(call, "CALL")) for answer in told))
     assert len(seen) == 1
     sizes = {
@@ -222,8 +227,8 @@ def test_nothing_acknowledged_is_lost_when_the_keeper_is_killed(config: Config) 
     with running_keeper(config) as keeper:
         recorder.again(withdrew)
         wait_until(lambda: state(keeper, running) == "kept", what="the journal to be applied")
-        assert read(keeper, kept).content == stamped("before-0")
-        assert read(keeper, running).content == stamped("running")
+        assert payload(keeper, kept) == stamped("before-0")
+        assert payload(keeper, running) == stamped("running")
         assert state(keeper, withdrew) == "live"
         journal.closed(withdrew, kept=True)  # even if a recorder were wrong about it
         recorder.send(type="poke")
@@ -259,9 +264,9 @@ def test_a_recorder_that_died_leaves_truncated_calls_and_nothing_of_the_others(c
         assert [state(keeper, call) for call in (asked, withdrew)] == ["not_kept"] * 2
         shown = keeper.door("GET", f"/calls/{agreed}", params={"as": "coach"}).json()
         assert [(party["party"], party["reason"]) for party in shown["parties"]] == [(0, "truncated")]
-        assert read(keeper, agreed).content == stamped("one") + stamped("two")
-        timeline = parse_timeline(read(keeper, agreed, artefact="timeline").content)
-        assert timeline.header["reason"] == "truncated"
+        (heard,) = played(Door(config.directory), agreed)
+        assert heard.payload == stamped("one") + stamped("two")
+        assert heard.counted["reason"] == "truncated"
         assert list(config.journal(1).glob("*.sec")) == []
         # A key of the former life opens nothing new.
         fresh = books(again, next_seq)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from keeper.fake_recorder import BINDING, Books, stamped
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.core.access import ROLES
 from mitschnitt.core.call import encode_call_id
-from mitschnitt.errors import NoSpace, NotAllowed, TooLarge
+from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.apply import Applier, Holdings
-from mitschnitt.keeper.records import ONE_PLAYBACK, Records, Wanted
+from mitschnitt.keeper.records import Records
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.queries import AccessRow
@@ -25,7 +25,7 @@ from mitschnitt.store.tables import ladders
 
 KEPT, REFUSED, WITHDREW, LIVE, NEVER = (encode_call_id(bytes([number]) * 16) for number in range(1, 6))
 LADDER = json.loads((Path(__file__).parents[1] / "vectors" / "ladder" / "kept.json").read_text(encoding="utf-8"))
-COACH = Wanted(0, "media", "training", "coach", 0, None)
+COACH = {"purpose": "training", "role": "coach"}
 
 
 @dataclass
@@ -109,56 +109,26 @@ def test_an_outsider_learns_nothing(world: World) -> None:
         world.records.show(NEVER, "operator")
 
 
-def test_each_play_back_is_one_access_however_many_ranges_it_reads(world: World) -> None:
-    at = now()
-    for start in (0, 160):
-        data = world.records.read(KEPT, replace(COACH, start=start, stop=start + 160), now=at)
-        assert data == stamped("x", 10)[start : start + 160]
-    world.records.read(KEPT, replace(COACH, artefact="timeline"), now=at + timedelta(seconds=30))
-    assert [(row.role, row.purpose, row.rule) for row in world.accesses()] == [
-        ("coach", "training", "access.coach.training")
-    ]
-    world.records.read(KEPT, COACH, now=at + timedelta(seconds=31) + ONE_PLAYBACK)
-    assert len(world.accesses()) == 2
-
-
-def test_nothing_is_opened_when_the_access_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_work: object) -> object:
-        raise NoSpace("full")
-
-    def opened(*_: object) -> bytes:
-        raise AssertionError("audio was opened")
-
-    monkeypatch.setattr(world.holdings.writer, "submit", full)
-    monkeypatch.setattr(type(world.holdings.vault), "read", opened)
-    with pytest.raises(NoSpace):
-        world.records.read(KEPT, COACH, now=now())
-
-
 @pytest.mark.parametrize(
-    "call, wanted, later, rule",
+    "call, asked, later, rule",
     [
-        (KEPT, replace(COACH, role="operator"), 0, "access.role.purpose"),
-        (KEPT, replace(COACH, role="officer"), 0, "access.role.purpose"),
-        (KEPT, replace(COACH, role="outsider"), 0, "access.role.unknown"),
-        (KEPT, replace(COACH, purpose="dispute"), 0, "access.role.purpose"),
-        (REFUSED, COACH, 0, "access.not_kept"),
-        (WITHDREW, COACH, 0, "access.not_kept"),
-        (LIVE, COACH, 0, "access.not_kept"),
-        (KEPT, COACH, 31, "access.retention.over"),
-        (NEVER, COACH, 0, "call.unknown"),
+        (KEPT, {"role": "operator"}, 0, "access.role.purpose"),
+        (KEPT, {"role": "officer"}, 0, "access.role.purpose"),
+        (KEPT, {"role": "outsider"}, 0, "access.role.unknown"),
+        (KEPT, {"purpose": "dispute"}, 0, "access.role.purpose"),
+        (REFUSED, {}, 0, "access.not_kept"),
+        (WITHDREW, {}, 0, "access.not_kept"),
+        (LIVE, {}, 0, "access.not_kept"),
+        (KEPT, {}, 31, "access.retention.over"),
+        (NEVER, {}, 0, "call.unknown"),
     ],
 )
-def test_a_refused_reading_says_its_rule(world: World, call: str, wanted: Wanted, later: int, rule: str) -> None:
+def test_a_refused_wish_to_hear_says_its_rule(
+    world: World, call: str, asked: dict[str, str], later: int, rule: str
+) -> None:
     with pytest.raises(NotAllowed) as refused:
-        world.records.read(call, wanted, now=now() + timedelta(days=later))
+        world.records.permitted(call, **{**COACH, **asked}, now=now() + timedelta(days=later))
     assert refused.value.rule == rule
-    assert world.accesses() == []
-
-
-def test_a_range_that_is_too_large_is_refused_unheard(world: World) -> None:
-    with pytest.raises(TooLarge, match="at most 67108864"):
-        world.records.read(KEPT, replace(COACH, stop=1 << 30), now=now())
     assert world.accesses() == []
 
 

@@ -94,14 +94,6 @@ def test_every_call_that_is_not_kept_answers_with_the_same_bytes(world: World, r
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("artefact", ["media", "timeline"])
-def test_nobody_learns_more_by_wanting_to_hear_one(world: World, role: str, artefact: str) -> None:
-    wanted = {"party": 0, "artefact": artefact, "purpose": "training", "role": role}
-    answers = [world.ask("POST", f"/calls/{call}/read", json=wanted) for call in CALLS.values()]
-    assert len({(answer.status_code, answer.content) for answer in answers}) == 1
-
-
-@pytest.mark.parametrize("role", ROLES)
 def test_nobody_learns_more_by_opening_a_play_back_of_one(world: World, role: str) -> None:
     wanted = {"purpose": "training", "role": role}
     answers = [world.ask("POST", f"/calls/{call}/playbacks", json=wanted) for call in CALLS.values()]

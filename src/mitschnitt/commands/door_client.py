@@ -54,10 +54,6 @@ class Door:
         """The JSON answer to a command."""
         return self._checked("POST", path, json=dict(body)).json()
 
-    def read(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """The bytes of a recording's artefact."""
-        return self._checked("POST", path, json=dict(body)).content
-
     def bytes_of(self, path: str, **query: Any) -> bytes:
         """The bytes behind a path."""
         return self._checked("GET", path, params=query).content

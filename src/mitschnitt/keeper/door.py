@@ -9,7 +9,7 @@ import asyncio
 import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -25,23 +25,12 @@ from mitschnitt.keeper.control import Strict, problem, told
 from mitschnitt.keeper.draining import LONGEST_SECONDS
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.playbacks import Playbacks
-from mitschnitt.keeper.records import Records, Wanted, call_unknown
+from mitschnitt.keeper.records import Records, call_unknown
 from mitschnitt.vault.derive import PARTY_LEAVES
 
 RoleQuery = Annotated[str, Query(alias="as", max_length=32)]
 Token = Annotated[str, PathParameter(max_length=64)]
 MAX_NS = (1 << 63) - 1  # times after the origin are 64-bit numbers
-
-
-class ReadBody(Strict):
-    """A range of one party's artefact."""
-
-    party: Annotated[int, Field(ge=0, lt=PARTY_LEAVES)]
-    artefact: Literal["media", "timeline"]
-    purpose: Annotated[str, Field(min_length=1, max_length=64)]
-    role: Annotated[str, Field(min_length=1, max_length=32)]
-    start: Annotated[int, Field(ge=0)] = 0
-    stop: Annotated[int, Field(ge=0)] | None = None
 
 
 class PlaybackBody(Strict):
@@ -101,7 +90,7 @@ def door_app(
     _add_errors(app)
     _add_trials(app, keeper)
     _add_playbacks(app, playbacks, now)
-    _add_records(app, records, now)
+    _add_records(app, records)
 
     @app.post("/grants", status_code=201)
     async def grants(body: GrantBody) -> dict[str, Any]:
@@ -133,7 +122,7 @@ def door_app(
     return app
 
 
-def _add_records(app: FastAPI, records: Records, now: Callable[[], datetime]) -> None:
+def _add_records(app: FastAPI, records: Records) -> None:
     @app.get("/calls")
     async def calls(role: RoleQuery = "operator") -> dict[str, Any]:
         return {"calls": await asyncio.to_thread(records.list_calls, role)}
@@ -146,12 +135,6 @@ def _add_records(app: FastAPI, records: Records, now: Callable[[], datetime]) ->
     async def decision(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
         sealed = await asyncio.to_thread(records.decision, _known_id(call), role)
         return {"call": call, "decision": base64.b64encode(sealed).decode()}
-
-    @app.post("/calls/{call}/read")
-    async def read(call: str, body: ReadBody) -> Response:
-        wanted = Wanted(**body.model_dump())
-        data = await asyncio.to_thread(records.read, _known_id(call), wanted, now=now())
-        return Response(data, media_type="application/octet-stream")
 
     @app.post("/calls/{call}/erase")
     async def erase(call: str, body: RoleBody) -> dict[str, Any]:

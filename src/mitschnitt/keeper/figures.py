@@ -21,7 +21,7 @@ from mitschnitt.telemetry.process import ProcessFigures, is_full, process_table
 COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # buckets
 BEHIND_ENTRIES = 1_000  # of one journal that the database has not: seconds of the busiest recorder
 COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
-ASKED = ("read", "playbacks", "erase", OTHER)  # last parts of the door's paths
+ASKED = ("playbacks", "erase", OTHER)  # last parts of the door's paths
 
 
 def table(recorders: int) -> tuple[Figure, ...]:

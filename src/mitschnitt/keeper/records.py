@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from mitschnitt.core.access import ROLES, Kept, may_read, may_see_ladders
-from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import Purpose
-from mitschnitt.errors import NotAllowed, TooLarge
+from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.clock import rfc3339
@@ -25,24 +23,8 @@ from mitschnitt.keeper.erasing import erase, may_erase
 from mitschnitt.keeper.ladders import shown_ladders
 from mitschnitt.store import queries
 from mitschnitt.store.queries import AccessRow, CallRow, PartyRow
-from mitschnitt.vault.derive import Kind
-
-MAX_READ_BYTES = 64 * 1_048_576  # of one answer: two hours of G.711; longer recordings come in ranges
-ONE_PLAYBACK = timedelta(seconds=60)  # reads that follow each other within it are one access
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A range of one party's artefact, by whom and for what."""
-
-    party: int
-    artefact: str  # media | timeline
-    purpose: str
-    role: str
-    start: int
-    stop: int | None  # None: to the end
 
 
 def call_unknown() -> NotAllowed:
@@ -56,7 +38,6 @@ class Records:
     def __init__(self, holdings: Holdings, reader: Engine) -> None:
         self._holdings = holdings
         self._reader = reader
-        self._playing: dict[tuple[str, str, str], datetime] = {}
 
     def _ask(self, query: Callable[[Connection], T]) -> T:
         with self._reader.connect() as connection:
@@ -127,25 +108,6 @@ class Records:
         """One access, durable when it returns. NoSpace or VaultError when it cannot be written."""
         row = AccessRow(call_id, role, purpose, rfc3339(now), rule)
         self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
-
-    def read(self, call_id: str, wanted: Wanted, *, now: datetime) -> bytes:
-        """Plaintext of the range. NotAllowed with the rule; KeyGone, Damaged or VaultError from the vault."""
-        index, rule = self.permitted(call_id, purpose=wanted.purpose, role=wanted.role, now=now)
-        kind = Kind(wanted.artefact)
-        raw = decode_call_id(call_id)
-        stop = self._holdings.vault.size(raw, wanted.party, kind) if wanted.stop is None else wanted.stop
-        if stop - wanted.start > MAX_READ_BYTES:
-            raise TooLarge(f"{stop - wanted.start} bytes are wanted; at most {MAX_READ_BYTES} come in one answer")
-        # The row is durable before the first byte is opened: nobody hears anything unseen.
-        self._note_once(call_id, wanted, rule, now)
-        return self._holdings.vault.read(raw, index, wanted.party, kind, wanted.start, stop)
-
-    def _note_once(self, call_id: str, wanted: Wanted, rule: str, now: datetime) -> None:
-        key = (call_id, wanted.role, wanted.purpose)
-        self._playing = {who: at for who, at in self._playing.items() if now - at <= ONE_PLAYBACK}
-        if key not in self._playing:
-            self.note_access(call_id, role=wanted.role, purpose=wanted.purpose, rule=rule, now=now)
-        self._playing[key] = now
 
     def erase(self, call_id: str, role: str) -> dict[str, Any]:
         """Puncture, then remove. NotAllowed with the rule; a call that is not kept answers as one that was erased."""
