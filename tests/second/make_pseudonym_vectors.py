@@ -1,6 +1,6 @@
 """Makes tests/vectors/pseudonym/names.json with `openssl` for the HMAC and a table of all 65,536 words for the spelling.
 
-    python tests/second/make_pseudonym_vectors.py
+python tests/second/make_pseudonym_vectors.py
 """
 
 from __future__ import annotations
