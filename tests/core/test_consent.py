@@ -87,6 +87,30 @@ def test_a_withdrawal_counts_at_once_even_if_its_clock_is_ahead() -> None:
     assert agent_consent("agent", JENS.id, [grant(withdrawn=3)], TRAINING, t(0)).verdict is Verdict.WITHDRAW
 
 
+def test_a_grant_counts_for_the_notice_that_the_policy_names_and_for_no_other() -> None:
+    given = grant()
+    for notice in ("", given.notice):
+        assert agent_consent("agent", JENS.id, [given], TRAINING, t(0), notice=notice).rule == "consent.given"
+    for notice in ("notice-2026-2", given.notice + " ", given.notice.upper()):
+        expected = Decision(Verdict.REFUSE, "consent.agent.notice", "agent")
+        assert agent_consent("agent", JENS.id, [given], TRAINING, t(0), notice=notice) == expected
+
+
+def test_an_older_grant_for_the_newer_notice_does_not_stand_in_for_the_newest() -> None:
+    older, newest = replace(grant(granted=-50), notice="new"), replace(grant(granted=-10), notice="old")
+    for order in ([older, newest], [newest, older]):
+        assert agent_consent("agent", JENS.id, order, TRAINING, t(0), notice="new").rule == "consent.agent.notice"
+    # Of two of one moment the one for another notice counts: the stricter of them.
+    twins = [replace(grant(), notice="new"), replace(grant(), notice="old")]
+    for order in (twins, twins[::-1]):
+        assert agent_consent("agent", JENS.id, order, TRAINING, t(0), notice="new").rule == "consent.agent.notice"
+
+
+def test_a_withdrawal_of_a_grant_for_another_notice_is_a_withdrawal() -> None:
+    taken_back = grant(withdrawn=-5)
+    assert agent_consent("agent", JENS.id, [taken_back], TRAINING, t(0), notice="new").verdict is Verdict.WITHDRAW
+
+
 # -- spoken answers --------------------------------------------------------------------------------
 
 

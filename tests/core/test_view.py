@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,16 @@ WRONG_AGENTS: dict[str, tuple[dict[str, Any], str]] = {
     "a pattern that is nearly everybody": ({"patterns": ["*"]}, "needs `patterns`"),
     "a pattern of endless length": ({"patterns": ["x" * 201]}, "needs `patterns`"),
     "a star in the middle": ({"patterns": ["sip:*@centre.example.org"]}, r"\* may only end a pattern"),
+    "a day that is none": ({"started": "2026-02-30"}, "`started` must be a day such as 2026-11-26"),
+    "a day in another order": ({"started": "26.11.2026"}, "`started` must be a day"),
+    "a day without dashes": ({"started": "20261126"}, "`started` must be a day"),
+    "a time of day": ({"started": datetime(2026, 11, 26, 9, tzinfo=UTC)}, "`started` must be a day"),
+    "a number of days": ({"started": 3}, "`started` must be a day"),
+    "a day before anybody worked": ({"started": "0001-01-01"}, "from 1950 to 2199; found '0001-01-01'"),
+    "a day after everybody did": ({"started": "2200-01-01"}, "from 1950 to 2199"),
+    "a team that is a number": ({"team": 7}, "`team` must be a text"),
+    "a team without end": ({"team": "x" * 201}, "`team` must be a text of at most 200"),
+    "a key that is a number": ({"key": 7}, "`key` must be a text"),
     "a key that nobody knows": ({"consent": True}, "unknown key `consent`"),
 }
 
@@ -149,6 +160,13 @@ def test_a_broken_agent_is_refused_and_told_why(phrase: str) -> None:
     change, sentence = WRONG_AGENTS[phrase]
     with pytest.raises(ConfigError, match=sentence):
         agent_from_json({"id": JENS.id, "patterns": list(JENS.patterns), **change})
+
+
+@pytest.mark.parametrize("started", ["1987-04-01", "2030-01-01", date(2026, 11, 26), ""])
+def test_a_start_is_a_day_in_quotes_or_without_or_not_said(started: str | date) -> None:
+    found = agent_from_json({"id": "a", "patterns": ["sip:a@b"], "started": started})
+    assert found.started == str(started)
+    assert agent_from_json({"id": "a", "patterns": ["sip:a@b"]}).started == ""
 
 
 def test_the_policy_of_a_view_is_the_one_that_its_text_says() -> None:

@@ -10,7 +10,7 @@ import pytest
 from keeper.site_on_disk import make_site
 from mitschnitt.config import Config, load_config
 from mitschnitt.errors import ConfigError
-from mitschnitt.keeper.site import load_agents, load_site
+from mitschnitt.keeper.site import load_site
 
 
 @pytest.fixture
@@ -61,20 +61,3 @@ def test_an_unsigned_policy_needs_the_switch_that_says_so(config: Config) -> Non
     path.write_text(path.read_text().replace("allow_unsigned_policy = true", "allow_unsigned_policy = false"))
     with pytest.raises(ConfigError, match="is not signed by officer and works council"):
         load_site(load_config(config.directory))
-
-
-@pytest.mark.parametrize(
-    "text, says",
-    [
-        ("[[agent", "is not TOML"),
-        ("x = 1", "holds \\[\\[agent\\]\\] tables only, found x"),
-        ("agent = 3", "found another kind"),
-        ('[[agent]]\nid = "a"\npatterns = ["sip:a@b"]\nconsent = true', "unknown key `consent`"),
-        ('[[agent]]\nid = "a"\npatterns = ["sip:a@b"]\n' * 2, "`a` is there twice"),
-    ],
-)
-def test_agents_that_are_none_are_refused(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "agents.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=says):
-        load_agents(path)

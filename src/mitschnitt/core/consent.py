@@ -87,11 +87,19 @@ def _yes(party: str) -> Decision:
 
 
 def agent_consent(
-    party: str, agent: str | None, grants: Iterable[StandingGrant], purpose: Purpose, now: datetime
+    party: str,
+    agent: str | None,
+    grants: Iterable[StandingGrant],
+    purpose: Purpose,
+    now: datetime,
+    *,
+    notice: str = "",
 ) -> Decision:
     """Whether this agent's newest standing grant covers the purpose at `now`. No grant is a refusal.
 
-    A withdrawal counts at once, whatever its date, against every grant that is not newer than it.
+    A withdrawal counts at once, whatever its date, against every grant that is not newer than it. A grant that was
+    given to another `notice` than the one that the policy names now ("" = it names none) does not count: whoever
+    agreed was informed of something else (Art. 4(11) GDPR, section 26(2) BDSG).
     """
     if agent is None:
         return Decision(Verdict.REFUSE, "consent.agent.unknown", party)
@@ -99,10 +107,13 @@ def agent_consent(
     if not own:
         return Decision(Verdict.REFUSE, "consent.agent.none", party)
     granted_at = max(grant.granted_at for grant in own)
-    expires_at = min(grant.expires_at for grant in own if grant.granted_at == granted_at)
+    newest = [grant for grant in own if grant.granted_at == granted_at]
+    expires_at = min(grant.expires_at for grant in newest)
     taken_back = [grant.withdrawn_at for grant in own if grant.withdrawn_at is not None]
     if taken_back and max(taken_back) >= granted_at:
         return Decision(Verdict.WITHDRAW, "consent.agent.withdrawn", party)
+    if notice and any(grant.notice != notice for grant in newest):
+        return Decision(Verdict.REFUSE, "consent.agent.notice", party)
     if not granted_at <= now < expires_at:
         return Decision(Verdict.REFUSE, "consent.agent.expired", party)
     return _yes(party)

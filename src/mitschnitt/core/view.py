@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from mitschnitt.core.consent import StandingGrant, grant_from_json, grant_to_json
@@ -16,6 +17,8 @@ from mitschnitt.errors import ConfigError, MalformedPacket
 OFFICER_KEY_BYTES = 32  # X25519
 MAX_AGENTS = 20_000  # of one site; a view with more does not fit a frame
 MAX_PATTERN_CHARS = 200  # an address, not a program
+MAX_FOUND_CHARS = 60  # of a wrong value that is shown
+STARTED_YEARS = range(1950, 2200)  # nobody who works today started earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Agent:
 
     id: str
     team: str
-    started: str  # ISO 8601 date
+    started: str  # ISO 8601 date, "" = not said: new to whom it matters, and in no figure
     patterns: tuple[str, ...]  # exact addresses of record; a final * stands for any rest
     key: str = ""  # Ed25519 public key, base64: the agent's own acts are checked with it
 
@@ -93,13 +96,28 @@ def agent_from_json(data: Mapping[str, Any]) -> Agent:
     unknown = set(data) - {"id", "team", "started", "patterns", "key"}
     if unknown:
         raise ConfigError(f"agents: {agent_id}: unknown key `{min(unknown)}`")
-    return Agent(
-        agent_id,
-        str(data.get("team", "")),
-        str(data.get("started", "")),
-        tuple(patterns),
-        str(data.get("key", "")),
-    )
+    team, key = data.get("team", ""), data.get("key", "")
+    for name, value in (("team", team), ("key", key)):
+        if not isinstance(value, str) or len(value) > MAX_PATTERN_CHARS:
+            raise ConfigError(f"agents: {agent_id}: `{name}` must be a text of at most {MAX_PATTERN_CHARS} characters")
+    return Agent(agent_id, team, _started(agent_id, data.get("started", "")), tuple(patterns), key)
+
+
+def _started(agent_id: str, value: Any) -> str:
+    """The day as ISO 8601 has it; "" where nobody says."""
+    if value == "":
+        return ""
+    try:
+        # TOML has dates of its own, which are as good as a text; a time of day is no date.
+        day = value if type(value) is date else date.fromisoformat(value)
+        if day.year not in STARTED_YEARS or str(day) != str(value):
+            raise ValueError("nobody started then")
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"agents: {agent_id}: `started` must be a day such as 2026-11-26, "
+            f"from {STARTED_YEARS.start} to {STARTED_YEARS.stop - 1}; found {str(value)[:MAX_FOUND_CHARS]!r}"
+        ) from None
+    return str(day)
 
 
 def view_from_json(data: Mapping[str, Any]) -> View:

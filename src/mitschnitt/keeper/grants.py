@@ -19,8 +19,8 @@ from mitschnitt.core.purpose import Purpose
 from mitschnitt.core.view import Agent
 from mitschnitt.errors import ConfigError, MalformedPacket, NotAllowed, TooLarge
 from mitschnitt.keeper.acts import VERSION, SignedAct, is_signed, read_fields, sign_act, time_in
+from mitschnitt.keeper.agents_file import load_agents
 from mitschnitt.keeper.clock import rfc3339, wall_clock
-from mitschnitt.keeper.site import load_agents
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_engine
 from mitschnitt.store.writer import Writer

@@ -6,15 +6,15 @@ consent: standing grants are in the database.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from mitschnitt.config import Config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.policy import SHA256_HEX, Policy, parse_policy
-from mitschnitt.core.view import MAX_AGENTS, OFFICER_KEY_BYTES, Agent, View, agent_from_json
+from mitschnitt.core.view import OFFICER_KEY_BYTES, Agent, View
 from mitschnitt.errors import ConfigError
+from mitschnitt.keeper.agents_file import load_agents
 from mitschnitt.keeper.kek import check_private
 
 MIN_TOKEN_CHARS = 32  # of the bearer token; shorter ones can be guessed
@@ -81,25 +81,6 @@ def load_policy(config: Config) -> tuple[Policy, bytes]:
             "for a trial set allow_unsigned_policy = true in [gate]"
         )
     return policy, text
-
-
-def load_agents(path: Path) -> tuple[Agent, ...]:
-    """The `[[agent]]` tables of agents.toml."""
-    try:
-        top = tomllib.loads(_read(path, "agents").decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"agents: {path} is not TOML: {error}") from error
-    unknown, tables = sorted(set(top) - {"agent"}), top.get("agent", [])
-    if unknown or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError(f"agents: {path} holds [[agent]] tables only, found {', '.join(unknown) or 'another kind'}")
-    if len(tables) > MAX_AGENTS:
-        raise ConfigError(f"agents: {len(tables)} agents, at most {MAX_AGENTS}")
-    agents = tuple(agent_from_json(table) for table in tables)
-    names = [agent.id for agent in agents]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"agents: `{twice[0]}` is there twice; ids are unique")
-    return agents
 
 
 def _officer_key(path: Path) -> bytes:

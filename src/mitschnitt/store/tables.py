@@ -246,3 +246,20 @@ cells = Table(
     Column("low", Float, nullable=False),
     Column("high", Float, nullable=False),
 )
+
+# Months whose figures were computed, even if nothing of them may be told: nobody computes a month twice.
+cell_months = Table(
+    "cell_months",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("policy_hash", String(HASH_CHARS), nullable=False),
+)
+
+# Who was counted in which cell, by a keyed tag, so that later cells cannot be subtracted from it. Of twelve months.
+cell_people = Table(
+    "cell_people",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("grp", String(64), primary_key=True),
+    Column("person", String(32), primary_key=True),
+)

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _draw()
     _beacons()
     _persons()
+    _figures()
 
 
 def _draw() -> None:
@@ -93,6 +94,9 @@ def _persons() -> None:
         sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
         sa.Column("purpose", sa.String(64), primary_key=True),
     )
+
+
+def _figures() -> None:
     op.create_table(
         "cells",
         sa.Column("month", sa.String(7), primary_key=True),
@@ -102,6 +106,17 @@ def _persons() -> None:
         sa.Column("share", sa.Float, nullable=False),
         sa.Column("low", sa.Float, nullable=False),
         sa.Column("high", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "cell_months",
+        sa.Column("month", sa.String(7), primary_key=True),
+        sa.Column("policy_hash", sa.String(64), nullable=False),
+    )
+    op.create_table(
+        "cell_people",
+        sa.Column("month", sa.String(7), primary_key=True),
+        sa.Column("grp", sa.String(64), primary_key=True),
+        sa.Column("person", sa.String(32), primary_key=True),
     )
 
 
