@@ -28,7 +28,8 @@ from keeper.days_on_disk import (
     told,
     value_of,
 )
-from mitschnitt.core.beacon import COMMIT, DRAND, NO_BEACON, NONE, ROLES, day_key
+from mitschnitt.core.beacon import COMMIT, DRAND, NO_BEACON, NONE, ROLES
+from mitschnitt.core.draw import day_key
 from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.days import AHEAD_DAYS, COMMITTED_DAYS
 from mitschnitt.proof.drand import QUICKNET

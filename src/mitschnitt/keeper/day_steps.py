@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from mitschnitt.core.beacon import COMMIT, DRAND, NONE, ROLES, beacon_of, check_reveal, day_key
+from mitschnitt.core.beacon import COMMIT, DRAND, NONE, ROLES, beacon_of, check_reveal
+from mitschnitt.core.draw import day_key
 from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.day_record import open_row, promised, record_of, share_of
 from mitschnitt.proof.drand import Chain

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from mitschnitt.core.beacon import COMMIT, DRAND, DayRecord, day_key
+from mitschnitt.core.beacon import COMMIT, DRAND, DayRecord
+from mitschnitt.core.draw import Day, day_key
 from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.day_record import record_of
@@ -49,16 +50,6 @@ SENTENCES = {
 }
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A day of the draw, local to the policy's zone; without a beacon nobody is asked on it."""
-
-    day: str
-    policy_hash: str
-    day_key: bytes
-    beacon: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
