@@ -24,9 +24,9 @@ from mitschnitt.core.beacon import (
     beacon_of,
     check_reveal,
     commitment_of,
-    day_key,
     drand_beacon,
 )
+from mitschnitt.core.draw import day_key
 from mitschnitt.errors import NotAllowed
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "beacon" / "days.json").read_text())

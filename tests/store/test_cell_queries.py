@@ -55,7 +55,7 @@ def test_draws_are_counted_by_tag_day_and_stratum(connection: Connection) -> Non
 def test_each_day_says_by_which_policy_it_was_drawn(connection: Connection) -> None:
     for day in ("2026-10-31", "2026-11-01"):
         more = {"policy_hash": "a" * 64, "key_sha256": "b" * 64, "beacon_kind": "none", "opened_at": "x"}
-        connection.execute(insert(days).values(day=day, **more))
+        connection.execute(insert(days).values(day=day, record=b"{}", **more))
     assert cell_queries.policies_of_days(connection, "2026-11-01", "2026-11-30") == {"2026-11-01": "a" * 64}
 
 

@@ -7,7 +7,6 @@ that was signed later does. Fails closed: a day without its whole beacon draws n
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ NONE, COMMIT, DRAND = "none", "commit", "drand"  # kinds of beacons, as policies
 ROLES = ("council", "officer", "operator")  # who commits; in this order, the alphabet's, their values are hashed
 VALUE_BYTES = 32  # of a role's value, of a commitment and of a beacon
 NO_BEACON = bytes(VALUE_BYTES)  # of days on which everybody is drawn and nothing is left to chance
-DAY_DOMAIN = "mitschnitt/v1/day|"
 COMMITMENT_DOMAIN = b"mitschnitt/v1/beacon/value|"
 COMMIT_DOMAIN = b"mitschnitt/v1/beacon/commit|"
 DRAND_DOMAIN = b"mitschnitt/v1/beacon/drand|"
@@ -41,11 +39,6 @@ class DayRecord:
     kind: str
     record: bytes
     round: int | None = None
-
-
-def day_key(secret: bytes, day: str) -> bytes:
-    """32 bytes from which the draw ids of a day derive."""
-    return hmac.new(secret, (DAY_DOMAIN + day).encode("ascii"), "sha256").digest()
 
 
 def commitment_of(day: str, role: str, value: bytes) -> bytes:

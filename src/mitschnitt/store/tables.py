@@ -24,6 +24,7 @@ CALL_CHARS = 26  # Crockford base 32 of 128 bits
 HASH_CHARS = 64  # SHA-256 in hex
 TIME_CHARS = 27  # RFC 3339 in UTC with microseconds and Z
 DAY_CHARS = 10  # ISO 8601 date, in the time zone of the policy
+SUBJECT_CHARS = 19  # a day, or a period that is drawn from backward: `backward-2026-11-26`
 
 metadata = MetaData()
 
@@ -158,6 +159,7 @@ days = Table(
     Column("drand_round", Integer, nullable=True),
     Column("beacon", String(HASH_CHARS), nullable=True),  # hex, once it is known
     Column("opened_at", String(TIME_CHARS), nullable=False),
+    Column("record", LargeBinary, nullable=False),  # the published bytes: draw/<day>/day.json
     CheckConstraint("beacon_kind IN ('none', 'commit', 'drand')", name="beacon_is_of_a_known_kind"),
 )
 
@@ -165,7 +167,7 @@ days = Table(
 commitments = Table(
     "commitments",
     metadata,
-    Column("day", String(DAY_CHARS), primary_key=True),
+    Column("day", String(SUBJECT_CHARS), primary_key=True),
     Column("role", String(16), primary_key=True),
     Column("commitment", String(HASH_CHARS), nullable=False),
     Column("act", LargeBinary, nullable=False),
@@ -181,6 +183,15 @@ rounds = Table(
     metadata,
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("signature", LargeBinary, nullable=False),
+)
+
+# The newest time that the keeper has seen, in one row: a clock that went back over a restart is noticed by it.
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seen_at", String(TIME_CHARS), nullable=False),
+    CheckConstraint("id = 1", name="there_is_one_clock"),
 )
 
 # Each draw, once, dense from 1 per day and source. No call is named: a draw and a call are not joined in any table.

@@ -29,6 +29,7 @@ def _draw() -> None:
         sa.Column("drand_round", sa.Integer, nullable=True),
         sa.Column("beacon", sa.String(64), nullable=True),
         sa.Column("opened_at", sa.String(27), nullable=False),
+        sa.Column("record", sa.LargeBinary, nullable=False),
         sa.CheckConstraint("beacon_kind IN ('none', 'commit', 'drand')", name="beacon_is_of_a_known_kind"),
     )
     op.create_table(
@@ -65,7 +66,7 @@ def _draw() -> None:
 def _beacons() -> None:
     op.create_table(
         "commitments",
-        sa.Column("day", sa.String(10), primary_key=True),
+        sa.Column("day", sa.String(19), primary_key=True),
         sa.Column("role", sa.String(16), primary_key=True),
         sa.Column("commitment", sa.String(64), nullable=False),
         sa.Column("act", sa.LargeBinary, nullable=False),
@@ -78,6 +79,12 @@ def _beacons() -> None:
         "rounds",
         sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "clock",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("seen_at", sa.String(27), nullable=False),
+        sa.CheckConstraint("id = 1", name="there_is_one_clock"),
     )
 
 

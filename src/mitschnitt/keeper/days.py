@@ -1,0 +1,331 @@
+"""Days of the draw: opened ahead, published, then told their beacon. In this order only; a day out of order is none.
+
+The only writer of days and beacons. Checks no signature of a person and asks no network. A day's key derives from the
+site's secret and is never written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from mitschnitt.core.beacon import COMMIT, DRAND, DayRecord
+from mitschnitt.core.draw import Day, day_key
+from mitschnitt.errors import NotAllowed
+from mitschnitt.keeper.clock import rfc3339
+from mitschnitt.keeper.day_record import record_of
+from mitschnitt.keeper.day_steps import (
+    Opening,
+    Plan,
+    beacon_in_time,
+    open_day,
+    proof_of,
+    silent_roles,
+    take_commitment,
+    take_reveal,
+    take_round,
+)
+from mitschnitt.keeper.kek import replace_file
+from mitschnitt.keeper.time_watch import BACK, MAX_JUMP, TimeWatch
+from mitschnitt.proof.drand import QUICKNET, Chain, verify_round
+from mitschnitt.store import day_queries
+from mitschnitt.store.day_queries import DayRow, ShareRow
+from mitschnitt.store.writer import Writer
+from mitschnitt.vault.blobs import make_directories
+
+AHEAD_DAYS = 7  # opened before they begin; further ahead a new policy would open them anew, again and again
+COMMITTED_DAYS = 100  # how far ahead roles may commit: a quarter of a year, and the days of the ceremony before it
+ROUND_BEFORE = timedelta(hours=1)  # the day's round of drand comes this long before local midnight
+NOTE_EVERY = timedelta(minutes=1)  # how old the noted time may be when the process is killed
+BEYOND = "9999-12-31"  # until the first look no day is known
+SENTENCES = {
+    "clock.back": "the clock went back, or is behind what was seen before",
+    "clock.ahead": "the clock jumped ahead, or the site was off for more than a week",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a day is. `missing` names who or what must still come; `rule` says why nobody is asked as it stands."""
+
+    day: str
+    policy_hash: str
+    kind: str
+    opened: bool
+    missing: tuple[str, ...]
+    rule: str
+
+
+class Days:
+    """All days of a site. Methods block, but for `today`, which touches memory only."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        directory: Path,
+        secret: bytes,
+        *,
+        plan: Callable[[date], Plan | None],
+        zone: Callable[[], tzinfo],
+        monotonic: Callable[[], float],
+        chain: Chain = QUICKNET,
+    ) -> None:
+        """`directory`: where records are published (`DIR/draw`); `plan` None: no policy is in force on that day."""
+        self._writer = writer
+        self._directory = directory
+        self._secret = secret
+        self._plan = plan
+        self._zone = zone
+        self._chain = chain
+        self._noted: datetime | None = None
+        self._reads = 0
+        self._newest = 0
+        self._days: dict[str, Day] = {}
+        self._first = BEYOND
+        self._has_looked = False
+        seen = self._ask(day_queries.clock_seen)
+        self._watch = TimeWatch(None if seen is None else datetime.fromisoformat(seen), monotonic)
+
+    def today(self, now: datetime) -> Day | None:
+        """The day of this moment. None: it was not opened, is another policy's, or the clock is not to be trusted."""
+        if self._watch.look(now):
+            return None
+        local = self._local(now)
+        day, plan = self._days.get(local.isoformat()), self._plan(local)
+        return day if day is not None and plan is not None and day.policy_hash == plan.policy_hash else None
+
+    def look_ahead(self, now: datetime) -> list[str]:
+        """Open every day that can be opened; their names. By a clock that is not trusted nothing is opened."""
+        if self._watch.look(now):
+            return []
+        self._remember(now)
+        if self._noted is None or now - self._noted >= NOTE_EVERY:
+            self._ask(lambda connection: day_queries.note_clock(connection, rfc3339(now)))
+            self._noted = now
+        openings = list(self._openings(now))
+        opened, rows = self._ask(lambda connection: self._open_due(connection, openings))
+        # A crash may have come between a row and its file: the first look makes up for it.
+        for row in opened if self._has_looked else rows:
+            self._publish(row)
+        self._has_looked = True
+        return [row.day for row in opened]
+
+    def open(self, day: date, now: datetime) -> DayRecord:
+        """The day's record: opened, written down and published, now or before under the same policy.
+
+        NotAllowed with `draw.day.policy` where no policy is in force, `clock.*`, and with what `open_day` raises.
+        """
+        self._trust(now)
+        asked = self._opening(day, now)
+        if asked is None:
+            raise NotAllowed("draw.day.policy", f"no policy is in force on {day}")
+        row = self._ask(lambda connection: open_day(connection, asked, self._secret, self._chain))
+        self._publish(row)
+        return record_of(row)
+
+    def record(self, day: str) -> bytes | None:
+        """The published record of a day, None before it is opened."""
+        row = self._ask(lambda connection: day_queries.day_row(connection, day))
+        return None if row is None else row.record
+
+    def commit(self, given: ShareRow, now: datetime) -> None:
+        """A role's commitment, whose signature was checked. The same again changes nothing.
+
+        NotAllowed with `draw.commit.day` for a day that began or is too far ahead, `draw.commit.second`, `clock.*`.
+        """
+        self._trust(now)
+        ahead = (date.fromisoformat(given.day) - self._local(now)).days
+        if not 0 < ahead <= COMMITTED_DAYS:
+            raise NotAllowed(
+                "draw.commit.day", f"roles commit for days from tomorrow on, at most {COMMITTED_DAYS} ahead"
+            )
+        self._ask(lambda connection: take_commitment(connection, given))
+        self.look_ahead(now)
+
+    def reveal(self, told: ShareRow, told_for: bytes, now: datetime) -> None:
+        """A role's value for the record with the hash `told_for`; its signature was checked.
+
+        The same again changes nothing. NotAllowed with `clock.*`, and with what `take_reveal` raises.
+        """
+        self._trust(now)
+        row = self._ask(lambda connection: day_queries.day_row(connection, told.day))
+        if row is not None:
+            # A crash may have come between the row and the file; no value is taken for what nobody could read.
+            self._publish(row)
+        self._ask(lambda connection: take_reveal(connection, told, told_for, self._local(now)))
+
+    def take_round(self, number: int, signature: bytes, now: datetime) -> list[str]:
+        """A round of drand, verified here before it is believed; the days that have their beacon by it.
+
+        NotAllowed with `clock.back` for a round that our clock says is still to come, and with what `verify_round`
+        and the step raise.
+        """
+        self._trust(now)
+        verify_round(self._chain, number, signature)
+        if self._chain.time_of(number) > now + MAX_JUMP:
+            raise NotAllowed(BACK, "the round is signed, but this clock says that its time is still to come")
+        return self._ask(lambda connection: take_round(connection, number, signature, self._local(now)))
+
+    def confirm_clock(self, day: date, now: datetime) -> None:
+        """Somebody who may says that today is this day. NotAllowed(`clock.day`) when the clock says another."""
+        if self._local(now) != day:
+            raise NotAllowed("clock.day", f"this clock says {self._local(now)}, not {day}")
+        self._watch.confirm(now)
+        self.look_ahead(now)
+
+    def awaited_rounds(self, now: datetime) -> list[int]:
+        """Rounds of drand that are signed by now and that a coming day still waits for."""
+        rows = self._ask(lambda connection: day_queries.days_from(connection, self._local(now).isoformat()))
+        today = self._local(now).isoformat()
+        numbers = [row.drand_round for row in rows if row.drand_round and row.beacon is None and row.day > today]
+        return [number for number in numbers if self._chain.time_of(number) <= now]
+
+    def standing(self, now: datetime) -> list[Standing]:
+        """Today and the days ahead, and what each still needs: the next week, and every day that somebody knows of."""
+        return self._ask(lambda connection: list(self._stand(connection, now)))
+
+    def proof_of(self, day: str) -> dict[str, Any]:
+        """What a list says of the day's beacon. NotAllowed(`draw.day.missing`) for a day that was never opened."""
+
+        def work(connection: Connection) -> dict[str, Any]:
+            row = day_queries.day_row(connection, day)
+            if row is None:
+                raise NotAllowed("draw.day.missing", f"{day} has no record")
+            return proof_of(connection, row, self._chain)
+
+        return self._ask(work)
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _ask(self, work: Callable[[Connection], T]) -> T:
+        """In the writer's thread, so that what was read is what is changed; then memory follows what is durable."""
+
+        def whole(connection: Connection) -> tuple[T, int, dict[str, Day]]:
+            found = work(connection)
+            self._reads += 1
+            return found, self._reads, self._read(connection)
+
+        found, number, days = self._writer.submit(whole).result()
+        if number > self._newest:
+            self._newest, self._days = number, days
+        return found
+
+    def _read(self, connection: Connection) -> dict[str, Day]:
+        rows = day_queries.days_from(connection, self._first)
+        shares = _by_day(day_queries.shares_from(connection, self._first))
+        signatures = {
+            row.day: day_queries.round_signature(connection, row.drand_round) for row in rows if row.drand_round
+        }
+        return {
+            row.day: Day(
+                row.day,
+                row.policy_hash,
+                day_key(self._secret, row.day),
+                beacon_in_time(row, shares.get(row.day, []), signatures.get(row.day)),
+            )
+            for row in rows
+        }
+
+    def _open_due(self, connection: Connection, openings: list[Opening]) -> tuple[list[DayRow], list[DayRow]]:
+        """The days that were opened, and all that are open."""
+        rows = {row.day: row for row in day_queries.days_from(connection, self._first)}
+        shares = _by_day(day_queries.shares_from(connection, self._first))
+        opened = []
+        for asked in openings:
+            name, plan = asked.day.isoformat(), asked.plan
+            row = rows.get(name)
+            if row is not None and (row.policy_hash, row.beacon_kind) == (plan.policy_hash, plan.beacon):
+                continue
+            if plan.beacon == COMMIT and silent_roles(shares.get(name, [])):
+                continue
+            with contextlib.suppress(NotAllowed):  # it began, or is fixed: `standing` says so
+                opened.append(open_day(connection, asked, self._secret, self._chain))
+        return opened, [*(rows | {row.day: row for row in opened}).values()]
+
+    def _openings(self, now: datetime) -> Iterator[Opening]:
+        """What can be opened now: the next week, and further ahead what roles have committed to."""
+        for day in self._horizon(now):
+            asked = self._opening(day, now)
+            if asked is not None and (asked.plan.beacon == COMMIT or (day - asked.today).days <= AHEAD_DAYS):
+                yield asked
+
+    def _opening(self, day: date, now: datetime) -> Opening | None:
+        plan = self._plan(day)
+        if plan is None:
+            return None
+        midnight = datetime.combine(day, time.min, self._zone())
+        return Opening(day, plan, midnight.astimezone(UTC) - ROUND_BEFORE, self._local(now), now)
+
+    def _horizon(self, now: datetime) -> Iterator[date]:
+        today = self._local(now)
+        return (today + timedelta(days=ahead) for ahead in range(COMMITTED_DAYS + 1))
+
+    def _stand(self, connection: Connection, now: datetime) -> Iterator[Standing]:
+        fault, today = self._watch.look(now), self._local(now)
+        rows = {row.day: row for row in day_queries.days_from(connection, today.isoformat())}
+        shares = _by_day(day_queries.shares_from(connection, today.isoformat()))
+        days = self._read(connection)
+        for day in self._horizon(now):
+            name, plan = day.isoformat(), self._plan(day)
+            if plan is None or not ((day - today).days <= AHEAD_DAYS or name in rows or name in shares):
+                continue
+            row = rows.get(name)
+            missing = _missing(plan, row, shares.get(name, []), days.get(name))
+            yield Standing(
+                name, plan.policy_hash, plan.beacon, row is not None, missing, fault or _rule(plan, row, days.get(name))
+            )
+
+    def _publish(self, row: DayRow) -> None:
+        """The record as a file, whole or not at all."""
+        path = self._directory / row.day / "day.json"
+        if not path.exists() or path.read_bytes() != row.record:
+            make_directories(path.parent)
+            replace_file(path, row.record)
+
+    def _trust(self, now: datetime) -> None:
+        rule = self._watch.look(now)
+        if rule:
+            raise NotAllowed(rule, f"{SENTENCES[rule]}; nothing was changed")
+        self._remember(now)
+
+    def _remember(self, now: datetime) -> None:
+        # A day earlier too: what was today a moment ago may still be asked for.
+        self._first = (self._local(now) - timedelta(days=1)).isoformat()
+
+    def _local(self, now: datetime) -> date:
+        return now.astimezone(self._zone()).date()
+
+
+def _by_day(rows: list[ShareRow]) -> dict[str, list[ShareRow]]:
+    found: dict[str, list[ShareRow]] = {}
+    for row in rows:
+        found.setdefault(row.day, []).append(row)
+    return found
+
+
+def _missing(plan: Plan, row: DayRow | None, shares: list[ShareRow], day: Day | None) -> tuple[str, ...]:
+    """Who must still act, or which round must still come."""
+    if plan.beacon == COMMIT and silent_roles(shares):
+        return tuple(f"commitment of {role}" for role in silent_roles(shares))
+    if row is None:
+        return ("record",)
+    if plan.beacon == COMMIT:
+        return tuple(f"value of {share.role}" for share in shares if share.value is None)
+    waits = plan.beacon == DRAND and (day is None or day.beacon is None)
+    return (f"round {row.drand_round} of drand",) if waits else ()
+
+
+def _rule(plan: Plan, row: DayRow | None, day: Day | None) -> str:
+    if row is None or day is None:
+        return "draw.day.missing"
+    if row.policy_hash != plan.policy_hash:
+        return "draw.day.fixed"
+    return "" if day.beacon is not None else "draw.beacon.missing"
