@@ -136,14 +136,9 @@ def asked(verdict: str, **wanted: object) -> Answer:
 
 def test_a_caller_learns_whether_the_call_was_drawn() -> None:
     assert asked("not_drawn").word == "not_drawn"
-    day, place = next(
-        (day, place)
-        for day in WEEK
-        for place in range(3)
-        if not any(draw.place == place and draw.verdict.startswith("capped") for draw in day.draws)
-    )
-    drawn = day.id_of(first(day, "drawn", place=place))
-    assert verified(case(WEEK).files(), drawn)[1][0].word == "drawn"
+    uncapped = honest_week(1, caps={"agent_week": 400, "agent_share": 1, "share": 1})
+    drawn = uncapped[0].id_of(first(uncapped[0], "drawn"))
+    assert verified(case(uncapped).files(), drawn)[1][0].word == "drawn"
     assert asked("excluded", place=0x8001).sentence.endswith("excluded as `night`")
     assert asked("excluded", place=65535).sentence.endswith("excluded as `none`")
 

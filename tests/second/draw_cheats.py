@@ -19,6 +19,7 @@ from second.draw_lists import (
     council_of,
     day_record,
     empty_day,
+    give,
     honest_week,
     number_of,
     public_of,
@@ -54,6 +55,7 @@ class Case:
         return Files(lists, {f"{day.day}/day.json": day_record(day) for day in self.records}, self.policy)
 
 
+MONDAY = "2026-11-23"
 Cheating = Callable[[Case], None]
 CHEATS: dict[str, tuple[Cheating, str, str]] = {}
 
@@ -287,11 +289,18 @@ def favours(case: Case, verdict: str, lease: bool) -> None:  # noqa: FBT001 - of
         for day in (public, council):
             draw = first(day, verdict)
             draw.verdict, draw.outcome = "drawn", "kept"
-        units = [[str(council.day), "share", draw.source, "", draw.n, 1]]
-        if any(draw.tag) and lease:
-            units.append([str(council.day), "agent_week", draw.source, draw.tag.hex(), draw.n, 1])
         for later in case.councils[place:]:
-            later.allowances += units
+            give(later.allowances, council, draw, "share", "")
+            if any(draw.tag) and lease:
+                give(later.allowances, council, draw, "agent_week", draw.tag.hex())
+
+
+def takes_back(case: Case, draw: Draw) -> None:
+    """Nobody was given a unit for this draw on Monday."""
+    for day in case.councils:
+        for row in day.allowances:
+            if row[:4] in ([MONDAY, "share", draw.source, ""], [MONDAY, "agent_week", draw.source, draw.tag.hex()]):
+                row[5:] = [row[5] - 1, row[6] - 1]
 
 
 @cheat("cap", "council")
@@ -311,29 +320,42 @@ def draws_more_of_an_agents_calls_than_its_share(case: Case) -> None:
 
 
 @cheat("cap", "council")
-def draws_without_a_unit_of_the_whole(case: Case) -> None:
-    for council in case.councils:
-        council.allowances = [lease for lease in council.allowances if lease[1] != "share" or lease[0] != "2026-11-24"]
+def draws_in_a_recorder_without_a_unit_of_the_whole(case: Case) -> None:
+    for day in case.councils:
+        day.allowances = [row for row in day.allowances if row[1:3] != ["share", "recorder-0"]]
 
 
 @cheat("cap", "council")
-def caps_an_agent_who_has_a_unit(case: Case) -> None:
-    day = case.councils[0]
-    victim = next(draw for draw in day.draws if draw.verdict == "drawn" and any(draw.tag) and draw.outcome == "kept")
-    for own in (case.publics[0], day):
-        for draw in own.draws:
-            if (draw.source, draw.n) == (victim.source, victim.n):
-                draw.verdict, draw.outcome = "capped.agent_week", ""
+def takes_more_units_than_a_source_was_given(case: Case) -> None:
+    for day in case.councils:
+        row = next(row for row in day.allowances if row[1] == "agent_week")
+        row[6] += 1
+
+
+@cheat("cap", "council")
+def caps_an_agents_call_in_a_recorder_that_has_a_unit(case: Case) -> None:
+    for public, council in case.both()[1:2]:
+        drawn = [draw for draw in council.draws if (draw.source, draw.verdict) == ("recorder-0", "drawn")]
+        tags = [draw.tag for draw in drawn]
+        once = next(draw for draw in drawn if any(draw.tag) and tags.count(draw.tag) == 1 and draw.outcome == "kept")
+        for day in (public, council):
+            draw = first(day, "drawn", source=once.source, n=once.n)
+            draw.verdict, draw.outcome = "capped.agent_week", ""
+    for day in case.councils[1:]:
+        for row in day.allowances:
+            if row[3] == draw.tag.hex() and row[2] == "recorder-0" and row[4] == draw.n:
+                row[0], row[6] = MONDAY, 0  # it was lent yesterday, and is still there
 
 
 @cheat("cap", "council")
 def caps_a_call_while_the_whole_has_a_unit(case: Case) -> None:
     for public, council in case.both()[:1]:
         for day in (public, council):
+            # At the end of the day its share is well above what was given.
+            day.draws.reverse()
             draw = first(day, "drawn", place=0, outcome="kept", source="keeper")
             draw.verdict, draw.outcome = "capped.share", ""
-    for day in case.councils:
-        day.allowances = [lease for lease in day.allowances if lease[3:5] != [draw.tag.hex(), draw.n]]
+    takes_back(case, draw)
 
 
 @cheat("failures", "council")

@@ -147,19 +147,17 @@ def council(bundles: dict[str, Any], publics: dict[str, Any]) -> set[str]:
     found: set[str] = set()
     calls: Counter[bytes] = Counter()
     drawn: Counter[bytes] = Counter()
-    used: Counter[tuple[str, bytes]] = Counter()
     for day, (header, rows) in sorted(bundles.items()):
         draws = [taken(header, row) for row in rows]
         found |= numbers(header, draws)
         found |= verdicts(header, draws)
         if day in publics:
             found |= beside(header, draws, *publics[day])
-        for source, _, _, tag, verdict, _ in draws:
+        for _, _, place, tag, verdict, _ in draws:
             if any(tag):
-                calls[tag] += 1
+                calls[tag] += place < 0x8000
                 drawn[tag] += verdict == 2
-                used[source, tag] += verdict == 2
-        found |= units(header, draws, calls, drawn, used)
+        found |= units(header, draws, calls, drawn)
     return found
 
 
@@ -234,44 +232,43 @@ def beside(header: dict[str, Any], draws: list[Any], other: dict[str, Any], rows
     return found
 
 
-def units(
-    header: dict[str, Any],
-    draws: list[Any],
-    calls: Counter[bytes],
-    drawn: Counter[bytes],
-    used: Counter[tuple[str, bytes]],
-) -> set[str]:
-    day, caps = date.fromisoformat(header["day"]), header["caps"]
+def units(header: dict[str, Any], draws: list[Any], calls: Counter[bytes], drawn: Counter[bytes]) -> set[str]:
+    """Caps on agents, from Monday to this day."""
+    day, caps = header["day"], header["caps"]
     own = [lease for lease in header["allowances"] if lease[1] != "share"]
     for tag in calls:
         bound = min(caps["agent_week"], max(1, math.floor(digits(caps["agent_share"]) * calls[tag])))
-        if max(drawn[tag], sum(lease[5] for lease in own if lease[3] == tag.hex())) > bound:
+        mine = [lease for lease in own if lease[3] == tag.hex()]
+        if max(drawn[tag], sum(lease[5] for lease in mine)) > bound:
             return {"cap"}
-    for (source, tag), many in used.items():
-        leased = [lease for lease in own if (lease[2], lease[3]) == (source, tag.hex())]
-        if many > sum(lease[5] for lease in leased):
+        if drawn[tag] > sum(lease[6] for lease in mine) or any(lease[6] > lease[5] for lease in mine):
             return {"cap"}
-        capped = [n for where, n, _, who, verdict, _ in draws if (where, who) == (source, tag) and verdict in (3, 4)]
-        for n in capped:
-            there = sum(lease[5] for lease in leased if (date.fromisoformat(lease[0]), lease[4]) <= (day, n))
-            if there > many:
+        for source, n, _, who, verdict, _ in draws:
+            there = [lease for lease in mine if lease[2] == source]
+            known = sum(lease[5] for lease in there if lease[0] < day or lease[4] + 256 <= n)
+            if source != "keeper" and who == tag and verdict in (3, 4) and known > sum(lease[6] for lease in there):
                 return {"cap"}
     return share_of_all(header, draws)
 
 
 def share_of_all(header: dict[str, Any], draws: list[Any]) -> set[str]:
     leases = [lease for lease in header["allowances"] if lease[1] == "share" and lease[0] == header["day"]]
-    bound = max(1, math.floor(digits(header["caps"]["share"]) * len(draws)))
+    share = digits(header["caps"]["share"])
+    bound = max(1, math.floor(share * sum(draw[2] < 0x8000 for draw in draws)))
     if max(sum(lease[5] for lease in leases), sum(draw[4] == 2 for draw in draws)) > bound:
         return {"cap"}
+    elsewhere = sum(lease[5] for lease in leases if lease[2] != "keeper")
     for source in header["sources"]:
-        least = most = 0
-        for _, n, _, _, verdict, _ in (draw for draw in draws if draw[0] == source):
-            leased = sum(lease[5] for lease in leases if lease[2] == source and lease[4] <= n)
-            if verdict == 5 and leased > most:
+        least = most = seen = 0
+        for _, n, place, _, verdict, _ in (draw for draw in draws if draw[0] == source):
+            seen += place < 0x8000
+            lent = sum(lease[5] for lease in leases if lease[2] == source and lease[4] <= n)
+            heard = sum(lease[5] for lease in leases if lease[2] == source and lease[4] + 256 <= n)
+            free = max(1, math.floor(share * seen)) - elsewhere if source == "keeper" else heard
+            if verdict == 5 and free > most:
                 return {"cap"}
             least, most = least + (verdict == 2), most + (verdict in (2, 3, 4))
-            if verdict == 2 and least > leased:
+            if verdict == 2 and source != "keeper" and least > lent:
                 return {"cap"}
     return set()
 

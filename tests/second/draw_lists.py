@@ -92,7 +92,9 @@ class Day:
     policy_hash: bytes
     shares: dict[str, tuple[bytes, bytes]]  # role: commitment, value
     draws: list[Draw] = field(default_factory=list)
-    allowances: list[list[Any]] = field(default_factory=list)  # of the week so far
+    allowances: list[list[Any]] = field(
+        default_factory=list
+    )  # of the week so far: day, cap, source, tag, from_n, units, taken
     strata: tuple[tuple[str, Fraction], ...] = STRATA
     exclusions: tuple[str, ...] = EXCLUSIONS
     counts: dict[str, int] = field(default_factory=dict)  # of exclusions, where the cheat says otherwise
@@ -133,39 +135,49 @@ def tag_of(week: str, agent: str) -> bytes:
 
 
 def honest_week(days: int = 3, calls: int = 400, agents: int = 40, caps: dict[str, Any] | None = None) -> list[Day]:
-    """From Monday, 23 November 2026 on. Units are leased one by one, in the order in which calls come."""
+    """From Monday, 23 November 2026 on. Recorders are lent each unit when they need it."""
     found: list[Day] = []
     taken: dict[bytes, int] = {}
     answered: dict[bytes, int] = {}
-    leased: list[list[Any]] = []
+    given: list[list[Any]] = []
     for place in range(days):
         day = empty_day(date(2026, 11, 23 + place))
         day.caps = caps or day.caps
         numbers = dict.fromkeys(SOURCES, 0)
-        drawn_today = 0
+        drawn_today = in_strata = 0
         for call in range(calls):
             source = SOURCES[number_of(day.day, call, "source") % 4 // 3]
             numbers[source] += 1
             agent = number_of(day.day, call, "agent") % (agents + 2)
             tag = tag_of("2026-W48", f"agent-{agent}") if agent < agents else bytes(8)
             draw = Draw(source, numbers[source], place_of(day.day, call), tag, "excluded")
-            answered[tag] = answered.get(tag, 0) + 1
             if draw.place < len(STRATA):
+                answered[tag] = answered.get(tag, 0) + 1
+                in_strata += 1
                 won = day.wins(day.id_of(draw), STRATA[draw.place][1])
-                draw.verdict = cap(day.caps, tag, taken, answered, drawn_today, call + 1) if won else "not_drawn"
+                draw.verdict = cap(day.caps, tag, taken, answered, drawn_today, in_strata) if won else "not_drawn"
             if draw.verdict == "drawn":
                 drawn_today += 1
                 draw.outcome = ("kept", "kept", "not_agreed", "failed")[
                     min(3, number_of(day.day, call, "o") % 50 // 16)
                 ]
-                leased.append([str(day.day), "share", source, "", draw.n, 1])
+                give(given, day, draw, "share", "")
                 if any(tag):
                     taken[tag] = taken.get(tag, 0) + 1
-                    leased.append([str(day.day), "agent_week", source, tag.hex(), draw.n, 1])
+                    give(given, day, draw, "agent_week", tag.hex())
             day.draws.append(draw)
-        day.allowances = [list(lease) for lease in leased]
+        day.allowances = [list(lease) for lease in given]
         found.append(day)
     return found
+
+
+def give(given: list[list[Any]], day: Day, draw: Draw, what: str, tag: str) -> None:
+    """A unit that is taken at once. The keeper has one row for each pot and day; a recorder one for each lot."""
+    for row in given:
+        if draw.source == "keeper" and row[:4] == [str(day.day), what, "keeper", tag]:
+            row[5:] = [row[5] + 1, row[6] + 1]
+            return
+    given.append([str(day.day), what, draw.source, tag, draw.n, 1, 1])
 
 
 def place_of(day: date, call: int) -> int:
@@ -181,12 +193,12 @@ def cap(
     caps: dict[str, Any], tag: bytes, taken: dict[bytes, int], answered: dict[bytes, int], today: int, seen: int
 ) -> str:
     """The verdict of a call whose ticket wins."""
-    if today >= max(1, int(caps["share"] * seen)):
-        return "capped.share"
     if any(tag) and taken.get(tag, 0) >= caps["agent_week"]:
         return "capped.agent_week"
     if any(tag) and taken.get(tag, 0) >= max(1, int(caps["agent_share"] * answered[tag])):
         return "capped.agent_share"
+    if today >= max(1, int(caps["share"] * seen)):
+        return "capped.share"
     return "drawn"
 
 

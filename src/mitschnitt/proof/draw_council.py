@@ -22,6 +22,7 @@ from mitschnitt.proof.draw_tickets import draw_ids, winners
 
 BATCH_RECORDS = 1 << 20  # draw_ids that are looked for in one walk through the public list: 26 MB
 MAX_TAGS = 1 << 18  # agents of a day; beyond it nobody has that many
+ASK_SHARE = "{}: whether the recorders of {} capped calls had heard of a unit of the cap on all calls by then"
 AGENT_CAPS = (VERDICTS.index("capped.agent_week"), VERDICTS.index("capped.agent_share"))
 
 Numbers = npt.NDArray[np.int64]
@@ -32,7 +33,7 @@ Halves = npt.NDArray[np.uint64]  # (records, 2): draw_id in two halves
 class Agent:
     """What a day says of one agent tag."""
 
-    calls: int = 0
+    calls: int = 0  # in strata
     drawn: int = 0
     failed: int = 0
 
@@ -42,7 +43,6 @@ class CouncilTally:
     """What the bundle of a day says, by agent tag and by source; of one call it holds nothing."""
 
     agents: dict[int, Agent] = field(default_factory=dict)
-    used: Counter[tuple[str, int]] = field(default_factory=Counter)  # source, tag: units of the agent taken
     last_capped: dict[tuple[str, int], int] = field(default_factory=dict)  # source, tag: the last number capped
     drawn: int = 0
     missing: int = 0  # draws that the public list does not have
@@ -102,7 +102,7 @@ class _Walk:
             halves[of_source] = np.frombuffer(b"".join(ids), ">u8").reshape(-1, 2)
             self._verdicts(ids, place[of_source], verdict[of_source])
             self._agents(name, rows[of_source])
-            self._share.take(name, n[of_source], verdict[of_source])
+            self._share.take(name, n[of_source], place[of_source], verdict[of_source])
         return halves[new], place[new]
 
     def _number(self, source: Numbers, n: Numbers) -> npt.NDArray[np.bool_]:
@@ -117,7 +117,7 @@ class _Walk:
             self._numbers[name, Cheat.DROPPED] += int(np.sum(own[own > 1] - 1))
             self._numbers[name, Cheat.REDRAWN] += int(np.count_nonzero(own == 0))
         self._source, self._n = int(source[-1]), int(n[-1])
-        return step != 0
+        return np.asarray(step != 0, np.bool_)
 
     def _count(self, place: Numbers, verdict: Bytes, flags: Bytes) -> None:
         failed, capped = (flags & FAILED).astype(bool), verdict >= CAPPED
@@ -150,14 +150,12 @@ class _Walk:
         known, which = np.unique(tags, return_inverse=True)
         counts = [
             np.bincount(which[chosen], minlength=len(known)).tolist()
-            for chosen in (slice(None), verdict == DRAWN, (rows["flags"] & FAILED).astype(bool))
+            for chosen in (rows["place"] < EXCLUDED, verdict == DRAWN, (rows["flags"] & FAILED).astype(bool))
         ]
         agents = self._tally.agents
         for tag, calls, drawn, failed in zip(known.tolist(), *counts, strict=True):
             agent = agents.setdefault(tag, Agent())
             agent.calls, agent.drawn, agent.failed = agent.calls + calls, agent.drawn + drawn, agent.failed + failed
-            if drawn:
-                self._tally.used[source, tag] += drawn
         if len(agents) > MAX_TAGS:
             raise TooLarge(f"it names more than {MAX_TAGS} agent tags in a day")
         capped = np.isin(verdict, AGENT_CAPS)
@@ -189,6 +187,8 @@ class _Walk:
         self._told_failed()
         for sentence in self._share.end():
             self._finds(Cheat.CAP, sentence)
+        if self._share.doubtful:
+            self._report.leaves_open(ASK_SHARE.format(header.day, self._share.doubtful))
 
     def _told_failed(self) -> None:
         header = self._header

@@ -67,6 +67,7 @@ COUNCIL_KEYS = KEYS | {"day_key", "sources", "allowances", "caps"}
 STRATUM_KEYS = frozenset({"name", "rate", "seen", "drawn", "capped", "kept", "failed", "not_agreed"})
 ANSWERS = ("kept", "failed", "not_agreed")
 BEACONS = ("none", "commit", "drand")
+KEEPER = "keeper"  # the source of announced calls
 CAPS = ("agent_week", "agent_share", "share")
 
 HEX32 = re.compile(r"[0-9a-f]{64}")
@@ -117,7 +118,10 @@ class Beacon:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Units of a cap that a source was given, from its number `from_n` of that day on; `tag` 0: of the whole."""
+    """Units that a source was given on this day, when its next number was `from_n`, and how many it has taken.
+
+    `tag` 0: of the cap on all calls.
+    """
 
     day: date
     cap: str
@@ -125,6 +129,7 @@ class Allowance:
     tag: int
     from_n: int
     units: int
+    taken: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +331,9 @@ def _merged(value: Any, strata: Sequence[Stratum]) -> tuple[tuple[int, ...], Out
 
 
 def _allowance(value: Any) -> Allowance:
-    if not isinstance(value, list) or len(value) != 6:
-        _no("an allowance is [day, cap, source, tag, from_n, units]")
-    day, cap, source, tag, from_n, units = value
+    if not isinstance(value, list) or len(value) != 7:
+        _no("an allowance is [day, cap, source, tag, from_n, units, taken]")
+    day, cap, source, tag, from_n, units, taken = value
     if cap not in CAPS:
         _no(f"the cap of an allowance is one of {', '.join(CAPS)}")
     number = int(_text(tag, TAG, "the tag of an allowance") or "0", 16)
@@ -339,6 +344,7 @@ def _allowance(value: Any) -> Allowance:
         number,
         _count(from_n, "`from_n` of an allowance"),
         _count(units, "`units` of an allowance"),
+        _count(taken, "`taken` of an allowance"),
     )
 
 

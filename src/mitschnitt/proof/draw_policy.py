@@ -6,7 +6,6 @@ Reads the few sections of a policy that the draw rests on, with a reader of its 
 from __future__ import annotations
 
 import hashlib
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from mitschnitt.errors import ConfigError
 from mitschnitt.proof.draw_format import CAPS, SPECIAL, Caps, Header
 from mitschnitt.proof.draw_report import Cheat, From, Report
+from mitschnitt.proof.draw_share import bound_of
 
 MAX_POLICY_BYTES = 256 << 10  # what is read of a policy
 
@@ -84,9 +84,9 @@ def check_policy(header: Header, policies: Mapping[bytes, DrawRules], report: Re
         report.finds(Cheat.REDRAWN, source, header.day, sentence)
     if header.bundle is not None and header.bundle.caps != rules.caps:
         report.finds(Cheat.POLICY, source, header.day, "caps are not the policy's")
-    drawn = sum(row.drawn for row in header.strata)
-    if rules.caps.share is not None and drawn > (bound := max(1, math.floor(rules.caps.share * header.seen))):
-        sentence = f"{drawn} calls were drawn; the cap on all {header.seen} calls is {bound}"
+    drawn, calls = sum(row.drawn for row in header.strata), sum(row.seen for row in header.strata)
+    if rules.caps.share is not None and drawn > (bound := bound_of(rules.caps.share, calls)):
+        sentence = f"{drawn} calls were drawn; the cap on the {calls} calls in strata is {bound}"
         report.finds(Cheat.CAP, source, header.day, sentence)
 
 

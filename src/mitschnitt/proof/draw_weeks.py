@@ -1,30 +1,26 @@
-"""The caps on one agent's draws, over the days of an ISO week: pots, leased units, and failures per agent.
+"""The caps on one agent's draws, over the days of an ISO week.
 
-Takes days in order. Within a day agents may become known after their calls were numbered, so units are compared at the
-ends of days only: what is found here is wrong in whatever order it happened.
+Takes days in order. An agent may become known after the call was numbered, and the unit is then taken where the call
+runs; so draws and units are compared by agent, at the ends of days: what is found is wrong whatever the order was.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from datetime import date
-from typing import NamedTuple
 
 from mitschnitt.proof.draw_council import Agent, CouncilTally
-from mitschnitt.proof.draw_format import Caps, Header
+from mitschnitt.proof.draw_format import KEEPER, Allowance, Caps, Header
 from mitschnitt.proof.draw_report import Cheat, From, Report
+from mitschnitt.proof.draw_share import GRACE_NUMBERS, bound_of
 
 AGENT_CAPS = ("agent_week", "agent_share")
-NEEDS_WEEK = (
-    "{}: caps as shares of an agent's calls, and whether somebody was capped without need, are checked only with the "
-    "bundles of all days since Monday"
+NEEDS_WEEK = "{}: shares of an agent's calls are checked only with the bundles of all days since Monday"
+ASK_KEEPER = (
+    "{}: whether the {} agents' calls that the keeper numbered and an agent's cap closed had a unit where they ran; "
+    "of their agents fewer units were taken than the cap allows"
 )
-
-
-class _Pot(NamedTuple):
-    source: str
-    tag: int
+ASK_TAKEN = "{}: what took the units of {} agents beyond their draws"
 
 
 def week_of(day: date) -> str:
@@ -39,49 +35,44 @@ class Week:
     def __init__(self, name: str, report: Report) -> None:
         self.name = name
         self.agents: dict[int, Agent] = defaultdict(Agent)
-        self._used: Counter[_Pot] = Counter()
         self._report = report
-        self._days: list[date] = []
+        self._days = 0
 
     def add(self, header: Header, tally: CouncilTally) -> None:
         """The next day of the week."""
         assert header.bundle is not None
-        self._days.append(header.day)
+        self._days += 1
         for tag, agent in tally.agents.items():
             own = self.agents[tag]
-            own.calls, own.drawn, own.failed = (
-                own.calls + agent.calls,
-                own.drawn + agent.drawn,
-                own.failed + agent.failed,
-            )
-        for (source, tag), many in tally.used.items():
-            self._used[_Pot(source, tag)] += many
+            own.calls, own.drawn = own.calls + agent.calls, own.drawn + agent.drawn
+            own.failed += agent.failed
         caps = header.bundle.caps
         if caps.agent_week is None and caps.agent_share is None:
             if tally.last_capped:
                 self._finds(header, "calls were capped by a cap on agents' draws, and the policy has none")
             return
-        whole = len(self._days) == header.day.isoweekday()
-        if not whole:
+        leases: dict[int, list[Allowance]] = defaultdict(list)
+        for lease in header.bundle.allowances:
+            if lease.cap in AGENT_CAPS and week_of(lease.day) == self.name and lease.day <= header.day:
+                leases[lease.tag].append(lease)
+        whole = self._days == header.day.isoweekday()
+        if not whole and caps.agent_share is not None:
             self._report.leaves_open(NEEDS_WEEK.format(self.name))
-        self._check_agents(header, caps, whole=whole)
-        self._check_units(header, tally, whole=whole)
+        self._check_bounds(header, caps, leases, whole=whole)
+        self._check_units(header, leases)
+        self._check_need(header, tally, leases)
 
     def _bound(self, caps: Caps, tag: int, *, whole: bool) -> int | None:
         """Units of an agent by now, None: not known."""
         bounds = [] if caps.agent_week is None else [caps.agent_week]
         if caps.agent_share is not None and whole:
-            bounds.append(max(1, math.floor(caps.agent_share * self.agents[tag].calls)))
+            bounds.append(bound_of(caps.agent_share, self.agents[tag].calls))
         return min(bounds, default=None)
 
-    def _check_agents(self, header: Header, caps: Caps, *, whole: bool) -> None:
-        assert header.bundle is not None
-        leased: Counter[int] = Counter()
-        for lease in header.bundle.allowances:
-            if lease.cap in AGENT_CAPS and week_of(lease.day) == self.name and lease.tag:
-                leased[lease.tag] += lease.units
+    def _check_bounds(self, header: Header, caps: Caps, leases: dict[int, list[Allowance]], *, whole: bool) -> None:
         drawn = Counter({tag: agent.drawn for tag, agent in self.agents.items()})
-        for what, by_tag in (("drawn", drawn), ("units leased", leased)):
+        given = Counter({tag: sum(lease.units for lease in own) for tag, own in leases.items()})
+        for what, by_tag in (("draws", drawn), ("units", given)):
             over = [
                 (tag, many, bound)
                 for tag, many in sorted(by_tag.items())
@@ -90,27 +81,35 @@ class Week:
             if over:
                 tag, many, bound = over[0]
                 first = f"tag {tag:016x} {many} of {bound}"
-                sentence = f"{len(over)} agents have more {what} in {self.name} than their cap: {first}"
-                self._finds(header, sentence)
+                self._finds(header, f"{len(over)} agents have more {what} in {self.name} than their cap: {first}")
 
-    def _check_units(self, header: Header, tally: CouncilTally, *, whole: bool) -> None:
-        assert header.bundle is not None
-        leases: dict[_Pot, list[tuple[date, int, int]]] = defaultdict(list)
-        for lease in header.bundle.allowances:
-            if lease.cap in AGENT_CAPS and week_of(lease.day) == self.name and lease.day <= header.day:
-                leases[_Pot(lease.source, lease.tag)].append((lease.day, lease.from_n, lease.units))
-        beyond = sum(used > sum(units for _, _, units in leases.get(pot, ())) for pot, used in self._used.items())
+    def _check_units(self, header: Header, leases: dict[int, list[Allowance]]) -> None:
+        """Each draw of an agent took a unit, and no unit was taken that had not been given."""
+        taken = {tag: sum(lease.taken for lease in own) for tag, own in leases.items()}
+        beyond = [tag for tag, agent in self.agents.items() if agent.drawn > taken.get(tag, 0)]
         if beyond:
-            self._finds(header, f"{beyond} agents were drawn more often in a source than it had leased units for them")
-        if not whole:
-            return
-        needless = 0
+            self._finds(header, f"{len(beyond)} agents have more draws in {self.name} than units were taken for them")
+        if any(lease.taken > lease.units for own in leases.values() for lease in own):
+            self._finds(header, "more units were taken than a source was given")
+        spare = sum(many > self.agents[tag].drawn for tag, many in taken.items())
+        if spare and self._days == header.day.isoweekday():
+            self._report.leaves_open(ASK_TAKEN.format(self.name, spare))
+
+    def _check_need(self, header: Header, tally: CouncilTally, leases: dict[int, list[Allowance]]) -> None:
+        """A recorder that caps its own call has none of the agent's units left, of those that it knew of."""
+        needless = unclear = 0
         for (source, tag), n in tally.last_capped.items():
-            there = leases.get(_Pot(source, tag), ())
-            leased = sum(units for day, from_n, units in there if (day, from_n) <= (header.day, n))
-            needless += leased > self._used[_Pot(source, tag)]
+            own = [lease for lease in leases.get(tag, ()) if lease.source == source]
+            known = sum(lease.units for lease in own if lease.day < header.day or lease.from_n + GRACE_NUMBERS <= n)
+            if source != KEEPER:
+                needless += known > sum(lease.taken for lease in own)
+            elif header.bundle is not None:
+                bound = self._bound(header.bundle.caps, tag, whole=self._days == header.day.isoweekday())
+                unclear += bound is not None and sum(lease.taken for lease in leases.get(tag, ())) < bound
         if needless:
             self._finds(header, f"{needless} agents' calls were capped while a unit of theirs was free in that source")
+        if unclear:
+            self._report.leaves_open(ASK_KEEPER.format(header.day, unclear))
 
     def _finds(self, header: Header, sentence: str) -> None:
         self._report.finds(Cheat.CAP, From.COUNCIL, header.day, sentence)
