@@ -21,7 +21,7 @@ import curve
 from mitschnitt import config
 from mitschnitt.commands import doctor
 from mitschnitt.core.gate import TRANSITIONS, Command, Happening, State
-from mitschnitt.core.policy import MAX_WINDOW
+from mitschnitt.core.policy_text import MAX_WINDOW
 from mitschnitt.keeper import figures as keeper_figures
 from mitschnitt.recorder import figures as recorder_figures
 from mitschnitt.recorder.ports import SPARE_FILES

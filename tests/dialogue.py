@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from mitschnitt.core.consent import Act, ActKind, Asked, Role, StandingGrant
 from mitschnitt.core.gate import CallFacts, Command, Happening, Party, State, Step, Surroundings, Trigger, end, step
-from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.core.view import Agent, View
 
@@ -27,11 +27,26 @@ WINDOW_S = 12  # the policy's window; answers count from the question's end unti
 POLICY_TEXT = f"""\
 name = "training, everybody is asked"
 language = "de"
+languages = ["de", "en"]
+timezone = "Europe/Berlin"
+signed_by = ["officer", "council"]
 
-[purpose]
+[controller]
+name = "Centre Ltd"
+
+[[purpose]]
 id = "training"
-rate = 1.0
+records = true
 retention = "P30D"
+roles = ["coach"]
+
+[draw]
+beacon = "none"
+
+[[stratum]]
+name = "everybody"
+when = "true"
+rate = 1
 
 [asking]
 mode = "announced"

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dialogue import JENS, POLICY, POLICY_TEXT, PROMPT_MS, PROMPT_SHA256, START, grant, view_with
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.gate import State, Surroundings
-from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.errors import KeyGone
 from mitschnitt.recorder.branch import Branch

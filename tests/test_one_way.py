@@ -172,7 +172,7 @@ RULES = [
     Rule(
         "run text as a program",
         frozenset({"eval", "exec", "pickle", "marshal", "shelve"}),
-        {},
+        {"core.criteria": "CEL, which knows five facts, no effects and no loop without an end"},
     ),
 ]
 

@@ -66,10 +66,21 @@ EVERYBODY = (CALLER, *AGENTS, THIRD, COACH, OFFICER, WORKS_COUNCIL, OPERATOR, OU
 POLICY_TEXT = b"""
 name = "t"
 language = "de"
-[purpose]
+timezone = "Europe/Berlin"
+signed_by = ["officer", "council"]
+[controller]
+name = "Centre Ltd"
+[[purpose]]
 id = "training"
-rate = 1.0
+records = true
 retention = "P30D"
+roles = ["coach"]
+[draw]
+beacon = "none"
+[[stratum]]
+name = "everybody"
+when = "true"
+rate = 1
 [asking]
 mode = "announced"
 window_s = 12

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from mitschnitt.commands.init import activate, policy_text, provision, run
 from mitschnitt.config import load_config
-from mitschnitt.core.policy import Asking, parse_policy
+from mitschnitt.core.policy import Asking
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.gateways.speech import prompt, prompt_entries
 from source import ROOT

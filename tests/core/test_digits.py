@@ -8,7 +8,7 @@ import pytest
 
 from mitschnitt.core.consent import ActKind
 from mitschnitt.core.digits import NOTHING_PRESSED, SEQUENCE_TIMEOUT, press
-from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.policy_text import parse_policy
 from world import POLICY_TEXT
 
 POLICY = parse_policy(POLICY_TEXT)

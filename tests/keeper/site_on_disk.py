@@ -43,10 +43,21 @@ PROMPT_SHA256 = "a" * 64
 POLICY = f"""
 name = "training, asked first"
 language = "de"
-[purpose]
+timezone = "Europe/Berlin"
+signed_by = ["officer", "council"]
+[controller]
+name = "Centre Ltd"
+[[purpose]]
 id = "training"
-rate = 1.0
+records = true
 retention = "P30D"
+roles = ["coach"]
+[draw]
+beacon = "none"
+[[stratum]]
+name = "everybody"
+when = "true"
+rate = 1
 [asking]
 mode = "announced"
 window_s = 12

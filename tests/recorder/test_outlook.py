@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mitschnitt.core.gate import VIEW_TOO_OLD_FOR_GRANTS, VIEW_TOO_OLD_FOR_KEEPING
-from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.errors import MitschnittError
 from mitschnitt.recorder.clock import SteadyClock

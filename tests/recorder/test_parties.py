@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mitschnitt.core.consent import Role
-from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import Agent, View
 from mitschnitt.recorder.parties import (
     MAX_IDS,

@@ -21,6 +21,8 @@ from mitschnitt.keeper.process import init_keeper_state
 
 PRIVATE = 0o600
 POLICY_NAME = "training, everybody is asked"
+CONTROLLER = "not named yet"
+NOTICE = "notice-training-1"  # the version of the text that agents are given before they agree
 RETENTION = "P30D"  # upper end of what supervisory practice takes for training recordings
 
 CONFIG = """\
@@ -36,11 +38,30 @@ POLICY = """\
 # What applies to every call. Its name is the SHA-256 of this file; a change is a new file.
 name = "{name}"
 language = "de"
+languages = ["de", "en"]
+timezone = "Europe/Berlin"             # days of the draw begin at its midnight
+signed_by = ["officer", "council"]     # in force only when all of them have signed
 
-[purpose]
+[controller]        # who answers for it, as callers and agents are told (Art. 13 GDPR)
+name = "{controller}"
+
+[[purpose]]
 id = "training"
-rate = 1.0          # share of calls that are drawn
+records = true      # the purpose that audio is kept for
 retention = "{retention}"
+caller = "consent"
+agent = "consent"   # given apart from the contract, after a notice in text form (section 26(2) BDSG)
+third = "consent"
+notice = "{notice}"
+roles = ["coach"]
+
+[draw]
+beacon = "none"     # nothing is drawn while every rate is 1; otherwise "commit" or "drand"
+
+[[stratum]]
+name = "everybody"
+when = "true"       # of queue, direction, hour, weekday (Monday is 1) and tenure_days (-1: not known)
+rate = 1            # share of its calls that are drawn
 
 [asking]
 mode = "announced"  # the IVR posts call, prompt and end of prompt; "asserted" lets the policy say so instead
@@ -140,7 +161,9 @@ def _write(path: Path, data: bytes) -> None:
 
 def policy_text(prompts: list[Prompt], *, mode: str = "announced") -> bytes:
     """The policy that `init` writes, with these prompts."""
-    head = POLICY.format(name=POLICY_NAME, retention=RETENTION).replace('"announced"', f'"{mode}"', 1)
+    head = POLICY.format(name=POLICY_NAME, retention=RETENTION, controller=CONTROLLER, notice=NOTICE).replace(
+        '"announced"', f'"{mode}"', 1
+    )
     tail = "".join(
         PROMPT.format(name=item.name, language=item.language, sha256=item.sha256, length_ms=item.length_ms)
         for item in prompts

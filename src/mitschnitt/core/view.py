@@ -11,7 +11,8 @@ from datetime import date
 from typing import Any
 
 from mitschnitt.core.consent import StandingGrant, grant_from_json, grant_to_json
-from mitschnitt.core.policy import Policy, parse_policy
+from mitschnitt.core.policy import Policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import ConfigError, MalformedPacket
 
 OFFICER_KEY_BYTES = 32  # X25519

@@ -303,7 +303,7 @@ class Applier:
             None,
             decision,
         )
-        due = at + policy.retention if kept else None
+        due = policy.due_at(at) if kept else None
         ladders = ladders_in(entry.data) if kept else ""
         return lambda connection: close_call(connection, row, due=due, ladders=ladders)
 

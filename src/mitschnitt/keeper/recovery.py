@@ -11,13 +11,14 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
 from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.policy import Policy
 from mitschnitt.errors import KeyGone
 from mitschnitt.keeper.apply import Applier, Holdings, close_call
 from mitschnitt.keeper.clock import rfc3339
@@ -196,12 +197,12 @@ def _close_all(connection: Connection, calls: Sequence[_Finished], holdings: Hol
             None,
             decision,
         )
-        close_call(connection, closing, due=_due(call, holdings.policy.retention, now) if call.kept else None)
+        close_call(connection, closing, due=_due(call, holdings.policy, now) if call.kept else None)
 
 
-def _due(call: _Finished, retention: timedelta, now: datetime) -> datetime:
+def _due(call: _Finished, policy: Policy, now: datetime) -> datetime:
     ends = [datetime.fromisoformat(party.ended_at) for party in call.parties if party.ended_at]
-    return min(max(ends, default=now), now) + retention
+    return policy.due_at(min(max(ends, default=now), now))
 
 
 def _retire_leases(recorder: int, boot: str, holdings: Holdings) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mitschnitt.config import Config
 from mitschnitt.core.consent import StandingGrant
-from mitschnitt.core.policy import SHA256_HEX, Policy, parse_policy
+from mitschnitt.core.policy import SHA256_HEX, Policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import OFFICER_KEY_BYTES, Agent, View
 from mitschnitt.errors import ConfigError
 from mitschnitt.keeper.agents_file import load_agents
