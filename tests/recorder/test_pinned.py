@@ -11,7 +11,7 @@ import pytest
 
 from dialogue import POLICY, POLICY_TEXT, grant, view_with
 from mitschnitt.core.gate import State, Surroundings
-from mitschnitt.core.policy import parse_policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.recorder.pinned import UNKNOWN, Pinned
 from recorder_stage import Stage, act, asked, joined, over, play, state_of

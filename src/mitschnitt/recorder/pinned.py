@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from mitschnitt.core.gate import Surroundings
-from mitschnitt.core.policy import Policy, parse_policy
+from mitschnitt.core.policy import Policy
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.errors import ConfigError
 
