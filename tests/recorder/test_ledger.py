@@ -88,7 +88,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_entries_stand_in_the_order_in_which_they_were_told(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.ledger.arrived(CALL, KEY, {"refs": []}, at=AT)
+    scene.ledger.arrived(CALL, KEY, {"refs": []}, policy="ab" * 32, at=AT)
     codecs: dict[int, Coded] = {8: ("PCMA", 8000), 97: ("AMR-WB", 16000, 1, "octet-align=1")}
     scene.ledger.track(CALL, 0, "caller", codecs, at=AT)
     scene.ledger.shred(CALL, at=AT)
@@ -109,7 +109,7 @@ def test_entries_stand_in_the_order_in_which_they_were_told(tmp_path: Path) -> N
 
 def test_personal_fields_open_with_the_key_of_the_call_only(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.ledger.arrived(CALL, KEY, {"refs": [{"value": "number of a caller"}]}, at=AT)
+    scene.ledger.arrived(CALL, KEY, {"refs": [{"value": "number of a caller"}]}, policy="ab" * 32, at=AT)
     (entry,) = scene.close()
     assert "number of a caller" not in json.dumps(entry.data)
     nonce = RECORDER.to_bytes(4, "big") + entry.seq.to_bytes(8, "big")
@@ -244,7 +244,7 @@ def test_what_a_failed_writer_lost_is_written_again_in_the_same_order(tmp_path: 
     scene = Scene(tmp_path, lambda: Forgetful(tmp_path, fails))
     fields: Mapping[str, Any] = {"refs": []}
     scene.ledger._jobs.put((lambda _: wait_for(gate), None))  # so that all come in one batch
-    scene.ledger.arrived(CALL, KEY, fields, at=AT)
+    scene.ledger.arrived(CALL, KEY, fields, policy="ab" * 32, at=AT)
     scene.ledger.shred(CALL, at=AT)
     scene.ledger.sealed(CALL, {"party": 0}, at=AT, then=lambda: scene.done.append("then"))
     gate.set()

@@ -48,6 +48,17 @@ def test_a_view_is_new_by_what_it_says_and_young_again_by_each_frame() -> None:
     assert outlook.surroundings().view_age == timedelta(0)
 
 
+@pytest.mark.parametrize("rule", ["policy.none", "policy.changed", "clock.back"])
+def test_a_keeper_whose_policy_is_not_in_order_asks_nobody_new(rule: str) -> None:
+    outlook = Hands().outlook()
+    assert outlook.take({**VIEW.to_json(), "closed": rule})
+    assert outlook.surroundings().hindrance == rule
+    assert outlook.take({**VIEW.to_json(), "closed": rule, "store_locked": True})
+    assert outlook.surroundings().hindrance == STORE_LOCKED
+    assert outlook.take({**VIEW.to_json(), "closed": ""})
+    assert outlook.surroundings().hindrance == ""
+
+
 def test_a_broken_view_is_not_believed() -> None:
     outlook = Hands().outlook()
     outlook.take(VIEW.to_json())

@@ -21,7 +21,7 @@ TOLD: dict[str, Any] = {"outcome": "not_kept", "rule": "consent.all", "party": "
 def begun(stage: Stage) -> Recording:
     """A recording with a key."""
     recording = Recording(stage.media, stage.ledger, stage.clock)
-    recording.begin(CALL, stage.link.take_key(), [])
+    recording.begin(CALL, stage.link.take_key(), [], policy="ab" * 32)
     return recording
 
 
@@ -37,7 +37,7 @@ def test_without_a_key_there_is_no_track_and_nothing_is_journalled(tmp_path: Pat
         assert recording.track(0, "caller", CODECS, REST) is None
         recording.shred()
         assert recording.close(TOLD, officer_key(stage), [])
-        stage.ledger.arrived("0" * 26, stage.link.take_key(), {}, at=stage.now)
+        stage.ledger.arrived("0" * 26, stage.link.take_key(), {}, policy="", at=stage.now)
         await stage.journalled("arrived")
 
     play(tmp_path, scene)

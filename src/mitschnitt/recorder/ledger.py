@@ -73,12 +73,16 @@ class Ledger:
         """Whether nothing can be journalled at this moment: then nothing may be kept."""
         return self._is_stuck or not self._thread.is_alive()
 
-    def arrived(self, call: str, key: LeasedKey, fields: Mapping[str, Any], *, at: datetime) -> None:
-        """A call exists and uses this leased key; `fields` (references, addresses, agent) are sealed."""
+    def arrived(self, call: str, key: LeasedKey, fields: Mapping[str, Any], *, policy: str, at: datetime) -> None:
+        """A call exists and uses this leased key; `fields` (references, addresses, agent) are sealed.
+
+        `policy` is the hash of the one that it began with and that applies to it until it is over.
+        """
 
         def job(writer: JournalWriter) -> None:
             sealed = self._seal(key, "arrived", fields, writer.next_seq)
-            writer.append(call, "arrived", {"index": key.index, "block": key.block, "sealed": sealed}, at=rfc3339(at))
+            data = {"index": key.index, "block": key.block, "policy": policy, "sealed": sealed}
+            writer.append(call, "arrived", data, at=rfc3339(at))
 
         self._jobs.put((job, None))
 

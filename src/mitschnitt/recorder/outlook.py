@@ -24,22 +24,22 @@ class Outlook:
         self._clock = clock
         self._monotonic = monotonic
         self._hindrance = hindrance  # the rule by which our own disks would keep nothing new, "" if they would
-        self._store_rule = ""  # the same of the keeper's database, as the newest view tells
+        self._keepers_rule = ""  # the same of the keeper's database and policy, as the newest view tells
         self._view: View | None = None
         self._view_at = 0.0
         self._told: tuple[bool, bool, bool, str] = (False, False, True, "")
 
     def take(self, data: Mapping[str, Any]) -> bool:
         """Believe a `view` frame once it has been read whole; whether it says anything new."""
-        view, store_rule = view_from_json(data), STORE_LOCKED if data.get("store_locked") else ""
-        is_new = (view, store_rule) != (self._view, self._store_rule)  # a new keeper counts its versions anew
-        self._view, self._store_rule, self._view_at = view, store_rule, self._monotonic()
+        view, rule = view_from_json(data), STORE_LOCKED if data.get("store_locked") else str(data.get("closed") or "")
+        is_new = (view, rule) != (self._view, self._keepers_rule)  # a new keeper counts its versions anew
+        self._view, self._keepers_rule, self._view_at = view, rule, self._monotonic()
         return is_new
 
     def surroundings(self) -> Surroundings:
         """What holds for all calls at this moment."""
         age = timedelta(seconds=self._monotonic() - self._view_at)
-        return Surroundings(self._view, age, self._clock.steady, self._hindrance() or self._store_rule)
+        return Surroundings(self._view, age, self._clock.steady, self._hindrance() or self._keepers_rule)
 
     @property
     def view_age(self) -> float:

@@ -46,10 +46,10 @@ class Recording:
         self._rests_on: dict[int, list[dict[str, Any]]] = {}  # why this is the voice of each party
         self.is_closed = False
 
-    def begin(self, call: str, key: LeasedKey, refs: Sequence[Mapping[str, str]]) -> None:
-        """The call uses this key from now on; the keeper will hear of it whatever becomes of us."""
+    def begin(self, call: str, key: LeasedKey, refs: Sequence[Mapping[str, str]], *, policy: str) -> None:
+        """The call uses this key from now on, and this policy; the keeper will hear of it whatever becomes of us."""
         self._call, self.key = call, key
-        self._ledger.arrived(call, key, {"refs": list(refs)}, at=self._clock.now())
+        self._ledger.arrived(call, key, {"refs": list(refs)}, policy=policy, at=self._clock.now())
 
     def goes_on(self, at: datetime) -> None:
         """Media is kept from now on; a pause is over."""

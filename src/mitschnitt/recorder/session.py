@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -32,6 +32,7 @@ from mitschnitt.core.gate import (
 )
 from mitschnitt.core.policy import Asking
 from mitschnitt.errors import KeyGone, MitschnittError
+from mitschnitt.recorder.behaviour import behaviour_of
 from mitschnitt.recorder.branch import Branch, Signalling
 from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds
 from mitschnitt.recorder.keys import Keys
@@ -40,6 +41,7 @@ from mitschnitt.recorder.legs import Leg
 from mitschnitt.recorder.lineup import Lineup
 from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.recorder.media import Line, Media, Track
+from mitschnitt.recorder.pinned import Pinned
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.posted import asserted, said_at, with_posted
 from mitschnitt.recorder.recording import Recording, told_decision
@@ -82,6 +84,7 @@ class Session:
         self._recording = Recording(services.media, services.ledger, services.clock)
         self._lineup = Lineup()
         self._keys = Keys()
+        self._around = Pinned(services.surroundings)
         self._branches: list[Branch] = []
         self._left: list[Branch] = []  # over; keys pressed just before are still on their way
         self._heir: Session | None = None
@@ -187,17 +190,8 @@ class Session:
 
     def behaviour(self) -> Behaviour:
         """What can be counted while the lines stand: open and silent ones, leaks, telephone events."""
-        media, legs = self._services.media, [leg for branch in self._branches for leg in branch.legs]
-        tracks = {leg.party: self._track_of(leg) for leg in legs if leg.kept}
-        kept = [track for track in tracks.values() if track is not None]
-        return Behaviour(
-            open_lines=len(kept),
-            silent_lines=sum(not media.has_media(track) for track in kept),
-            leaked=sum(branch.leaked_packets for branch in self._branches),
-            awaited_digits=self._in_band and bool(self.facts.asked),
-            has_events=any(media.has_keys(leg.line) for leg in legs if leg.line is not None),
-            has_rtcp=_any(media.rtcp.has_heard(leg.line) for leg in legs if leg.line is not None),
-        )
+        awaits = self._in_band and bool(self.facts.asked)
+        return behaviour_of(self._services.media, self._branches, self._track_of, awaits_digits=awaits)
 
     def _track_of(self, leg: Leg) -> Track | None:
         party = self._lineup.party(leg.party)
@@ -227,7 +221,8 @@ class Session:
         self._begin(told, rule="keeper.gone" if joined is None else str(told.get("rule") or "call.unmatched"))
 
     def _begin(self, told: Mapping[str, Any], *, rule: str) -> None:
-        view = self._services.surroundings().view
+        unruled = self._around.begin(told)
+        view = self._around().view
         matched = bool(told.get("call"))
         # Several announced calls fit: that is a contradiction, not a call that nobody announced.
         is_asserted = rule == "call.unmatched" and view is not None and view.policy.asking is Asking.ASSERTED
@@ -238,6 +233,8 @@ class Session:
             self._services.running[self.call] = self
         elif not is_asserted:
             self._exclude(rule)
+        if unruled:
+            self._exclude(unruled)
         self._take_key(told.get("matched"))
         self._bind()
         if is_asserted and not matched and view is not None:
@@ -249,6 +246,11 @@ class Session:
                 except (MitschnittError, AttributeError, TypeError, ValueError):
                     self._exclude("facts.broken")  # what it said may have been a no
         self.look()
+
+    @property
+    def _policy_hash(self) -> str:
+        """Of the policy that the call began with, "" while nobody told us of any."""
+        return self._around.policy.hash if self._around.policy is not None else ""
 
     def _exclude(self, rule: str) -> None:
         self.facts = replace(self.facts, excluded=self.facts.excluded or rule)
@@ -268,10 +270,10 @@ class Session:
         except KeyGone:
             self._exclude("keys.none")
         else:
-            self._recording.begin(self.call, key, refs)
+            self._recording.begin(self.call, key, refs, policy=self._policy_hash)
 
     def _bind(self) -> None:
-        view = self._services.surroundings().view
+        view = self._around().view
         if view is not None:
             unbound = self._lineup.bind(self._branches, view, at_ns=self._services.clock.now_ns())
             self.facts = replace(self.facts, unbound=unbound, parties=self._lineup.parties)
@@ -290,7 +292,7 @@ class Session:
             self.facts = with_posted(self.facts, kind, data, self._lineup.posted, now=self._services.clock.now())
 
     def _take_party(self, name: str, data: Mapping[str, Any]) -> None:
-        view = self._services.surroundings().view
+        view = self._around().view
         if view is None:
             self._exclude("view.missing")  # who it was cannot be known, and it is not told again
         else:
@@ -300,7 +302,7 @@ class Session:
     def digit(self, line: Line, digit: str, at_ns: int) -> None:
         """A key of the party whose stream arrives at this line; read only if it can mean something now."""
         branch, leg = self._branch_of(line), self._leg_of(line)
-        view = self._services.surroundings().view
+        view = self._around().view
         if branch is None or leg is None or not leg.party or view is None:
             return
         hears = may_hear_digits(self.state, self.facts)
@@ -409,7 +411,7 @@ class Session:
     def _look(self, since: datetime, now: datetime) -> None:
         if self._services.ledger.refuses:
             self._fail("vault.no_space")
-        moved = step(self.state, self.facts, self._services.surroundings(), now)
+        moved = step(self.state, self.facts, self._around(), now)
         if self.state is State.ARRIVED and moved.decision.rule in NOT_TOLD_YET:
             self.decision = moved.decision
             return
@@ -426,7 +428,7 @@ class Session:
 
     def _look_back(self, now: datetime) -> None:
         """A withdrawal while the files are being written: there will be none."""
-        decision = judge(self.facts, self._services.surroundings(), running=self.state, now=now)
+        decision = judge(self.facts, self._around(), running=self.state, now=now)
         if self._may_still_withdraw() and decision.verdict is Verdict.WITHDRAW:
             self.decision = decision
             self._recording.shred()
@@ -461,7 +463,7 @@ class Session:
             del self._services.running[self.call]
         now = self._services.clock.now()
         before = self.state
-        moved = end(self.state, self.facts, self._services.surroundings(), now)
+        moved = end(self.state, self.facts, self._around(), now)
         if before not in (State.ARRIVED, State.ASKING):
             moved = replace(moved, decision=self.decision)  # what decided was earlier; the end decides nothing
         if self._alarm is not None:
@@ -502,7 +504,7 @@ class Session:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        at = next_look(self.facts, self._services.surroundings().view, now)
+        at = next_look(self.facts, self._around().view, now)
         if at is not None and self.state in LIVE_STATES:
             wait = max((at - now).total_seconds(), 0.0) + ALARM_SLACK_SECONDS
             self._alarm = asyncio.get_running_loop().call_later(wait, self.look)
@@ -579,14 +581,7 @@ class Session:
         """The last word on this call; nothing is journalled of it afterwards."""
         if not self.call:
             return
-        view = self._services.surroundings().view
-        policy = view.policy.hash if view is not None else ""
-        told = told_decision(outcome, self.decision, self.facts.acts, policy=policy)
+        view = self._around().view
+        told = told_decision(outcome, self.decision, self.facts.acts, policy=self._policy_hash)
         if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders):
             self._services.link.send({"type": "ended", "call": self.call})
-
-
-def _any(found: Iterable[bool | None]) -> bool | None:
-    """True as soon as one is; None when nobody knows."""
-    known = [one for one in found if one is not None]
-    return any(known) if known else None
