@@ -1,51 +1,219 @@
-"""Who may hear what, for which purpose: one function (design section 6). Denied unless a row says otherwise."""
+"""Who may do what: one function over one table of role, action, purpose and state (design section 6).
+
+Denied unless a row says otherwise. A policy narrows the table, nothing widens it: policy and works agreement are
+limits, never a leave (Art. 88 GDPR). Who asks is what the asker says; who that really is, is settled elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from types import MappingProxyType
 
 from mitschnitt.core.decision import Decision, Verdict
-from mitschnitt.core.purpose import TRAINING, Purpose
+from mitschnitt.core.purpose import BUILT_IN, OBLIGATION, TRAINING, Purpose
 
-ROLES = ("caller", "agent", "coach", "officer", "council", "operator")
-MAY_HEAR: Mapping[tuple[str, Purpose], str] = MappingProxyType({("coach", TRAINING): "access.coach.training"})
-MAY_SEE_LADDERS = frozenset({"operator", "officer"})  # whoever mends signalling, and whoever answers for it
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "caller": "whoever spoke to the centre; also a third party on the line",
+        "agent": "whoever spoke for the centre",
+        "coach": "hears what was agreed for training, and gives feedback",
+        "officer": "data protection officer: requests, holds, deletions, breaches",
+        "council": "works council: signs policies, audits draws, accesses and deletions; hears nothing",
+        "operator": "runs the machines; sees health, never audio",
+        "analyst": "quality management: published figures only",
+        "client": "company that the centre works for: published figures only (Art. 26, 28 GDPR)",
+    }
+)
+
+
+class Action(StrEnum):
+    """What is asked for at a door or on a command line."""
+
+    HEAR = "hear"
+    SEE_LIST = "see_list"
+    SEE_CALL = "see_call"
+    SEE_FACTS = "see_facts"
+    SEE_LADDER = "see_ladder"
+    SEE_DECISION = "see_decision"
+    SEE_PAGE = "see_page"
+    ERASE = "erase"
+    GIVE_CONSENT = "give_consent"
+    SEE_CONSENT = "see_consent"
+    SEE_CELLS = "see_cells"
+    SEE_POLICY = "see_policy"
+    SEE_STATUS = "see_status"
+    DRAIN = "drain"
+    TRIAL = "trial"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What an action is, in words, and by which rules it is refused."""
+
+    says: str  # what somebody does
+    role: str  # rule for a role that has no row
+    state: str = ""  # rule for a call in a state that the row does not name; "" where no call is concerned
+
+
+DEEDS: Mapping[Action, Deed] = MappingProxyType(
+    {
+        Action.HEAR: Deed("hears a recording", "access.role.purpose", "access.not_kept"),
+        Action.SEE_LIST: Deed("sees the list of calls: day and one word", "access.list.role"),
+        Action.SEE_CALL: Deed("sees the one word of a call", "access.call.role", "access.not_kept"),
+        Action.SEE_FACTS: Deed("sees parties, purpose and due date", "access.facts.role", "access.not_kept"),
+        Action.SEE_LADDER: Deed("sees the SIP messages of a call", "access.ladder.role", "access.not_kept"),
+        Action.SEE_DECISION: Deed("gets the sealed decision", "access.decision.role", "access.decision.live"),
+        Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live"),
+        Action.ERASE: Deed("erases a recording", "erase.role", "erase.live"),
+        Action.GIVE_CONSENT: Deed("brings an agent's signed act", "access.grant.role"),
+        Action.SEE_CONSENT: Deed("sees who gave standing consent", "access.consent.role"),
+        Action.SEE_CELLS: Deed("sees the published figures", "access.cells.role"),
+        Action.SEE_POLICY: Deed("reads the policy", "access.policy.reader"),
+        Action.SEE_STATUS: Deed("sees how the site is", "access.status.role"),
+        Action.DRAIN: Deed("drains the site", "drain.role"),
+        Action.TRIAL: Deed("makes test calls", "trial.role"),
+    }
+)
+
+KEPT = frozenset({"kept"})
+OVER = frozenset({"kept", "not_kept"})  # the answer must not tell these two apart
+ANY = frozenset({"kept", "not_kept", "live"})
+NO_CALL: frozenset[str] = frozenset()  # no single call is concerned
+OWN = Purpose("own")  # in the table: any purpose that a policy made up; in a policy the word means nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One permission."""
+
+    role: str
+    action: Action
+    states: frozenset[str]  # in which a call may be
+    rule: str
+    purpose: Purpose | None = None  # None: not for any purpose, so no grant of it is needed
+
+
+TABLE: tuple[Row, ...] = (
+    Row("coach", Action.HEAR, KEPT, "access.coach.training", TRAINING),
+    Row("coach", Action.HEAR, KEPT, "access.coach.own", OWN),
+    Row("coach", Action.SEE_LIST, NO_CALL, "access.list"),
+    Row("officer", Action.SEE_LIST, NO_CALL, "access.list"),
+    Row("council", Action.SEE_LIST, NO_CALL, "access.list"),
+    Row("operator", Action.SEE_LIST, NO_CALL, "access.list"),
+    Row("caller", Action.SEE_CALL, ANY, "access.call"),
+    Row("agent", Action.SEE_CALL, ANY, "access.call"),
+    Row("coach", Action.SEE_CALL, ANY, "access.call"),
+    Row("officer", Action.SEE_CALL, ANY, "access.call"),
+    Row("council", Action.SEE_CALL, ANY, "access.call"),
+    Row("operator", Action.SEE_CALL, ANY, "access.call"),
+    Row("coach", Action.SEE_FACTS, KEPT, "access.facts"),
+    Row("officer", Action.SEE_FACTS, KEPT, "access.facts"),
+    Row("council", Action.SEE_FACTS, KEPT, "access.facts"),
+    Row("operator", Action.SEE_FACTS, KEPT, "access.facts"),
+    Row("officer", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Row("operator", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Row("officer", Action.SEE_DECISION, OVER, "access.decision"),
+    Row("caller", Action.SEE_PAGE, OVER, "access.page"),
+    Row("agent", Action.SEE_PAGE, OVER, "access.page"),
+    Row("officer", Action.ERASE, OVER, "erase.officer"),
+    Row("agent", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Row("officer", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Row("operator", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Row("officer", Action.SEE_CONSENT, NO_CALL, "access.consent"),
+    Row("agent", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Row("coach", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Row("officer", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Row("council", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Row("operator", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Row("analyst", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Row("client", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    *(Row(role, Action.SEE_POLICY, NO_CALL, "access.policy") for role in ROLES),  # it is public
+    Row("officer", Action.SEE_STATUS, NO_CALL, "access.status"),
+    Row("operator", Action.SEE_STATUS, NO_CALL, "access.status"),
+    Row("operator", Action.DRAIN, NO_CALL, "access.drain"),
+    Row("operator", Action.TRIAL, NO_CALL, "access.trial"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What access needs to know of a recording."""
+    """What access needs to know of a call."""
 
-    purpose: Purpose  # the one that was agreed
+    purpose: Purpose  # what it is, or would have been, kept for
     state: str  # kept | not_kept | live
     due_at: datetime  # end of its retention
+    also: frozenset[Purpose] = frozenset()  # further purposes that every party agreed to
 
 
-def may_read(kept: Kept | None, purpose: Purpose, role: str, now: datetime) -> Decision:
-    """OPEN with the rule that allows it, or REFUSE with the rule that does not."""
+Limits = Mapping[Purpose, frozenset[str]]  # whom a policy lets hear, by purpose; what it does not name it lets nobody
+
+
+def decide(
+    role: str,
+    action: Action,
+    *,
+    now: datetime,
+    call: Kept | None = None,
+    purpose: Purpose | None = None,
+    limits: Limits = MappingProxyType({}),
+) -> Decision:
+    """OPEN with the rule that allows it, or REFUSE with the rule that does not.
+
+    A call that never was looks like one that was not kept. `purpose` and `limits` are for HEAR.
+    """
+    refused = _refused_whatever_call(role, action, purpose, limits)
+    if refused:
+        return Decision(Verdict.REFUSE, refused, role)
+    row = _row(role, action, purpose)
+    if row is None:
+        return Decision(Verdict.REFUSE, DEEDS[action].role, role)
+    if row.states and (call is None or call.state not in row.states):
+        return Decision(Verdict.REFUSE, DEEDS[action].state, role)
+    if row.purpose is not None:
+        closed = "access.not_kept" if call is None or purpose is None else _closed(call, purpose, now)
+        if closed:
+            return Decision(Verdict.REFUSE, closed, role)
+    return Decision(Verdict.OPEN, row.rule, role)
+
+
+def _refused_whatever_call(role: str, action: Action, purpose: Purpose | None, limits: Limits) -> str:
+    """The rule, "" if none: nothing of a call may show in who is refused as what."""
     if role not in ROLES:
-        return Decision(Verdict.REFUSE, "access.role.unknown", role)
-    rule = MAY_HEAR.get((role, purpose))
-    if rule is None:
-        return Decision(Verdict.REFUSE, "access.role.purpose", role)
-    if kept is None or kept.state != "kept":
-        return Decision(Verdict.REFUSE, "access.not_kept", role)
-    if kept.purpose != purpose:
-        return Decision(Verdict.REFUSE, "access.purpose.not_agreed", role)
-    if now >= kept.due_at:
-        return Decision(Verdict.REFUSE, "access.retention.over", role)
-    return Decision(Verdict.OPEN, rule, role)
+        return "access.role.unknown"
+    if action is not Action.HEAR:
+        return ""
+    if purpose not in BUILT_IN and purpose not in limits:
+        return "access.purpose.unknown"
+    if purpose is not None and _row(role, action, purpose) and role not in limits.get(purpose, frozenset()):
+        return "access.policy.role"
+    return ""
 
 
-def may_see_ladders(state: str, role: str) -> Decision:
-    """Whether a role sees the SIP ladders of a call in this state. They show when it was opened: of kept calls only."""
-    if role not in ROLES:
-        return Decision(Verdict.REFUSE, "access.role.unknown", role)
-    if state != "kept":
-        return Decision(Verdict.REFUSE, "access.not_kept", role)
-    if role not in MAY_SEE_LADDERS:
-        return Decision(Verdict.REFUSE, "access.ladder.role", role)
-    return Decision(Verdict.OPEN, "access.ladder", role)
+def _row(role: str, action: Action, purpose: Purpose | None) -> Row | None:
+    if action is not Action.HEAR:
+        named = None
+    else:
+        named = purpose if purpose in BUILT_IN else OWN
+    for row in TABLE:
+        if (row.role, row.action, row.purpose) == (role, action, named):
+            return row
+    return None
+
+
+def _closed(call: Kept, purpose: Purpose, now: datetime) -> str:
+    """The rule by which a kept call is not heard for this purpose, "" if it is."""
+    if OBLIGATION in (call.purpose, *call.also):
+        return "access.obligation"  # no other use, whoever agreed: WpHG section 83(9), FinVermV section 18a(5)
+    if purpose != call.purpose and purpose not in call.also:
+        return "access.purpose.not_agreed"
+    if now >= call.due_at:
+        return "access.retention.over"
+    return ""
+
+
+def unknown_role(role: str) -> str:
+    """The sentence for a role that does not exist, the same wherever somebody asks."""
+    return f"role: expected one of {', '.join(ROLES)}; found {role!r}"
