@@ -72,10 +72,12 @@ class Books:
     def shred(self, call: str) -> None:
         self.tell(call, "shred", {"party": None})
 
-    def closed(self, call: str, *, kept: bool, ladders: Sequence[Any] = ()) -> None:
+    def closed(
+        self, call: str, *, kept: bool, ladders: Sequence[Any] = (), pages: Mapping[str, str] | None = None
+    ) -> None:
         outcome = "kept" if kept else "not_kept"
         sealed = own_decision(self.officer_key, call, outcome=outcome, rule="test.rule", policy="p")
-        told = {"kept": kept, "decision": base64.b64encode(sealed).decode()}
+        told: dict[str, Any] = {"kept": kept, "decision": base64.b64encode(sealed).decode(), "pages": dict(pages or {})}
         self.tell(call, "closed", {**told, "ladders": list(ladders)} if ladders else told)
 
     def media_slice(self, call: str, node: bytes, party: int, payload: bytes) -> None:

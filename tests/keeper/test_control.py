@@ -48,7 +48,7 @@ class FakeKeeper:
         if self.fails:
             raise NoSpace("full")
         self.told.append((refs, more))
-        return {"call": CALL, "ask": self.ask}
+        return {"call": CALL, "ask": self.ask, "receipt_code": "00000-00000-00000-00015-0"}
 
     def _known(self, call: str) -> None:
         if call != CALL:
@@ -96,7 +96,8 @@ def post(app: ASGIApp, path: str, body: Any, **more: Any) -> httpx.Response:
 
 def test_a_call_is_announced_with_its_references(app: ASGIApp, keeper: FakeKeeper) -> None:
     answer = post(app, "/v1/calls", {"refs": REFS, "queue": "q", "direction": "inbound", "agent": "anna"})
-    assert (answer.status_code, answer.json()) == (201, {"call": CALL, "ask": None})
+    told = {"call": CALL, "ask": None, "receipt_code": "00000-00000-00000-00015-0"}
+    assert (answer.status_code, answer.json()) == (201, told)
     told = {"queue": "q", "direction": "inbound", "agent": "anna", "language": "", "answer_by": "post"}
     assert keeper.told == [([Ref("header", "x")], told)]
 

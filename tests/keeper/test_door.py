@@ -75,11 +75,18 @@ class FakePlaybacks:
         self.asked.append(token)
 
 
+class FakePages:
+    """Sealed pages by role."""
+
+    def page(self, call: str, role: str) -> bytes:
+        return f"{call} {role}".encode()
+
+    def portion(self, role: str, after: str) -> list[dict[str, str]]:
+        return [{"role": role, "after": after}]
+
+
 class FakeKeeper:
     """Takes grants."""
-
-    class view:  # noqa: N801 - stands for the keeper's attribute of this name
-        grants = (1, 2)
 
     def __init__(self) -> None:
         self.acts: list[SignedAct] = []
@@ -108,8 +115,8 @@ class Door:
     def __init__(self) -> None:
         self.records, self.keeper = FakeRecords(), FakeKeeper()
         hardening = Hardening(no_core=True, not_dumpable=True, memory_locked=False, swap_off=True)
-        self.playbacks = FakePlaybacks()
-        self.app = door_app(self.keeper, self.records, self.playbacks, hardening, now=lambda: NOW)  # type: ignore[arg-type]  # twins
+        self.playbacks, self.pages = FakePlaybacks(), FakePages()
+        self.app = door_app(self.keeper, self.records, self.playbacks, self.pages, hardening, now=lambda: NOW)  # type: ignore[arg-type]  # twins
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -182,9 +189,20 @@ def test_each_error_has_its_status_and_rule(door: Door, error: MitschnittError, 
     assert (answer.status_code, answer.json()["rule"]) == (status, rule)
 
 
+def test_pages_come_sealed_for_a_role_one_by_one_or_in_portions(door: Door) -> None:
+    one = door.ask("GET", f"/calls/{CALL}/page", params={"as": "caller"}).json()
+    assert one == {"call": CALL, "page": base64.b64encode(f"{CALL} caller".encode()).decode()}
+    assert (
+        door.ask("GET", f"/calls/{CALL}/page").json()["page"] == base64.b64encode(f"{CALL} operator".encode()).decode()
+    )
+    several = door.ask("GET", "/pages", params={"as": "agent", "after": CALL}).json()
+    assert several == {"pages": [{"role": "agent", "after": CALL}]}
+    assert door.ask("GET", "/pages", params={"after": CALL + "0"}).status_code == 422
+
+
 def test_a_grant_comes_in_as_base64(door: Door) -> None:
     body = {"act": base64.b64encode(b"{}").decode(), "signature": base64.b64encode(b"s").decode()}
-    assert door.ask("POST", "/grants", json=body).json() == {"grants": 2}
+    assert door.ask("POST", "/grants", json=body).json() == {}
     assert door.keeper.acts == [SignedAct(b"{}", b"s")]
     assert door.ask("POST", "/grants", json={**body, "act": "?"}).status_code == 422
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from keeper.fake_recorder import Books, stamped
 from keeper.site_on_disk import make_site, open_holdings
@@ -22,6 +22,7 @@ from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.records import Records
 from mitschnitt.store.engine import open_reader
@@ -35,9 +36,9 @@ HARDENING = Hardening(no_core=True, not_dumpable=True, memory_locked=False, swap
 class World:
     """A keeper's books after calls of every outcome, and its door."""
 
-    def __init__(self, holdings: Holdings, records: Records) -> None:
+    def __init__(self, holdings: Holdings, records: Records, reader: Engine) -> None:
         self.holdings = holdings
-        self._app = door_app(cast(Keeper, None), records, Playbacks(holdings, records), HARDENING)
+        self._app = door_app(cast(Keeper, None), records, Playbacks(holdings, records), Pages(reader), HARDENING)
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -76,7 +77,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         reader = open_reader(config.database)
         records = Records(holdings, reader)
         records.erase(CALLS["erased"], "officer")
-        yield World(holdings, records)
+        yield World(holdings, records, reader)
         reader.dispose()
 
 

@@ -91,9 +91,10 @@ NOT_KEPT: list[Scene] = [not_asked, refused_by_the_caller, refused_by_the_agent,
 
 def test_entries_of_calls_that_were_not_kept_differ_in_what_is_sealed_only(tmp_path: Path) -> None:
     entries = [closed_entry(tmp_path / scene.__name__, scene) for scene in NOT_KEPT]
-    assert {tuple(entry.data) for entry in entries} == {("decision", "kept")}
+    assert {tuple(entry.data) for entry in entries} == {("decision", "kept", "pages")}
     assert {entry.data["kept"] for entry in entries} == {False}
     assert len({len(entry.data["decision"]) for entry in entries}) == 1
+    assert len({tuple((who, len(page)) for who, page in entry.data["pages"].items()) for entry in entries}) == 1
 
 
 @pytest.mark.parametrize(

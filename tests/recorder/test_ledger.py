@@ -16,15 +16,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mitschnitt.errors import NoSpace
+from mitschnitt.errors import Damaged, NoSpace
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.recorder.pages import Page
 from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.decision import SEALED_BYTES, open_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
 from mitschnitt.vault.journal import Entry
 from mitschnitt.vault.journal_files import JournalReader, JournalWriter
 from mitschnitt.vault.keytree import leaf_key
+from mitschnitt.vault.page import open_page, page_size, public_of
 from mitschnitt.wire.sip.ladder import Ladder, Rung, Way
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -155,7 +157,7 @@ def test_outside_the_decision_there_is_a_ladder_of_a_kept_call_only(tmp_path: Pa
         scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept=kept, ladders=[ladder(3)], at=AT)
     kept_entry, other = scene.close()
     assert kept_entry.data["ladders"] == [ladder(3).to_json()]
-    assert set(other.data) == {"kept", "decision"}
+    assert set(other.data) == {"kept", "decision", "pages"}
 
 
 def test_entries_of_calls_that_are_not_kept_have_one_size_however_much_went_over_the_wire(tmp_path: Path) -> None:
@@ -163,6 +165,28 @@ def test_entries_of_calls_that_are_not_kept_have_one_size_however_much_went_over
     for acts, rungs in ((0, 0), (1, 7), (8, 64)):
         scene.ledger.closed(CALL, decision(acts), OFFICER_PUBLIC, kept="not_kept", ladders=[ladder(rungs)], at=AT)
     assert len({len(json.dumps(entry.data)) for entry in scene.close()}) == 1
+
+
+def test_pages_are_sealed_to_their_readers_and_have_one_size(tmp_path: Path) -> None:
+    scene, key = Scene(tmp_path), bytes([7]) * 32
+    for readers, told in (((), {}), ((public_of(key),), {"rule": "consent.all"})):
+        pages = [Page("caller", readers, told), Page("agent", readers, told)]
+        scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept="not_kept", ladders=[], pages=pages, at=AT)
+    unread, read = scene.close()
+    for person in ("caller", "agent"):
+        sealed = [base64.b64decode(entry.data["pages"][person]) for entry in (unread, read)]
+        assert [len(page) for page in sealed] == [page_size(person)] * 2
+        assert open_page(key, person, CALL, sealed[1]) == {"rule": "consent.all"}
+        with pytest.raises(Damaged):
+            open_page(key, person, CALL, sealed[0])
+
+
+def test_a_page_that_does_not_fit_takes_nothing_else_along(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    pages = [Page("caller", (), {"text": "x" * 2_000}), Page("agent", (), {})]
+    scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept="kept", ladders=[], pages=pages, at=AT)
+    (entry,) = scene.close()
+    assert (entry.data["kept"], set(entry.data["pages"])) == (True, {"agent"})
 
 
 def test_an_entry_that_cannot_be_written_does_not_hold_up_a_withdrawal(tmp_path: Path) -> None:
@@ -176,7 +200,7 @@ def test_an_officers_key_that_seals_nothing_leaves_the_decision_to_the_keeper(tm
     scene = Scene(tmp_path)
     scene.ledger.closed(CALL, decision(), bytes(32), kept="not_kept", ladders=[], at=AT)
     (entry,) = scene.close()
-    assert entry.data == {"kept": False, "decision": ""}
+    assert entry.data == {"kept": False, "decision": "", "pages": {}}
 
 
 class Disk:

@@ -43,7 +43,9 @@ def test_a_kept_call_has_its_files_and_its_due_date(connection: Connection) -> N
     queries.seal_party(connection, SEALED)
     queries.close_kept(connection, CALL.call_id, due_at="2026-12-23T09:01:00.000000Z", decision=b"d")
     kept = queries.call_by_id(connection, CALL.call_id)
-    assert kept == replace(CALL, state="kept", due_at="2026-12-23T09:01:00.000000Z", sealed_decision=b"d")
+    assert kept == replace(CALL, state="kept", due_at="2026-12-23T09:01:00.000000Z")
+    assert queries.decision_of(connection, CALL.call_id) == b"d"
+    assert queries.listed_calls(connection) == [(CALL.call_id, CALL.arrived_day, "kept")]
     assert queries.parties_of(connection, CALL.call_id) == [SEALED]
     assert queries.live_calls(connection, 1) == []
 

@@ -43,3 +43,9 @@ def test_no_column_can_hold_a_number_name_or_agent_of_a_call() -> None:
     words = {"number", "name", "caller", "callee", "agent", "address", "digit", "value", "rule_of_decision"}
     for table in ("calls", "parties", "ladders", "punctures", "leases", "journal_offsets"):
         assert not words & {column.name for column in metadata.tables[table].columns}
+
+
+def test_no_table_with_a_call_id_numbers_its_rows_as_calls_come() -> None:
+    named = {name for name, table in metadata.tables.items() if "call_id" in table.columns and name != "accesses"}
+    assert {"calls", "parties", "ladders", "pages", "call_purposes"} <= named
+    assert [name for name in named if metadata.tables[name].dialect_options["sqlite"]["with_rowid"]] == []

@@ -31,6 +31,7 @@ class Agent:
     started: str  # ISO 8601 date, "" = not said: new to whom it matters, and in no figure
     patterns: tuple[str, ...]  # exact addresses of record; a final * stands for any rest
     key: str = ""  # Ed25519 public key, base64: the agent's own acts are checked with it
+    page_key: str = ""  # X25519 public key, base64: what the agent may read of kept calls is sealed to it
 
     def matches(self, aor: str) -> bool:
         """Whether this address of record (RFC 3261 section 6) is this agent's."""
@@ -68,6 +69,7 @@ class View:
                     "team": agent.team,
                     "started": agent.started,
                     "patterns": list(agent.patterns),
+                    **({"page_key": agent.page_key} if agent.page_key else {}),
                 }
                 for agent in self.agents
             ],
@@ -94,14 +96,14 @@ def agent_from_json(data: Mapping[str, Any]) -> Agent:
         raise ConfigError(f"agents: {agent_id} needs `patterns`, a list of addresses such as sip:name@host")
     if any("*" in pattern[:-1] for pattern in patterns):
         raise ConfigError(f"agents: {agent_id}: * may only end a pattern")
-    unknown = set(data) - {"id", "team", "started", "patterns", "key"}
+    unknown = set(data) - {"id", "team", "started", "patterns", "key", "page_key"}
     if unknown:
         raise ConfigError(f"agents: {agent_id}: unknown key `{min(unknown)}`")
-    team, key = data.get("team", ""), data.get("key", "")
-    for name, value in (("team", team), ("key", key)):
+    team, key, page_key = (data.get(name, "") for name in ("team", "key", "page_key"))
+    for name, value in (("team", team), ("key", key), ("page_key", page_key)):
         if not isinstance(value, str) or len(value) > MAX_PATTERN_CHARS:
             raise ConfigError(f"agents: {agent_id}: `{name}` must be a text of at most {MAX_PATTERN_CHARS} characters")
-    return Agent(agent_id, team, _started(agent_id, data.get("started", "")), tuple(patterns), key)
+    return Agent(agent_id, team, _started(agent_id, data.get("started", "")), tuple(patterns), key, page_key)
 
 
 def _started(agent_id: str, value: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from mitschnitt.core.roster import check_roster, check_teams
 from mitschnitt.core.view import MAX_AGENTS, Agent, agent_from_json
 from mitschnitt.errors import ConfigError
+from mitschnitt.keeper.pages import with_page_key
 
 HEADING = re.compile(r"^[ \t]*\[\[[ \t]*agent[ \t]*\]\]", re.MULTILINE)
 MAX_FILE_BYTES = 16 * 1_048_576  # 20,000 agents with some patterns each fit many times
@@ -38,7 +39,7 @@ def load_agents(path: Path, *, teams: frozenset[str] = frozenset()) -> tuple[Age
         raise ConfigError(f"agents: {path} holds [[agent]] tables only, found {', '.join(unknown) or 'another kind'}")
     if len(tables) > MAX_AGENTS:
         raise ConfigError(f"agents: {len(tables)} agents, at most {MAX_AGENTS}")
-    agents = tuple(agent_from_json(table) for table in tables)
+    agents = tuple(with_page_key(agent_from_json(table)) for table in tables)
     lines = _lines(text, agents)
     check_roster(agents, lines=lines)
     check_teams(agents, teams, lines=lines)

@@ -60,6 +60,7 @@ class AnnouncedCall:
     acts: list[Act] = field(default_factory=list)
     parties: list[PartyPost] = field(default_factory=list)
     acted: bool = False
+    page_key: bytes = b""  # X25519, public: what the caller may read at the end is sealed to it
 
     def fresh(self, now: datetime) -> bool:
         """Whether an INVITE may still join it, or has."""
@@ -134,6 +135,7 @@ class Announced:
         agent: str | None,
         now: datetime,
         answer_by: str = "post",
+        page_key: bytes = b"",
     ) -> AnnouncedCall:
         """A call will come. TooLarge when there are too many, or too many references."""
         self.expire(now)
@@ -143,7 +145,7 @@ class Announced:
             raise TooLarge(f"a call has 1 to {MAX_REFS} references, found {len(refs)}")
         # Whoever speaks to the caller may hand on the call's id itself in the header.
         known = (*refs, Ref("header", call_id))
-        call = AnnouncedCall(call_id, known, queue, direction, agent, answer_by, now)
+        call = AnnouncedCall(call_id, known, queue, direction, agent, answer_by, now, page_key=page_key)
         self._calls[call_id] = call
         for key in self._keys(call):
             self._by_ref.setdefault(key, set()).add(call_id)

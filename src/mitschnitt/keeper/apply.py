@@ -30,8 +30,9 @@ from mitschnitt.keeper.decisions import decision_in, own_decision
 from mitschnitt.keeper.keyring import Keyring, Span
 from mitschnitt.keeper.ladders import ladders_in
 from mitschnitt.keeper.leases import Leases
+from mitschnitt.keeper.pages import pages_at_end, pages_in, write_pages
 from mitschnitt.keeper.punctures import Punctures
-from mitschnitt.store import queries
+from mitschnitt.store import page_queries, queries
 from mitschnitt.store.queries import BlobRow, CallRow, PartyRow, Position
 from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import checked_name
@@ -236,7 +237,13 @@ class Applier:
             due_at=None,
             sealed_decision=None,
         )
-        return lambda connection: queries.add_call(connection, row)
+        pages = pages_in(entry.data)  # as they are to be read if the recorder never comes to its end
+
+        def change(connection: Connection) -> None:
+            queries.add_call(connection, row)
+            page_queries.add_pages(connection, entry.call, pages)
+
+        return change
 
     def _track(self, entry: Entry, _doomed: dict[str, LiveCall]) -> Change:
         if entry.call not in self._live:
@@ -305,14 +312,19 @@ class Applier:
         )
         due = policy.due_at(at) if kept else None
         ladders = ladders_in(entry.data) if kept else ""
-        return lambda connection: close_call(connection, row, due=due, ladders=ladders)
+        # Of a call that is not kept the recorder sealed the agents' page to nobody; what it took for kept may not be.
+        agents_read = kept or entry.data["kept"] is not True
+        pages = pages_at_end(entry.call, pages_in(entry.data), agents_read=agents_read)
+        return lambda connection: close_call(connection, row, pages, due=due, ladders=ladders)
 
     def _erase(self, doomed: Mapping[str, LiveCall]) -> None:
         """Puncture, then remove files. A crash between leaves files that no key opens; the entry is taken again."""
         if not doomed:
             return
-        spans = [Span(call.index) for call in doomed.values() if call.index is not None]
-        self._holdings.punctures.request(spans).result()
+        # Once, however a call came to its end: a second row of one key would tell which were withdrawn.
+        spans = [Span(call.index) for call in doomed.values() if call.index is not None and not call.gone]
+        if spans:
+            self._holdings.punctures.request(spans).result()
         for name, call in doomed.items():
             call.gone = True
             self._gone.append(name)
@@ -355,21 +367,25 @@ class Applier:
         self._applied = position
 
 
-def close_call(connection: Connection, row: CallRow, *, due: datetime | None, ladders: str = "") -> None:
+def close_call(
+    connection: Connection, row: CallRow, pages: Mapping[str, bytes], *, due: datetime | None, ladders: str = ""
+) -> None:
     """The call of `row` is over: kept until `due`, or with None nothing of it is left. A closed call stays as it is.
 
-    `ladders` is JSON of a kept call's dialogs, "" when nobody told of them.
+    `pages` are those of its persons; `ladders` is JSON of a kept call's dialogs, "" when nobody told of them.
     """
-    known = queries.call_by_id(connection, row.call_id)
-    if known is None:
+    state = queries.state_of(connection, row.call_id)
+    if state is None:
         queries.add_call(connection, row)
-    elif known.state == queries.LIVE and due is not None and row.sealed_decision is not None:
+    elif state == queries.LIVE and due is not None and row.sealed_decision is not None:
         queries.drop_unsealed(connection, row.call_id)
         queries.close_kept(connection, row.call_id, due_at=rfc3339(due), decision=row.sealed_decision)
         if ladders:
             queries.add_ladders(connection, row.call_id, ladders)
-    elif known.state == queries.LIVE:
+    elif state == queries.LIVE:
         queries.close_not_kept(connection, row.call_id, decision=row.sealed_decision)
+    if state in (None, queries.LIVE):
+        write_pages(connection, row.call_id, pages)
 
 
 def _nothing(_connection: Connection) -> None:

@@ -105,10 +105,11 @@ class AskAnswer(BaseModel):
 
 
 class CallAnswer(BaseModel):
-    """The call's name here; `ask` is null when nobody is to be asked."""
+    """The call's name here; `ask` is null when nobody is to be asked. The code is the caller's, and told only here."""
 
     call: str
     ask: AskAnswer | None
+    receipt_code: str
 
 
 class TakenAnswer(BaseModel):

@@ -16,7 +16,7 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
-from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.call import CALL_ID_CHARS, decode_call_id
 from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, MitschnittError, NotAllowed, VaultError
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.acts import SignedAct
@@ -24,6 +24,7 @@ from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import Strict, problem, told
 from mitschnitt.keeper.draining import LONGEST_SECONDS
 from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.records import Records, call_unknown
 from mitschnitt.vault.derive import PARTY_LEAVES
@@ -81,6 +82,7 @@ def door_app(
     keeper: Keeper,
     records: Records,
     playbacks: Playbacks,
+    pages: Pages,
     hardening: Hardening,
     *,
     now: Callable[[], datetime] = wall_clock,
@@ -91,6 +93,7 @@ def door_app(
     _add_trials(app, keeper)
     _add_playbacks(app, playbacks, now)
     _add_records(app, records)
+    _add_pages(app, pages)
 
     @app.post("/grants", status_code=201)
     async def grants(body: GrantBody) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def door_app(
         except ValueError as error:
             raise MalformedPacket("`act` and `signature` must be base64") from error
         await keeper.import_grant(act)
-        return {"grants": len(keeper.view.grants)}
+        return {}  # no count: it would tell who agreed, and when somebody took it back
 
     @app.get("/status")
     async def status() -> dict[str, Any]:
@@ -139,6 +142,19 @@ def _add_records(app: FastAPI, records: Records) -> None:
     @app.post("/calls/{call}/erase")
     async def erase(call: str, body: RoleBody) -> dict[str, Any]:
         return await asyncio.to_thread(records.erase, _known_id(call), body.role)
+
+
+def _add_pages(app: FastAPI, pages: Pages) -> None:
+    @app.get("/calls/{call}/page")
+    async def page(call: str, role: RoleQuery = "operator") -> dict[str, Any]:
+        sealed = await asyncio.to_thread(pages.page, _known_id(call), role)
+        return {"call": call, "page": base64.b64encode(sealed).decode()}
+
+    @app.get("/pages")
+    async def portion(
+        role: RoleQuery = "operator", after: Annotated[str, Query(max_length=CALL_ID_CHARS)] = ""
+    ) -> dict[str, Any]:
+        return {"pages": await asyncio.to_thread(pages.portion, role, after)}
 
 
 def _add_playbacks(app: FastAPI, playbacks: Playbacks, now: Callable[[], datetime]) -> None:

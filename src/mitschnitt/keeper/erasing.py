@@ -5,11 +5,14 @@ Who may erase is decided before it is called; a call that still runs is erased b
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.keyring import Span
-from mitschnitt.store import queries
+from mitschnitt.keeper.pages import pages_at_end
+from mitschnitt.store import page_queries, queries
 
 MAY_ERASE = frozenset({"officer"})  # withdrawals come through the control API and ask no role
 
@@ -37,7 +40,13 @@ def erase(holdings: Holdings, call_id: str) -> int | None:
         forget(call_id)
     holdings.vault.remove(decode_call_id(call_id), None)
     holdings.writer.scrub()
-    holdings.writer.submit(lambda connection: queries.close_not_kept(connection, call_id)).result()
+    pages = pages_at_end(call_id, {}, agents_read=False)
+
+    def close(connection: Connection) -> None:
+        queries.close_not_kept(connection, call_id)
+        page_queries.put_pages(connection, call_id, pages)  # the caller's stays: it is the caller's
+
+    holdings.writer.submit(close).result()
     return epoch
 
 

@@ -7,6 +7,7 @@ blocks runs in threads, one per recorder, so that a recovery never holds up anot
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import secrets
 import time
@@ -30,6 +31,7 @@ from mitschnitt.keeper.draining import Drain
 from mitschnitt.keeper.grants import import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.pulse import Pulse
+from mitschnitt.keeper.receipts import new_receipt
 from mitschnitt.keeper.recovery import recover
 from mitschnitt.keeper.site import Site
 from mitschnitt.keeper.trials import Trials
@@ -132,11 +134,12 @@ class Keeper:
         """A call will come: its id, and what to ask, or null where nothing may come of asking."""
         now = self._now()
         named = None if agent is None else self._site.agent_named(agent)
-        call_id = encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
+        call_id, receipt = encode_call_id(secrets.token_bytes(CALL_ID_BYTES)), new_receipt()
         self._announced.announce(
-            call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now
-        )
-        return {"call": call_id, "ask": self._ask(named, language, now)}
+            call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now,
+            page_key=receipt.page_key,
+        )  # fmt: skip
+        return {"call": call_id, "ask": self._ask(named, language, now), "receipt_code": receipt.code}
 
     def _ask(self, agent: str | None, language: str, now: datetime) -> dict[str, Any] | None:
         policy = self.view.policy
@@ -263,6 +266,7 @@ class Keeper:
             "direction": found.direction,
             "agent": found.agent,
             "answer_by": found.answer_by,
+            "page_key": base64.b64encode(found.page_key).decode(),
             "asked": [asked_to_json(asked) for asked in found.asked],
             "acts": [act_to_json(act) for act in found.acts],
             "parties": [party_to_json(post) for post in found.parties],
@@ -344,7 +348,6 @@ class Keeper:
             "journal_lag": sum(recorder.applier.lag for recorder in recorders),
             "announced": len(self._announced),
             "agents": len(self._site.agents),
-            "grants": len(self.view.grants),
             "store_locked": int(self._pulse.is_locked),
             "state_copies": len(self._holdings.keyring.copies),
         }

@@ -35,6 +35,7 @@ from mitschnitt.keeper.kek import FileKeks, check_private
 from mitschnitt.keeper.keyring import Keyring
 from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.link import Link, bind_private
+from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
@@ -112,14 +113,14 @@ def run_keeper(config: Config) -> int:
     site = load_site(config)
     _fits_a_frame(site)
     commits = Stopwatch()
-    with opened(config, site, commits=commits) as (keeper, records, playbacks):
+    with opened(config, site, commits=commits) as (keeper, records, playbacks, pages):
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
         door = bind_private(config.run / "door.sock")
         bind_control = partial(_bind_control, config)
         control = partial(serve_always, control_app(keeper, site.token), bind_control(), bind_control)
-        counted = CountingDoor(door_app(keeper, records, playbacks, hardening))
+        counted = CountingDoor(door_app(keeper, records, playbacks, pages, hardening))
         telemetry = _telemetry(config, keeper, commits, counted)
         uvloop.run(_run(keeper, link, control, (counted, door), telemetry))
     return 0
@@ -149,7 +150,7 @@ def _bind_control(config: Config) -> socket.socket:
 @contextlib.contextmanager
 def opened(
     config: Config, site: Site, *, commits: Stopwatch | None = None
-) -> Iterator[tuple[Keeper, Records, Playbacks]]:
+) -> Iterator[tuple[Keeper, Records, Playbacks, Pages]]:
     """Everything that the keeper holds, in the order in which one part needs the other.
 
     ConfigError, before anything was changed, when database, audio, key tree or KEK is missing or open to others.
@@ -164,7 +165,7 @@ def opened(
             appliers = [Applier(number, config.journal(number), holdings) for number in numbers]
             keeper = Keeper(site, holdings, blobs, appliers, announced_limit=config.limits.announced_calls)
             records = Records(holdings, reader)
-            yield keeper, records, Playbacks(holdings, records)
+            yield keeper, records, Playbacks(holdings, records), Pages(reader)
         finally:
             reader.dispose()
 

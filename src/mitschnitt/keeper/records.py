@@ -52,9 +52,8 @@ class Records:
     def list_calls(self, role: str) -> list[dict[str, Any]]:
         """Every call with its day and its one word."""
         check_role(role)
-        return [
-            {"call": row.call_id, "day": row.arrived_day, "state": row.state} for row in self._ask(queries.all_calls)
-        ]
+        listed = self._ask(queries.listed_calls)
+        return [{"call": call, "day": day, "state": state} for call, day, state in listed]
 
     def show(self, call_id: str, role: str) -> dict[str, Any]:
         """One call: its word, and if it is kept what it is kept for, until when, its parties and its ladders."""
@@ -82,7 +81,8 @@ class Records:
         check_role(role)
         if role != "officer":
             raise NotAllowed("access.decision.role", "the decision is the officer's")
-        sealed = self._row(call_id).sealed_decision
+        self._row(call_id)
+        sealed = self._ask(lambda connection: queries.decision_of(connection, call_id))
         if sealed is None:
             raise NotAllowed("access.decision.live", "the call is still running")
         return sealed

@@ -24,6 +24,7 @@ from mitschnitt.keeper.apply import Applier, Holdings, close_call
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.decisions import own_decision
 from mitschnitt.keeper.keyring import Span
+from mitschnitt.keeper.pages import pages_at_end
 from mitschnitt.store import queries
 from mitschnitt.store.queries import BlobRow, CallRow, PartyRow
 from mitschnitt.vault import slice_files
@@ -197,7 +198,8 @@ def _close_all(connection: Connection, calls: Sequence[_Finished], holdings: Hol
             None,
             decision,
         )
-        close_call(connection, closing, due=_due(call, holdings.policy, now) if call.kept else None)
+        pages = pages_at_end(call.row.call_id, {}, agents_read=False)  # the agents' died with their recorder
+        close_call(connection, closing, pages, due=_due(call, holdings.policy, now) if call.kept else None)
 
 
 def _due(call: _Finished, policy: Policy, now: datetime) -> datetime:

@@ -22,12 +22,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mitschnitt.errors import NoSpace, VaultError
 from mitschnitt.recorder.clock import rfc3339
 from mitschnitt.recorder.link import LeasedKey
+from mitschnitt.recorder.pages import Page
 from mitschnitt.telemetry.metrics import Buckets
 from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.decision import MAX_LADDERS, seal_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.keytree import leaf_key
+from mitschnitt.vault.page import seal_page
 from mitschnitt.wire.sip.ladder import Ladder
 
 RETRY_SECONDS = 1.0  # between two attempts to write to a disk that takes no more
@@ -73,15 +75,31 @@ class Ledger:
         """Whether nothing can be journalled at this moment: then nothing may be kept."""
         return self._is_stuck or not self._thread.is_alive()
 
-    def arrived(self, call: str, key: LeasedKey, fields: Mapping[str, Any], *, policy: str, at: datetime) -> None:
+    def arrived(
+        self,
+        call: str,
+        key: LeasedKey,
+        fields: Mapping[str, Any],
+        pages: Sequence[Page] = (),
+        *,
+        policy: str,
+        at: datetime,
+    ) -> None:
         """A call exists and uses this leased key; `fields` (references, addresses, agent) are sealed.
 
-        `policy` is the hash of the one that it began with and that applies to it until it is over.
+        `policy` is the hash of the one that it began with and that applies to it until it is over; `pages` are what
+        its persons read if nothing more is ever told.
         """
 
         def job(writer: JournalWriter) -> None:
             sealed = self._seal(key, "arrived", fields, writer.next_seq)
-            data = {"index": key.index, "block": key.block, "policy": policy, "sealed": sealed}
+            data = {
+                "index": key.index,
+                "block": key.block,
+                "policy": policy,
+                "sealed": sealed,
+                "pages": _sealed_pages(call, pages),
+            }
             writer.append(call, "arrived", data, at=rfc3339(at))
 
         self._jobs.put((job, None))
@@ -114,12 +132,13 @@ class Ledger:
         *,
         kept: str,
         ladders: Sequence[Ladder],
+        pages: Sequence[Page] = (),
         at: datetime,
     ) -> None:
         """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only.
 
-        The ladders of its dialogs stand in the decision; outside of it only those of a kept call: a ladder shows
-        whether a call was ever opened.
+        Each of the `pages` opens for its own readers only, and has one size. The ladders of its dialogs stand in the
+        decision; outside of it only those of a kept call: a ladder shows whether a call was ever opened.
         """
 
         def job(writer: JournalWriter) -> None:
@@ -127,6 +146,7 @@ class Ledger:
             with contextlib.suppress(VaultError):  # no usable key: the keeper writes a decision of its own
                 sealed = seal_decision(officer_key, call, decision, ladders)
             data: dict[str, Any] = {"kept": kept == "kept", "decision": base64.b64encode(sealed).decode()}
+            data["pages"] = _sealed_pages(call, pages)
             if kept == "kept":
                 data["ladders"] = [ladder.to_json() for ladder in ladders[:MAX_LADDERS]]
             writer.append(call, "closed", data, at=rfc3339(at))
@@ -200,6 +220,14 @@ class Ledger:
             if not _took(self._writer, job):
                 _took(self._writer, lambda writer: writer.close())  # so that all of it is tried again
                 return
+
+
+def _sealed_pages(call: str, pages: Sequence[Page]) -> dict[str, str]:
+    sealed = {}
+    for page in pages:
+        with contextlib.suppress(VaultError):  # does not fit: the keeper writes one that nobody opens
+            sealed[page.person] = seal_page(page.person, call, page.readers, page.told)
+    return {person: base64.b64encode(page).decode() for person, page in sealed.items()}
 
 
 def _took(writer: JournalWriter, job: Job) -> bool:

@@ -20,6 +20,7 @@ from mitschnitt.recorder.leaps import run_on
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import LeasedKey
 from mitschnitt.recorder.media import Media, Track
+from mitschnitt.recorder.pages import Page, Readers
 from mitschnitt.recorder.sealing import Sealing, drop
 from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.finish import SealedParty
@@ -45,11 +46,13 @@ class Recording:
         self.tracks: dict[int, Track] = {}
         self._rests_on: dict[int, list[dict[str, Any]]] = {}  # why this is the voice of each party
         self.is_closed = False
+        self.readers = Readers()
 
     def begin(self, call: str, key: LeasedKey, refs: Sequence[Mapping[str, str]], *, policy: str) -> None:
         """The call uses this key from now on, and this policy; the keeper will hear of it whatever becomes of us."""
         self._call, self.key = call, key
-        self._ledger.arrived(call, key, {"refs": list(refs)}, policy=policy, at=self._clock.now())
+        pages = self.readers.at_arrival()
+        self._ledger.arrived(call, key, {"refs": list(refs)}, pages, policy=policy, at=self._clock.now())
 
     def goes_on(self, at: datetime) -> None:
         """Media is kept from now on; a pause is over."""
@@ -126,10 +129,12 @@ class Recording:
         self.tracks.clear()
         self.key = None
 
-    def close(self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Any]) -> bool:
+    def close(
+        self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Any], pages: Sequence[Page] = ()
+    ) -> bool:
         """The last word on the call, which is journalled if it had a key; False when it was said before.
 
-        `ladders` are those of its dialogs, handed on unread.
+        `ladders` are those of its dialogs and `pages` those of its persons, handed on unread.
         """
         if self.is_closed:
             return False
@@ -137,7 +142,7 @@ class Recording:
         if self._call:
             told = {"call": self._call, **decision}
             kept, now = str(decision["outcome"]), self._clock.now()
-            self._ledger.closed(self._call, told, officer_key, kept=kept, ladders=ladders, at=now)
+            self._ledger.closed(self._call, told, officer_key, kept=kept, ladders=ladders, pages=pages, at=now)
         return True
 
     def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:

@@ -229,6 +229,7 @@ class Session:
         self.call = str(told["call"]) if matched else encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
         self._in_band = is_asserted if not matched else told.get("answer_by") == "digit"
         self._lineup.announced_agent = told.get("agent")
+        self._recording.readers.joined(told)
         if matched:
             self._services.running[self.call] = self
         elif not is_asserted:
@@ -583,5 +584,6 @@ class Session:
             return
         view = self._around().view
         told = told_decision(outcome, self.decision, self.facts.acts, policy=self._policy_hash)
-        if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders):
+        pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view)
+        if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders, pages):
             self._services.link.send({"type": "ended", "call": self.call})

@@ -15,7 +15,7 @@ LIVE, KEPT, NOT_KEPT = "live", "kept", "not_kept"
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """A call as the database knows it."""
+    """A call as the database knows it. Its decision is written with it, and only `decision_of` brings it back."""
 
     call_id: str
     recorder: int
@@ -25,7 +25,7 @@ class CallRow:
     purpose: str
     policy_hash: str
     due_at: str | None
-    sealed_decision: bytes | None
+    sealed_decision: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,37 @@ def add_call(connection: Connection, row: CallRow) -> None:
     )
 
 
+# Without the decision: what is not asked for cannot be told, logged or measured.
+_CALL = select(*(column for column in calls.c if column.name != "sealed_decision"))
+
+
 def call_by_id(connection: Connection, call_id: str) -> CallRow | None:
-    """The call, or None."""
-    row = connection.execute(select(calls).where(calls.c.call_id == call_id)).one_or_none()
+    """The call without its decision, or None."""
+    row = connection.execute(_CALL.where(calls.c.call_id == call_id)).one_or_none()
     return None if row is None else CallRow(*row)
 
 
+def state_of(connection: Connection, call_id: str) -> str | None:
+    """The one word for a call, or None."""
+    found = connection.execute(select(calls.c.state).where(calls.c.call_id == call_id)).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def decision_of(connection: Connection, call_id: str) -> bytes | None:
+    """The sealed decision of a call, for the officer; None while it runs."""
+    found = connection.execute(select(calls.c.sealed_decision).where(calls.c.call_id == call_id)).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def listed_calls(connection: Connection) -> list[tuple[str, str, str]]:
+    """(call id, day, word) of all calls by day, then by id: an order that tells nothing of when in the day, or why."""
+    wanted = select(calls.c.call_id, calls.c.arrived_day, calls.c.state).order_by(calls.c.arrived_day, calls.c.call_id)
+    return [(row.call_id, row.arrived_day, row.state) for row in connection.execute(wanted)]
+
+
 def all_calls(connection: Connection) -> list[CallRow]:
-    """All calls by day, then by id: an order that tells nothing of when in the day, or why."""
-    return [CallRow(*row) for row in connection.execute(select(calls).order_by(calls.c.arrived_day, calls.c.call_id))]
+    """All calls without their decisions, in the same order."""
+    return [CallRow(*row) for row in connection.execute(_CALL.order_by(calls.c.arrived_day, calls.c.call_id))]
 
 
 def any_call(connection: Connection) -> bool:
@@ -136,7 +158,7 @@ def any_call(connection: Connection) -> bool:
 
 def live_calls(connection: Connection, recorder: int) -> list[CallRow]:
     """Calls of a recorder that are not closed."""
-    wanted = select(calls).where(calls.c.recorder == recorder, calls.c.state == LIVE)
+    wanted = _CALL.where(calls.c.recorder == recorder, calls.c.state == LIVE)
     return [CallRow(*row) for row in connection.execute(wanted.order_by(calls.c.call_id))]
 
 

@@ -29,7 +29,8 @@ SUBJECT_CHARS = 19  # a day, or a period that is drawn from backward: `backward-
 metadata = MetaData()
 
 # A call. Rows that say `not_kept` are alike whatever the reason: no index, no due date, no parties, and a sealed
-# decision of one size. `arrived_day` is a day on purpose: a time would tell one call from another.
+# decision of one size. `arrived_day` is a day on purpose: a time would tell one call from another. WITHOUT ROWID, as
+# all tables with a call id: rows that are numbered as they come would lay calls beside the draws of their day.
 calls = Table(
     "calls",
     metadata,
@@ -51,6 +52,7 @@ calls = Table(
         "state <> 'kept' OR (tree_index IS NOT NULL AND due_at IS NOT NULL AND sealed_decision IS NOT NULL)",
         name="kept_rows_are_whole",
     ),
+    sqlite_with_rowid=False,
 )
 
 # What is kept of one party: first `track` (recovery needs the codecs), then the sealed files.
@@ -72,6 +74,7 @@ parties = Table(
     Column("started_at", String(TIME_CHARS), nullable=False),
     Column("ended_at", String(TIME_CHARS), nullable=True),
     Column("binding", Text, nullable=True),  # what it rests on that this is the party's voice, as JSON
+    sqlite_with_rowid=False,
 )
 
 # The SIP ladders of a kept call: words and numbers. A call that is not kept has no row, and an erasure takes it away.
@@ -80,6 +83,7 @@ ladders = Table(
     metadata,
     Column("call_id", String(CALL_CHARS), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
     Column("rungs", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # How far each recorder's journal was applied; moved in the transaction that applies.
@@ -235,6 +239,7 @@ pages = Table(
     Column("person", String(8), primary_key=True),  # caller | agent
     Column("sealed", LargeBinary, nullable=False),
     CheckConstraint("person IN ('caller', 'agent')", name="person_is_a_party"),
+    sqlite_with_rowid=False,
 )
 
 # Purposes that all parties of a kept call agreed to beside the one that it is kept for.
@@ -243,6 +248,7 @@ call_purposes = Table(
     metadata,
     Column("call_id", String(CALL_CHARS), ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
     Column("purpose", String(64), primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 # Published figures: the policy's cells only, computed once when their month was over, never changed.

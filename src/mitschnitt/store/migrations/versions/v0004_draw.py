@@ -15,8 +15,75 @@ def upgrade() -> None:
     """Make the tables; calls that came before the draw have no draw, no page and no further purpose."""
     _draw()
     _beacons()
+    _forget_order()
     _persons()
     _figures()
+
+
+def _forget_order() -> None:
+    """Calls and what belongs to them without row numbers: these told in which order calls came, as draws do."""
+    old = ("parties", "ladders", "calls")  # children first: a table that goes takes its children's rows along
+    for name in old:
+        op.execute(f"CREATE TABLE old_{name} AS SELECT * FROM {name}")  # noqa: S608 - names of this file
+        op.drop_table(name)
+    _calls()
+    _parties()
+    for name in reversed(old):
+        op.execute(f"INSERT INTO {name} SELECT * FROM old_{name} ORDER BY call_id")  # noqa: S608 - names of this file
+        op.drop_table(f"old_{name}")
+
+
+def _calls() -> None:
+    op.create_table(
+        "calls",
+        sa.Column("call_id", sa.String(26), primary_key=True),
+        sa.Column("recorder", sa.Integer, nullable=False),
+        sa.Column("tree_index", sa.Integer, nullable=True, unique=True),
+        sa.Column("arrived_day", sa.String(10), nullable=False),
+        sa.Column("state", sa.String(8), nullable=False),
+        sa.Column("purpose", sa.String(64), nullable=False),
+        sa.Column("policy_hash", sa.String(64), nullable=False),
+        sa.Column("due_at", sa.String(27), nullable=True),
+        sa.Column("sealed_decision", sa.LargeBinary, nullable=True),
+        sa.CheckConstraint("state IN ('live', 'kept', 'not_kept')", name="state_is_one_word"),
+        sa.CheckConstraint(
+            "state <> 'not_kept' OR (tree_index IS NULL AND due_at IS NULL AND sealed_decision IS NOT NULL)",
+            name="not_kept_rows_are_alike",
+        ),
+        sa.CheckConstraint(
+            "state <> 'kept' OR (tree_index IS NOT NULL AND due_at IS NOT NULL AND sealed_decision IS NOT NULL)",
+            name="kept_rows_are_whole",
+        ),
+        sqlite_with_rowid=False,
+    )
+
+
+def _parties() -> None:
+    op.create_table(
+        "parties",
+        sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("party", sa.Integer, primary_key=True),
+        sa.Column("role", sa.String(8), nullable=False),
+        sa.Column("track", sa.Integer, nullable=False),
+        sa.Column("codecs", sa.Text, nullable=False),
+        sa.Column("media_name", sa.String(200), nullable=True),
+        sa.Column("media_size", sa.Integer, nullable=True),
+        sa.Column("media_sha256", sa.String(64), nullable=True),
+        sa.Column("timeline_name", sa.String(200), nullable=True),
+        sa.Column("timeline_size", sa.Integer, nullable=True),
+        sa.Column("timeline_sha256", sa.String(64), nullable=True),
+        sa.Column("reason", sa.String(32), nullable=True),
+        sa.Column("started_at", sa.String(27), nullable=False),
+        sa.Column("ended_at", sa.String(27), nullable=True),
+        sa.Column("binding", sa.Text, nullable=True),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "ladders",
+        sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("rungs", sa.Text, nullable=False),
+        sqlite_with_rowid=False,
+    )
 
 
 def _draw() -> None:
@@ -95,11 +162,13 @@ def _persons() -> None:
         sa.Column("person", sa.String(8), primary_key=True),
         sa.Column("sealed", sa.LargeBinary, nullable=False),
         sa.CheckConstraint("person IN ('caller', 'agent')", name="person_is_a_party"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "call_purposes",
         sa.Column("call_id", sa.String(26), sa.ForeignKey("calls.call_id", ondelete="CASCADE"), primary_key=True),
         sa.Column("purpose", sa.String(64), primary_key=True),
+        sqlite_with_rowid=False,
     )
 
 
