@@ -107,7 +107,7 @@ def _checked(signed: SignedAct, known: Mapping[str, Agent]) -> StandingGrant | W
     agent = known.get(said.agent)
     if agent is None or not agent.key:
         raise NotAllowed("grant.agent.unknown", "an act needs an agent of agents.toml who has a `key`")
-    if not _signed_by(agent.key, signed):
+    if not is_of_agent(agent.key, DOMAIN, signed):
         raise NotAllowed("grant.signature", "the act is not signed with the agent's own key")
     if isinstance(said, StandingGrant) and not timedelta(0) < said.expires_at - said.granted_at <= MAX_LIFE:
         raise NotAllowed("grant.too_long", f"a grant lives more than 0 and at most {MAX_LIFE.days} days")
@@ -115,13 +115,13 @@ def _checked(signed: SignedAct, known: Mapping[str, Agent]) -> StandingGrant | W
 
 
 @lru_cache(maxsize=MAX_SIGNATURES)
-def _signed_by(key: str, signed: SignedAct) -> bool:
-    """Whether this key (base64) signed this act. Remembered: a view is made anew for every act, and acts never change."""
+def is_of_agent(key: str, domain: bytes, signed: SignedAct) -> bool:
+    """Whether this key (base64) signed this. Remembered: a view is made anew for every act, and acts never change."""
     try:
         public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
     except (binascii.Error, ValueError):
         return False
-    return is_signed(public, DOMAIN, signed)
+    return is_signed(public, domain, signed)
 
 
 def import_grant(
@@ -207,6 +207,16 @@ def standing_grants(acts: Iterable[tuple[bytes, bytes]], agents: Iterable[Agent]
     said = _said(acts, agents)
     withdrawals = [item for item in said if isinstance(item, Withdrawal)]
     return tuple(_with_withdrawal(item, withdrawals) for item in said if isinstance(item, StandingGrant))
+
+
+def counting(grants: Iterable[StandingGrant]) -> tuple[StandingGrant, ...]:
+    """Of each agent and purpose the newest grants only: older ones decide nothing, and a view has room for so many."""
+    given = tuple(grants)
+    newest: dict[tuple[str, Purpose], datetime] = {}
+    for grant in given:
+        key = (grant.agent, grant.purpose)
+        newest[key] = max(grant.granted_at, newest.get(key, grant.granted_at))
+    return tuple(grant for grant in given if grant.granted_at == newest[grant.agent, grant.purpose])
 
 
 def _said(acts: Iterable[tuple[bytes, bytes]], agents: Iterable[Agent]) -> list[StandingGrant | Withdrawal]:
