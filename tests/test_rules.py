@@ -7,7 +7,7 @@ import re
 
 from source import ROOT, modules
 
-FAMILIES = "access|act|agent|binding|call|client|clock|consent|draw|keeper|keys|parties|policy|role|vault|view"
+FAMILIES = "access|act|agent|binding|call|client|clock|consent|draw|grant|keeper|keys|parties|policy|role|vault|view"
 RULE = re.compile(rf"(?:{FAMILIES})(?:\.[a-z_]+)+")
 NOT_RULES = re.compile(r"\.(?:sock|toml|token|key|sqlite)$")  # names of files
 PAGE = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mitschnitt.config import Config
 from mitschnitt.core.consent import StandingGrant, agent_consent
 from mitschnitt.core.decision import Verdict
-from mitschnitt.core.purpose import TRAINING
+from mitschnitt.core.purpose import TRAINING, Purpose
 from mitschnitt.core.view import Agent
 from mitschnitt.errors import ConfigError, MalformedPacket, MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper.acts import SignedAct
@@ -153,6 +153,99 @@ def test_a_withdrawal_ends_the_grant_and_a_new_grant_begins_anew(writer: Writer)
     again = back + timedelta(hours=1)
     import_grant(writer, AGENTS, grant(at=again), now=again)
     assert agent_consent("agent", "anna", stored(writer), TRAINING, again).verdict is Verdict.OPEN
+
+
+def withdrawal(at: datetime, purpose: Purpose = TRAINING) -> SignedAct:
+    return sign_withdrawal(ANNAS_KEY, agent="anna", purpose=purpose, withdrawn_at=at)
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (grant(), grant(at=NOW - timedelta(seconds=1))),
+        (grant(), withdrawal(NOW - timedelta(microseconds=1))),
+        (withdrawal(NOW), grant(at=NOW - timedelta(days=1))),
+        (withdrawal(NOW), grant(at=NOW)),
+        (withdrawal(NOW), withdrawal(NOW - timedelta(days=1))),
+    ],
+)
+def test_an_act_that_is_older_than_the_newest_is_refused_and_changes_nothing(
+    writer: Writer, first: SignedAct, second: SignedAct
+) -> None:
+    import_grant(writer, AGENTS, first, now=NOW)
+    before = stored(writer)
+    with pytest.raises(NotAllowed) as refused:
+        import_grant(writer, AGENTS, second, now=NOW)
+    assert refused.value.rule == "grant.older"
+    assert stored(writer) == before
+    assert len(writer.submit(queries.grant_acts).result(10)) == 1
+
+
+def test_acts_of_one_moment_are_taken_when_the_stricter_comes_second(writer: Writer) -> None:
+    import_grant(writer, AGENTS, grant(), now=NOW)
+    import_grant(writer, AGENTS, withdrawal(NOW), now=NOW)
+    assert agent_consent("agent", "anna", stored(writer), TRAINING, NOW).rule == "consent.agent.withdrawn"
+
+
+def test_what_another_agent_or_another_purpose_did_later_makes_nothing_older(writer: Writer) -> None:
+    import_grant(writer, AGENTS, grant(BENS_KEY, "ben"), now=NOW)
+    import_grant(writer, AGENTS, withdrawal(NOW, Purpose("transcript")), now=NOW)
+    import_grant(writer, AGENTS, grant(at=NOW - timedelta(days=1)), now=NOW)
+    assert agent_consent("agent", "anna", stored(writer), TRAINING, NOW).rule == "consent.given"
+
+
+def test_the_same_act_again_is_taken_whatever_came_after_it(writer: Writer) -> None:
+    import_grant(writer, AGENTS, grant(), now=NOW)
+    import_grant(writer, AGENTS, withdrawal(NOW + timedelta(minutes=1)), now=NOW)
+    import_grant(writer, AGENTS, grant(), now=NOW)
+    assert agent_consent("agent", "anna", stored(writer), TRAINING, NOW).rule == "consent.agent.withdrawn"
+
+
+def test_a_row_that_nobody_signed_makes_no_act_older(writer: Writer) -> None:
+    forged = withdrawal(NOW + timedelta(minutes=4))
+    writer.submit(
+        lambda connection: queries.add_grant_act(
+            connection, agent="anna", purpose=TRAINING, act=forged.act, signature=bytes(64)
+        )
+    ).result(10)
+    import_grant(writer, AGENTS, grant(), now=NOW)
+    assert agent_consent("agent", "anna", stored(writer), TRAINING, NOW).rule == "consent.given"
+
+
+@pytest.mark.parametrize(
+    "notices, rule",
+    [
+        ({}, "grant.purpose.unknown"),
+        ({Purpose("transcript"): "notice-1"}, "grant.purpose.unknown"),
+        ({TRAINING: "notice-2"}, "grant.notice"),
+        ({TRAINING: "notice-1"}, ""),
+        ({TRAINING: ""}, ""),
+    ],
+)
+def test_a_grant_is_for_a_purpose_of_the_policy_and_after_the_notice_that_it_names(
+    writer: Writer, notices: dict[Purpose, str], rule: str
+) -> None:
+    if rule:
+        with pytest.raises(NotAllowed) as refused:
+            import_grant(writer, AGENTS, grant(), now=NOW, notices=notices)
+        assert refused.value.rule == rule
+    else:
+        import_grant(writer, AGENTS, grant(), now=NOW, notices=notices)
+    assert len(stored(writer)) == (not rule)
+
+
+def test_a_withdrawal_is_taken_whatever_the_policy_says_by_now(writer: Writer) -> None:
+    import_grant(writer, AGENTS, grant(), now=NOW, notices={TRAINING: "notice-1"})
+    import_grant(writer, AGENTS, withdrawal(NOW), now=NOW, notices={})
+    assert agent_consent("agent", "anna", stored(writer), TRAINING, NOW).rule == "consent.agent.withdrawn"
+
+
+def test_an_agents_new_key_makes_the_former_ones_grants_nobodys(writer: Writer) -> None:
+    import_grant(writer, AGENTS, grant(), now=NOW)
+    renewed = (agent("anna", BENS_KEY),)
+    acts = writer.submit(queries.grant_acts).result(10)
+    assert standing_grants(acts, renewed) == ()
+    assert len(standing_grants(acts, AGENTS)) == 1
 
 
 def test_rows_that_nobody_signed_count_for_nothing(writer: Writer) -> None:

@@ -202,7 +202,8 @@ def _parties(facts: CallFacts, around: Surroundings, now: datetime) -> Decision:
     for party in present:
         if party.role is Role.AGENT:
             purpose = view.policy.purpose
-            answers.append(agent_consent(party.name, party.agent, view.grants, purpose, now))
+            notice = view.policy.purposes[purpose].notice
+            answers.append(agent_consent(party.name, party.agent, view.grants, purpose, now, notice=notice))
         else:
             answers.append(spoken_consent(party.name, facts.asked, facts.acts, view.policy, now))
     for verdict in (Verdict.WITHDRAW, Verdict.REFUSE, Verdict.WAIT):

@@ -81,6 +81,11 @@ class AgentsFile:
             return None
         return found.st_ino, found.st_size, found.st_mtime_ns
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the file is another than the one that was looked at."""
+        return self._stamp() != self._seen
+
     def changed(self, *, teams: frozenset[str]) -> tuple[Agent, ...] | None:
         """The agents of a file that was changed and can be read; None otherwise.
 

@@ -63,11 +63,20 @@ class DrainBody(Strict):
     within_s: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] = LONGEST_SECONDS
 
 
-class GrantBody(Strict):
-    """An agent's signed act, base64."""
+class SignedBody(Strict):
+    """What an agent signed, base64."""
 
     act: Annotated[str, Field(max_length=8_192)]
     signature: Annotated[str, Field(max_length=128)]
+
+    def signed(self) -> SignedAct:
+        """Its bytes, unchecked. MalformedPacket for what is no base64."""
+        try:
+            return SignedAct(
+                base64.b64decode(self.act, validate=True), base64.b64decode(self.signature, validate=True)
+            )
+        except ValueError as error:
+            raise MalformedPacket("`act` and `signature` must be base64") from error
 
 
 def _known_id(call: str) -> str:
@@ -94,15 +103,6 @@ def door_app(
     _add_playbacks(app, playbacks, now)
     _add_records(app, records)
     _add_pages(app, pages)
-
-    @app.post("/grants", status_code=201)
-    async def grants(body: GrantBody) -> dict[str, Any]:
-        try:
-            act = SignedAct(base64.b64decode(body.act, validate=True), base64.b64decode(body.signature, validate=True))
-        except ValueError as error:
-            raise MalformedPacket("`act` and `signature` must be base64") from error
-        await keeper.import_grant(act)
-        return {}  # no count: it would tell who agreed, and when somebody took it back
 
     @app.get("/status")
     async def status() -> dict[str, Any]:
@@ -155,6 +155,25 @@ def _add_pages(app: FastAPI, pages: Pages) -> None:
         role: RoleQuery = "operator", after: Annotated[str, Query(max_length=CALL_ID_CHARS)] = ""
     ) -> dict[str, Any]:
         return {"pages": await asyncio.to_thread(pages.portion, role, after)}
+
+
+def _add_agents(app: FastAPI, keeper: Keeper) -> None:
+    @app.get("/agents")
+    async def agents(role: RoleQuery = "operator") -> dict[str, Any]:
+        return {"agents": keeper.agents_listed(role)}
+
+    @app.get("/consents")
+    async def offered() -> dict[str, Any]:
+        return {"offered": keeper.consents_offered()}
+
+    @app.post("/consents")
+    async def own(body: SignedBody) -> dict[str, Any]:
+        return keeper.own_consents(body.signed())
+
+    # The answer is the same for a grant and for a withdrawal, and counts nobody's consents.
+    @app.post("/grants", status_code=201)
+    async def grants(body: SignedBody) -> dict[str, Any]:
+        return {"recorders": await keeper.import_grant(body.signed())}
 
 
 def _add_playbacks(app: FastAPI, playbacks: Playbacks, now: Callable[[], datetime]) -> None:

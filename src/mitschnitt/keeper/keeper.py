@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,14 +21,16 @@ from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.view import View
-from mitschnitt.errors import MitschnittError, NotAllowed
+from mitschnitt.errors import MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper import erasing
 from mitschnitt.keeper.acts import SignedAct
+from mitschnitt.keeper.agents_file import AgentsFile
 from mitschnitt.keeper.announced import Announced, AnnouncedCall, PartyPost, Ref, party_to_json
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.clock import rfc3339, wall_clock
+from mitschnitt.keeper.consents import listed, notices_of, offered, own_consents
 from mitschnitt.keeper.draining import Drain
-from mitschnitt.keeper.grants import import_grant, standing_grants
+from mitschnitt.keeper.grants import counting, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.pulse import Pulse
 from mitschnitt.keeper.receipts import new_receipt
@@ -40,6 +42,8 @@ from mitschnitt.store.queries import AccessRow
 from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import Blobs
 
+IN_FORCE_SECONDS = 1.0  # design: consent changes are in force within a second, on every recorder
+LOOK_SECONDS = 0.005  # between two looks at what recorders have acknowledged
 STEP_SECONDS = 0.2  # without a poke, journals are looked at this often
 
 log = logging.getLogger("mitschnitt.keeper")
@@ -87,6 +91,8 @@ class Keeper:
         self.drain = Drain(self._tell_all)
         self._version = 0
         self._pulse = Pulse(holdings.writer, time.monotonic)
+        self._agents_file = AgentsFile(site.agents_path)
+        self._renewing = asyncio.Lock()
         self.view = self._read_view()
 
     @property
@@ -99,7 +105,13 @@ class Keeper:
     def _read_view(self) -> View:
         acts = self._holdings.writer.submit(queries.grant_acts).result()
         self._version += 1
-        return self._site.view(self._version, standing_grants(acts, self._site.agents))
+        return self._site.view(self._version, counting(standing_grants(acts, self._site.agents)))
+
+    async def _renew_view(self) -> None:
+        """One at a time: a view that was read before an act came must not take the place of one read after it."""
+        async with self._renewing:
+            self.view = await asyncio.to_thread(self._read_view)
+            self.push_view()
 
     def push_view(self) -> None:
         """Tell every connected recorder how the world is."""
@@ -113,11 +125,52 @@ class Keeper:
             if recorder.send is not None:
                 recorder.send(message)
 
-    async def import_grant(self, signed: SignedAct) -> None:
-        """An agent's signed act; in force at every recorder as soon as the frame is there."""
-        await asyncio.to_thread(import_grant, self._holdings.writer, self._site.agents, signed, now=self._now())
-        self.view = await asyncio.to_thread(self._read_view)
-        self.push_view()
+    async def import_grant(self, signed: SignedAct) -> int:
+        """An agent's signed act; how many recorders have it in force when this returns, after a second at most."""
+        notices = notices_of(self.view.policy)
+        await asyncio.to_thread(
+            import_grant, self._holdings.writer, self._site.agents, signed, now=self._now(), notices=notices
+        )
+        await self._renew_view()
+        return await self._in_force()
+
+    async def _in_force(self) -> int:
+        """How many recorders have acknowledged what holds now; waits for those that are connected."""
+        version, until = self._version, time.monotonic() + IN_FORCE_SECONDS
+        while True:
+            connected = [recorder for recorder in self.recorders.values() if recorder.send is not None]
+            done = sum(recorder.view_version >= version for recorder in connected)
+            if done == len(connected) or time.monotonic() >= until:
+                return done
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def consents_offered(self) -> list[dict[str, Any]]:
+        """What agents can agree to; public, as the policy is."""
+        return offered(self.view.policy)
+
+    def agents_listed(self, role: str) -> list[dict[str, str]]:
+        """Who works here, for whoever mends the file. NotAllowed for other roles."""
+        return listed(self._site.agents, role)
+
+    def own_consents(self, question: SignedAct) -> dict[str, Any]:
+        """To the agent who signed the question: how it stands with the own consents."""
+        return own_consents(self.view, self._site.agents, question, now=self._now())
+
+    async def _look_at_agents(self) -> None:
+        """A changed agents.toml counts; one that is broken, or too large for a view, changes nobody."""
+        if not self._agents_file.is_stale:
+            return
+        teams = self._site.policy.cells.teams
+        agents = await asyncio.to_thread(self._agents_file.changed, teams=teams)
+        if agents is None:
+            return
+        former, self._site = self._site, replace(self._site, agents=agents)
+        try:
+            await self._renew_view()
+        except TooLarge:
+            log.exception("agents.toml has more agents than a view can carry; they stay as they were")
+            self._site = former
+            await self._renew_view()
 
     # -- whoever speaks to the caller ------------------------------------------------------------
 
@@ -145,7 +198,8 @@ class Keeper:
         policy = self.view.policy
         # Who the agent will be may be open while the caller waits in a queue; whoever it is must have agreed.
         if agent is not None:
-            answer = agent_consent("agent", agent, self.view.grants, policy.purpose, now)
+            notice = policy.purposes[policy.purpose].notice
+            answer = agent_consent("agent", agent, self.view.grants, policy.purpose, now, notice=notice)
             if answer.verdict is not Verdict.OPEN:
                 return None
         prompt = policy.prompt_for(language)
@@ -326,6 +380,7 @@ class Keeper:
             self._announced.expire(self._now())
             if self._pulse.look():
                 self.push_view()
+            await self._look_at_agents()
             await asyncio.sleep(STEP_SECONDS)
 
     async def close(self) -> None:

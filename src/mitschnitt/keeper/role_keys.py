@@ -104,34 +104,42 @@ def make_key(directory: Path, role: str, out: Path, password: bytes, *, replace:
     is enrolled nowhere; remove it and make another.
     """
     public_half = public_path(directory, role)
-    _refuse(directory, public_half, out, password, replace=replace)
-    key = Ed25519PrivateKey.generate()
-    pem = protect(key, password, salt=secrets.token_bytes(SALT_BYTES), iv=secrets.token_bytes(IV_BYTES))
-    try:
-        _write_new(out, pem)
-        public_half.parent.mkdir(mode=0o700, exist_ok=True)
-        replace_file(public_half, key.public_key().public_bytes_raw())
-    except FileExistsError as error:
-        raise ConfigError(f"role key: {out} exists; a key never takes the place of another file") from error
-    except OSError as error:
-        raise NoSpace(f"role key: cannot write {error.filename or out}: {error.strerror}") from error
-    return key.public_key()
-
-
-def _refuse(directory: Path, public_half: Path, out: Path, password: bytes, *, replace: bool) -> None:
     if not (directory / "config.toml").is_file():
         raise ConfigError(f"role keys: {directory} holds no config.toml; `mitschnitt init {directory}` makes a site")
-    if len(password) < MIN_PASSWORD_BYTES:
-        raise ConfigError(f"role key: the password has {len(password)} bytes, expected at least {MIN_PASSWORD_BYTES}")
-    if out.resolve().is_relative_to(directory.resolve()):
-        raise ConfigError(f"role key: {out} lies inside {directory}; who holds the directory could sign for the role")
-    if os.path.lexists(out):
-        raise ConfigError(f"role key: {out} exists; a key never takes the place of another file")
     if public_half.exists() and not replace:
         raise ConfigError(
             f"role keys: a key is enrolled for this role already ({public_half}); --replace enrols another, and then "
             "no signature of the former key counts any more, also not on the policy that is in force"
         )
+    public = make_private(directory, out, password)
+    try:
+        public_half.parent.mkdir(mode=0o700, exist_ok=True)
+        replace_file(public_half, public.public_bytes_raw())
+    except OSError as error:
+        raise NoSpace(f"role key: cannot write {error.filename or public_half}: {error.strerror}") from error
+    return public
+
+
+def make_private(directory: Path, out: Path, password: bytes) -> Ed25519PublicKey:
+    """A new private key under the password in `out`; its public half, which is enrolled nowhere.
+
+    ConfigError, and nothing is written, when `out` exists or lies in the data directory, or the password is short.
+    """
+    if len(password) < MIN_PASSWORD_BYTES:
+        raise ConfigError(f"role key: the password has {len(password)} bytes, expected at least {MIN_PASSWORD_BYTES}")
+    if out.resolve().is_relative_to(directory.resolve()):
+        raise ConfigError(f"role key: {out} lies inside {directory}; who holds the directory could sign for its owner")
+    if os.path.lexists(out):
+        raise ConfigError(f"role key: {out} exists; a key never takes the place of another file")
+    key = Ed25519PrivateKey.generate()
+    pem = protect(key, password, salt=secrets.token_bytes(SALT_BYTES), iv=secrets.token_bytes(IV_BYTES))
+    try:
+        _write_new(out, pem)
+    except FileExistsError as error:
+        raise ConfigError(f"role key: {out} exists; a key never takes the place of another file") from error
+    except OSError as error:
+        raise NoSpace(f"role key: cannot write {error.filename or out}: {error.strerror}") from error
+    return key.public_key()
 
 
 def _write_new(path: Path, data: bytes) -> None:

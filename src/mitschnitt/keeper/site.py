@@ -1,7 +1,7 @@
 """What the operator's files say: policy, agents, the officer's key, the control token.
 
-Refuses what is not as it must be. Reads once at start; a changed file counts after a restart. Holds no
-consent: standing grants are in the database.
+Refuses what is not as it must be. Reads once at start; of the files only agents.toml counts when it is changed later.
+Holds no consent: standing grants are in the database.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Site:
     agents: tuple[Agent, ...]
     officer_key: bytes  # X25519, raw
     token: str
+    agents_path: Path  # of agents.toml, which may change
 
     def view(self, version: int, grants: tuple[StandingGrant, ...]) -> View:
         """The picture that recorders get."""
@@ -48,13 +49,15 @@ class Site:
 def load_site(config: Config) -> Site:
     """Everything, or a ConfigError that says what was found and expected."""
     policy, text = load_policy(config)
+    agents_path = config.directory / "agents.toml"
     secrets = config.directory / "secrets"
     check_private(config.directory, mode=PRIVATE_DIRECTORY, what="data directory")
     check_private(secrets, mode=PRIVATE_DIRECTORY, what="secrets")
     return Site(
         policy=policy,
         policy_text=text,
-        agents=load_agents(config.directory / "agents.toml"),
+        agents=load_agents(agents_path, teams=policy.cells.teams),
+        agents_path=agents_path,
         officer_key=_officer_key(secrets / "officer.x25519.pub"),
         token=load_token(secrets / "control.token"),
     )

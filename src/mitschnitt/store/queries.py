@@ -382,6 +382,12 @@ def grant_acts(connection: Connection) -> list[tuple[bytes, bytes]]:
     return [(row.act, row.signature) for row in rows]
 
 
+def grant_acts_of(connection: Connection, agent: str, purpose: str) -> list[tuple[bytes, bytes]]:
+    """An agent's signed acts for one purpose, as they came in."""
+    wanted = select(grants.c.act, grants.c.signature).where(grants.c.agent == agent, grants.c.purpose == purpose)
+    return [(row.act, row.signature) for row in connection.execute(wanted.order_by(grants.c.id))]
+
+
 def add_access(connection: Connection, row: AccessRow) -> int:
     """Somebody is about to hear a recording; the number of the row."""
     values = {
