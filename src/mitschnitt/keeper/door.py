@@ -72,9 +72,7 @@ class SignedBody(Strict):
     def signed(self) -> SignedAct:
         """Its bytes, unchecked. MalformedPacket for what is no base64."""
         try:
-            return SignedAct(
-                base64.b64decode(self.act, validate=True), base64.b64decode(self.signature, validate=True)
-            )
+            return SignedAct(base64.b64decode(self.act, validate=True), base64.b64decode(self.signature, validate=True))
         except ValueError as error:
             raise MalformedPacket("`act` and `signature` must be base64") from error
 
@@ -103,6 +101,7 @@ def door_app(
     _add_playbacks(app, playbacks, now)
     _add_records(app, records)
     _add_pages(app, pages)
+    _add_agents(app, keeper)
 
     @app.get("/status")
     async def status() -> dict[str, Any]:
