@@ -215,7 +215,7 @@ draws = Table(
     Index("draws_by_tag", "agent_tag", "day"),
 )
 
-# Units of caps that a source was given, and from which of its numbers on they counted.
+# Units of caps that a source was given, from which of its numbers on they counted, and how many it has taken.
 allowances = Table(
     "allowances",
     metadata,
@@ -227,6 +227,8 @@ allowances = Table(
     Column("day", String(DAY_CHARS), nullable=False),
     Column("from_n", Integer, nullable=False),
     Column("units", Integer, nullable=False),
+    Column("taken", Integer, nullable=False),
+    CheckConstraint("taken BETWEEN 0 AND units", name="no_unit_is_taken_twice"),
     Index("allowances_by_week", "week", "agent_tag"),
     sqlite_autoincrement=True,
 )

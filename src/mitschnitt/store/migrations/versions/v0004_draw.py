@@ -125,6 +125,8 @@ def _draw() -> None:
         sa.Column("day", sa.String(10), nullable=False),
         sa.Column("from_n", sa.Integer, nullable=False),
         sa.Column("units", sa.Integer, nullable=False),
+        sa.Column("taken", sa.Integer, nullable=False),
+        sa.CheckConstraint("taken BETWEEN 0 AND units", name="no_unit_is_taken_twice"),
         sqlite_autoincrement=True,
     )
     op.create_index("allowances_by_week", "allowances", ["week", "agent_tag"])

@@ -1,0 +1,101 @@
+"""Headers of lists: what is told of small strata, and what can be no header."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitschnitt.errors import VaultError
+from mitschnitt.keeper import draw_list_header
+from mitschnitt.keeper.draw_list_header import Header, ListRules, class_of, told_apart
+from mitschnitt.store.list_queries import Amount, ListDay, Lot
+
+RULES = ListRules((("a", Fraction(1, 2)), ("b", Fraction(0)), ("c", Fraction(1))), ("x",), 3, None, Fraction(1, 3), 20)
+DAY = ListDay("2026-11-23", "00" * 32, "11" * 32)
+BEACON = {"kind": "none", "value": "00" * 32}
+
+
+def header(*found: Amount) -> dict[str, Any]:
+    top: dict[str, Any] = json.loads(Header(DAY, BEACON, RULES, found).public("22" * 32))
+    return top
+
+
+def drawn(stratum: int, count: int, outcome: str = "kept") -> Amount:
+    return Amount(stratum, None, "drawn", outcome, count)
+
+
+def test_a_stratum_with_enough_draws_tells_its_outcomes() -> None:
+    rows = header(drawn(0, 19), drawn(0, 1, "failed"), drawn(2, 20, "not_agreed"))["strata"]
+    assert [(row["kept"], row["failed"], row["not_agreed"]) for row in rows] == [
+        (19, 1, 0),
+        (None, None, None),
+        (0, 0, 20),
+    ]
+
+
+def test_small_strata_are_told_in_one_sum_where_that_is_large_enough() -> None:
+    top = header(drawn(0, 19), drawn(1, 1, "failed"), drawn(2, 20))
+    assert top["outcomes"] == {"strata": [0, 1], "drawn": 20, "kept": 19, "failed": 1, "not_agreed": 0}
+    assert [row["kept"] for row in top["strata"]] == [None, None, 20]
+
+
+def test_where_the_sum_is_too_small_only_the_whole_is_told_so_that_nothing_can_be_subtracted() -> None:
+    top = header(drawn(0, 100), drawn(1, 1, "not_agreed"))
+    assert [row["kept"] for row in top["strata"]] == [None, None, None]
+    assert top["outcomes"]["strata"] == [0, 1, 2]
+
+
+def test_of_a_day_with_too_few_draws_no_outcome_is_told() -> None:
+    top = header(drawn(0, 10), drawn(2, 9, "failed"))
+    assert top["outcomes"] is None
+    assert [row["failed"] for row in top["strata"]] == [None, None, None]
+
+
+@given(st.lists(st.integers(0, 60), max_size=8), st.integers(1, 40))
+def test_no_sum_that_can_be_reckoned_from_what_is_told_is_of_too_few_draws(drawn: list[int], calls: int) -> None:
+    alone, merged = told_apart(drawn, calls)
+    told = [drawn[place] for place in alone] + ([sum(drawn[place] for place in merged)] if merged else [])
+    assert all(many >= calls for many in told)
+    assert not set(alone) & set(merged)
+    # Nothing that has draws is left over beside what is told: the rest of the whole is the whole, or nothing.
+    assert not told or sum(told) == sum(drawn)
+
+
+def test_each_exclusion_has_a_line_also_when_nothing_fell_under_it() -> None:
+    top = header(Amount(None, 0, "excluded", None, 3), Amount(None, 65535, "excluded", None, 2))
+    assert [(row["name"], row["count"]) for row in top["exclusions"]] == [
+        ("x", 3),
+        ("unmatched", 0),
+        ("failed", 0),
+        ("none", 2),
+    ]
+    assert top["seen"] == 5
+
+
+def test_capped_calls_are_counted_whatever_the_cap() -> None:
+    found = [Amount(0, None, f"capped.{cap}", None, 1) for cap in ("agent_week", "agent_share", "share")]
+    assert header(*found)["strata"][0]["capped"] == 3
+
+
+@pytest.mark.parametrize(
+    "amount", [drawn(3, 1), Amount(None, 1, "excluded", None, 1), Amount(None, None, "drawn", None, 1)]
+)
+def test_a_draw_that_the_policy_cannot_have_made_is_refused(amount: Amount) -> None:
+    with pytest.raises(VaultError):
+        header(amount)
+
+
+def test_classes_say_stratum_or_exclusion_in_sixteen_bits() -> None:
+    assert [class_of(0, None), class_of(7, None), class_of(None, 0), class_of(None, 65534)] == [0, 7, 0x8000, 0xFFFE]
+
+
+def test_a_header_that_no_reader_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draw_list_header, "MAX_HEADER_BYTES", 1000)
+    lots = [Lot("2026-11-23", "share", "keeper", None, 1, 1, 1)] * 100
+    with pytest.raises(VaultError, match="at most 1000 are read"):
+        Header(DAY, BEACON, RULES, ()).council("22" * 32, bytes(32), ["keeper"], lots)
