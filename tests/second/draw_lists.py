@@ -25,6 +25,7 @@ VERDICTS = ("excluded", "not_drawn", "drawn", "capped.agent_week", "capped.agent
 ROLES = ("council", "officer", "operator")
 POLICY = """\
 name = "a week of the draw"
+timezone = "Europe/Berlin"
 signed_by = ["officer", "council"]
 
 [draw]

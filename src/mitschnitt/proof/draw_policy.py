@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mitschnitt.errors import ConfigError
 from mitschnitt.proof.draw_format import CAPS, SPECIAL, Caps, Header
@@ -31,6 +32,7 @@ class DrawRules:
     caps: Caps
     beacon: str
     signed_by: tuple[str, ...]
+    timezone: str
 
 
 def read_policy(text: bytes, name: str) -> DrawRules:
@@ -47,9 +49,17 @@ def read_policy(text: bytes, name: str) -> DrawRules:
             caps=Caps(*(_cap(cap, caps.get(cap)) for cap in CAPS)),  # type: ignore[arg-type] # by _cap
             beacon=str(top["draw"]["beacon"]),
             signed_by=tuple(map(str, top["signed_by"])),
+            timezone=_zone(top["timezone"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError) as error:
         raise ConfigError(f"{name}: no policy that draws: {type(error).__name__} {error}") from error
+
+
+def _zone(value: Any) -> str:
+    try:
+        return ZoneInfo(str(value)).key
+    except ZoneInfoNotFoundError as error:
+        raise ValueError(f"there is no time zone {value!r}") from error
 
 
 def _share(value: Any) -> Fraction:

@@ -20,6 +20,7 @@ from mitschnitt.proof.draw_format import EXCLUDED, DrawList, Header
 from mitschnitt.proof.draw_policy import DrawRules, check_policy, read_policy
 from mitschnitt.proof.draw_public import Tally, check_public, class_of
 from mitschnitt.proof.draw_report import Cheat, From, Report
+from mitschnitt.proof.draw_signatures import PolicySignature, check_signatures, read_signature
 from mitschnitt.proof.draw_weeks import Week, week_of
 
 SOURCES = {"public": From.PUBLIC, "council": From.COUNCIL}
@@ -50,6 +51,8 @@ class Verifier:
         self._lists: dict[tuple[date, str], DrawList] = {}
         self._days: dict[str, Mapping[str, Any]] = {}
         self._policies: dict[bytes, DrawRules] = {}
+        self._signatures: list[PolicySignature] = []
+        self._keys: dict[str, bytes] = {}
         self._tallies: list[tuple[Header, Tally]] = []
         self._failures: dict[str, dict[str, tuple[int, int]]] = {}  # what is compared: group: failed, drawn
 
@@ -86,6 +89,14 @@ class Verifier:
         self._policies[rules.hash] = rules
         return rules
 
+    def add_signature(self, text: bytes, name: str) -> None:
+        """A role's signature on a policy; ConfigError when it is none."""
+        self._signatures.append(read_signature(text, name))
+
+    def add_key(self, role: str, key: bytes) -> None:
+        """The public key of a role (Ed25519, raw)."""
+        self._keys[role] = key
+
     @property
     def days(self) -> list[date]:
         """The days of the lists that could be read, in order."""
@@ -108,6 +119,7 @@ class Verifier:
                 week = weeks.setdefault(week_of(day), Week(week_of(day), self.report))
                 self._one(bundle, lambda found: self._council(found, public, week))  # noqa: B023 - called at once
         self._compare_failures(weeks)
+        self._check_signatures()
         self._say_what_is_open()
         return [self._answer(draw_id) for draw_id in wanted]
 
@@ -176,6 +188,16 @@ class Verifier:
                 self.report.finds(Cheat.FAILURES, source, when, sentence)
         if families:
             self.report.proves(FAIR, Cheat.FAILURES)
+
+    def _check_signatures(self) -> None:
+        if not self._signatures:
+            if self._policies:
+                self.report.leaves_open("without signatures: that the policy was signed before its first day")
+            return
+        for policy_hash, rules in self._policies.items():
+            drawn = [day for (day, _), found in self._lists.items() if found.header.policy_hash == policy_hash]
+            if drawn:
+                check_signatures(rules, min(drawn), self._signatures, self._keys, self.report)
 
     def _span(self) -> str:
         return str(self.days[0]) if len(self.days) == 1 else f"{self.days[0]} to {self.days[-1]}"
