@@ -24,10 +24,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 call_app = typer.Typer(help="Calls: list them, look at one, ask why, erase one.", no_args_is_help=True)
+draw_app = typer.Typer(help="The draw: which days can draw, and what fixes them.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure on this machine, against a floor.", no_args_is_help=True)
 policy_app = typer.Typer(help="The policy: which calls, who signs it, from when on.", no_args_is_help=True)
 app.add_typer(call_app, name="call")
 app.add_typer(policy_app, name="policy")
+app.add_typer(draw_app, name="draw")
 app.add_typer(bench_app, name="bench")
 
 Directory = Annotated[
@@ -192,6 +194,38 @@ def doctor(
         module = verb("doctor_client")
         sys.exit(module.run(directory, module.Wish(client, wait, caller), as_json=as_json))
     sys.exit(verb("doctor").run(directory, as_json=as_json))
+
+
+@draw_app.command("show")
+def draw_show(
+    period: Annotated[str, typer.Argument(help="A day 2026-11-26, an ISO week 2026-W48 or a month 2026-11.")],
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """What was seen, left out, drawn and capped, and what became of it, from the published lists; for every role."""
+    sys.exit(verb("draw_show").run(period, directory, as_json=as_json))
+
+
+@draw_app.command("verify")
+def draw_verify(
+    what: Annotated[
+        list[str], typer.Argument(metavar="PERIOD|DIR|FILE...", help="Lists, folders of them, or a period.")
+    ],
+    policy: Annotated[list[Path] | None, typer.Option(help="The policy that the lists name; can be repeated.")] = None,
+    signatures: Annotated[list[Path] | None, typer.Option(help="A signature on the policy; can be repeated.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Folder with the public keys of the roles.")] = None,
+    draw_id: Annotated[
+        list[str] | None,
+        typer.Option("--id", metavar="HEX", help="Whether this draw_id, of a receipt, is there and drawn."),
+    ] = None,
+    council: Annotated[bool, typer.Option("--council", help="Also check the works council's bundles.")] = False,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Check lists of the draw, offline, from files alone: 0 nothing is wrong, 4 something is."""
+    module = verb("draw_verify")
+    wish = module.Wish(council, draw_id or (), policy or (), signatures or (), keys)
+    sys.exit(module.run(what, directory, wish, as_json=as_json))
 
 
 # The benches read their own options, `--help` among them.
