@@ -56,18 +56,21 @@ class Deed:
     says: str  # what somebody does
     role: str  # rule for a role that has no row
     state: str = ""  # rule for a call in a state that the row does not name; "" where no call is concerned
+    no: str = ""  # what is said then
 
 
+UNHEARD, NOTHING = "this recording is not played", "there is nothing to see of this call"
+RUNNING = "the call is still running"
 DEEDS: Mapping[Action, Deed] = MappingProxyType(
     {
-        Action.HEAR: Deed("hears a recording", "access.role.purpose", "access.not_kept"),
+        Action.HEAR: Deed("hears a recording", "access.role.purpose", "access.not_kept", UNHEARD),
         Action.SEE_LIST: Deed("sees the list of calls: day and one word", "access.list.role"),
-        Action.SEE_CALL: Deed("sees the one word of a call", "access.call.role", "access.not_kept"),
-        Action.SEE_FACTS: Deed("sees parties, purpose and due date", "access.facts.role", "access.not_kept"),
-        Action.SEE_LADDER: Deed("sees the SIP messages of a call", "access.ladder.role", "access.not_kept"),
-        Action.SEE_DECISION: Deed("gets the sealed decision", "access.decision.role", "access.decision.live"),
-        Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live"),
-        Action.ERASE: Deed("erases a recording", "erase.role", "erase.live"),
+        Action.SEE_CALL: Deed("sees the one word of a call", "access.call.role", "access.not_kept", NOTHING),
+        Action.SEE_FACTS: Deed("sees parties, purpose and due date", "access.facts.role", "access.not_kept", NOTHING),
+        Action.SEE_LADDER: Deed("sees the SIP messages of a call", "access.ladder.role", "access.not_kept", NOTHING),
+        Action.SEE_DECISION: Deed("gets the sealed decision", "access.decision.role", "access.decision.live", RUNNING),
+        Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live", RUNNING),
+        Action.ERASE: Deed("erases a recording", "erase.role", "erase.live", RUNNING),
         Action.GIVE_CONSENT: Deed("brings an agent's signed act", "access.grant.role"),
         Action.SEE_CONSENT: Deed("sees who gave standing consent", "access.consent.role"),
         Action.SEE_CELLS: Deed("sees the published figures", "access.cells.role"),
@@ -155,14 +158,14 @@ def decide(
     role: str,
     action: Action,
     *,
-    now: datetime,
     call: Kept | None = None,
     purpose: Purpose | None = None,
     limits: Limits = MappingProxyType({}),
+    now: datetime | None = None,
 ) -> Decision:
     """OPEN with the rule that allows it, or REFUSE with the rule that does not.
 
-    A call that never was looks like one that was not kept. `purpose` and `limits` are for HEAR.
+    A call that never was looks like one that was not kept. `purpose`, `limits` and `now` are for HEAR.
     """
     refused = _refused_whatever_call(role, action, purpose, limits)
     if refused:
@@ -203,13 +206,13 @@ def _row(role: str, action: Action, purpose: Purpose | None) -> Row | None:
     return None
 
 
-def _closed(call: Kept, purpose: Purpose, now: datetime) -> str:
+def _closed(call: Kept, purpose: Purpose, now: datetime | None) -> str:
     """The rule by which a kept call is not heard for this purpose, "" if it is."""
     if OBLIGATION in (call.purpose, *call.also):
         return "access.obligation"  # no other use, whoever agreed: WpHG section 83(9), FinVermV section 18a(5)
     if purpose != call.purpose and purpose not in call.also:
         return "access.purpose.not_agreed"
-    if now >= call.due_at:
+    if now is None or now >= call.due_at:
         return "access.retention.over"
     return ""
 

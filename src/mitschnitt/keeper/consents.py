@@ -60,8 +60,7 @@ def offered(policy: Policy) -> list[dict[str, Any]]:
 
 def listed(agents: Iterable[Agent], role: str) -> list[dict[str, str]]:
     """Who works here: id, team and first day. Whether somebody agreed is nowhere in it. NotAllowed for other roles."""
-    if role not in MAY_LIST:
-        raise NotAllowed("access.agents.role", "the list of agents is the operator's, who writes it")
+    require(role, Action.SEE_AGENTS)
     return [{"id": agent.id, "team": agent.team, "started": agent.started} for agent in agents]
 
 
