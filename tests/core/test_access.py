@@ -52,7 +52,7 @@ class Cell:
             "-": (TRAINING, ()),
         }[self.grant]
         due = START if self.state == "over" else START + timedelta(microseconds=1)
-        return Kept(purpose, "kept" if self.state == "over" else self.state, due, frozenset(also))
+        return Kept("kept" if self.state == "over" else self.state, purpose, due, frozenset(also))
 
     def ask(self, limits: Limits = EVERYBODY) -> Decision:
         purpose = None if self.purpose == "-" else Purpose(self.purpose)
@@ -172,7 +172,7 @@ def test_a_purpose_that_the_policy_does_not_name_does_not_exist() -> None:
 
 
 def test_nothing_is_heard_from_the_due_time_on() -> None:
-    kept = Kept(TRAINING, "kept", START + timedelta(days=30))
+    kept = Kept("kept", TRAINING, START + timedelta(days=30))
     before, at = kept.due_at - timedelta(microseconds=1), kept.due_at
     hear = {"call": kept, "purpose": TRAINING, "limits": EVERYBODY}
     assert decide("coach", Action.HEAR, now=before, **hear).verdict is Verdict.OPEN  # type: ignore[arg-type]  # one mapping
@@ -196,7 +196,7 @@ def test_a_role_that_nobody_knows_is_refused_by_its_own_rule(role: str, action: 
 @pytest.mark.parametrize("state", ["", "KEPT", "erased", "anything else"])
 @pytest.mark.parametrize("row", [row for row in TABLE if row.states], ids=lambda row: f"{row.role} {row.action}")
 def test_a_state_that_nobody_knows_opens_nothing(row: Row, state: str) -> None:
-    kept = Kept(TRAINING, state, START + timedelta(days=1))
+    kept = Kept(state, TRAINING, START + timedelta(days=1))
     decision = decide(row.role, row.action, now=START, call=kept, purpose=row.purpose, limits=EVERYBODY)
     assert decision.verdict is Verdict.REFUSE
 

@@ -12,7 +12,7 @@ from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.permission import require
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-KEPT = Kept(TRAINING, "kept", NOW + timedelta(days=1))
+KEPT = Kept("kept", TRAINING, NOW + timedelta(days=1))
 LIMITS = {TRAINING: frozenset(ROLES)}
 
 
@@ -45,7 +45,7 @@ def test_a_policy_that_lets_a_role_not_hear_is_named_as_what_refused() -> None:
 @pytest.mark.parametrize("state", ["live", "not_kept"])
 def test_what_is_not_kept_is_refused_in_one_sentence(state: str) -> None:
     with pytest.raises(NotAllowed) as refused:
-        require("coach", Action.HEAR, call=Kept(TRAINING, state, NOW), purpose=TRAINING, limits=LIMITS, now=NOW)
+        require("coach", Action.HEAR, call=Kept(state, TRAINING, NOW), purpose=TRAINING, limits=LIMITS, now=NOW)
     assert str(refused.value) == "this recording is not played [access.not_kept]"
 
 

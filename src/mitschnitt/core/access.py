@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -42,6 +42,7 @@ class Action(StrEnum):
     ERASE = "erase"
     GIVE_CONSENT = "give_consent"
     SEE_CONSENT = "see_consent"
+    SEE_AGENTS = "see_agents"
     SEE_CELLS = "see_cells"
     SEE_POLICY = "see_policy"
     SEE_STATUS = "see_status"
@@ -72,7 +73,8 @@ DEEDS: Mapping[Action, Deed] = MappingProxyType(
         Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live", RUNNING),
         Action.ERASE: Deed("erases a recording", "erase.role", "erase.live", RUNNING),
         Action.GIVE_CONSENT: Deed("brings an agent's signed act", "access.grant.role"),
-        Action.SEE_CONSENT: Deed("sees who gave standing consent", "access.consent.role"),
+        Action.SEE_CONSENT: Deed("asks for the own consents with the own key", "access.consent.role"),
+        Action.SEE_AGENTS: Deed("sees the list of agents", "access.agents.role"),
         Action.SEE_CELLS: Deed("sees the published figures", "access.cells.role"),
         Action.SEE_POLICY: Deed("reads the policy", "access.policy.reader"),
         Action.SEE_STATUS: Deed("sees how the site is", "access.status.role"),
@@ -125,7 +127,8 @@ TABLE: tuple[Row, ...] = (
     Row("agent", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
     Row("officer", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
     Row("operator", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("officer", Action.SEE_CONSENT, NO_CALL, "access.consent"),
+    Row("agent", Action.SEE_CONSENT, NO_CALL, "access.consent"),
+    Row("operator", Action.SEE_AGENTS, NO_CALL, "access.agents"),
     Row("agent", Action.SEE_CELLS, NO_CALL, "access.cells"),
     Row("coach", Action.SEE_CELLS, NO_CALL, "access.cells"),
     Row("officer", Action.SEE_CELLS, NO_CALL, "access.cells"),
@@ -145,9 +148,9 @@ TABLE: tuple[Row, ...] = (
 class Kept:
     """What access needs to know of a call."""
 
-    purpose: Purpose  # what it is, or would have been, kept for
     state: str  # kept | not_kept | live
-    due_at: datetime  # end of its retention
+    purpose: Purpose = Purpose("")  # what it is, or would have been, kept for
+    due_at: datetime = datetime.min.replace(tzinfo=UTC)  # end of its retention; not told: it is over
     also: frozenset[Purpose] = frozenset()  # further purposes that every party agreed to
 
 

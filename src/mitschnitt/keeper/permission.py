@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 
-from mitschnitt.core.access import DEEDS, ROLES, Action, Kept, Limits, decide, unknown_role
+from mitschnitt.core.access import DEEDS, Action, Kept, Limits, decide, unknown_role
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.policy import Policy
 from mitschnitt.core.purpose import Purpose
@@ -38,7 +38,7 @@ def require(
 
 def limits_of(policy: Policy) -> Limits:
     """Whom a policy lets hear, by purpose."""
-    return {policy.purpose: frozenset(ROLES)}
+    return {purpose: rule.roles for purpose, rule in policy.purposes.items()}
 
 
 def _sentence(rule: str, role: str, action: Action, purpose: Purpose | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -122,11 +122,12 @@ class Records:
 
 
 def _kept(row: CallRow | None) -> Kept | None:
-    """What access needs to know of a call. Without a due time nothing of it is heard any more."""
+    """What access needs to know of a call."""
     if row is None:
         return None
-    due = datetime.fromisoformat(row.due_at) if row.due_at else datetime.min.replace(tzinfo=UTC)
-    return Kept(Purpose(row.purpose), row.state, due)
+    if row.due_at is None:
+        return Kept(row.state, Purpose(row.purpose))
+    return Kept(row.state, Purpose(row.purpose), datetime.fromisoformat(row.due_at))
 
 
 def _party(party: PartyRow) -> dict[str, Any]:
