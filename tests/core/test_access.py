@@ -12,7 +12,20 @@ import pytest
 
 from dialogue import START
 from mitschnitt.core import access
-from mitschnitt.core.access import ANY, DEEDS, KEPT, OWN, ROLES, TABLE, Action, Kept, Limits, Row, decide, unknown_role
+from mitschnitt.core.access import (
+    ANY,
+    DEEDS,
+    KEPT,
+    OWN,
+    ROLES,
+    TABLE,
+    Action,
+    Kept,
+    Limits,
+    Permission,
+    decide,
+    unknown_role,
+)
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.purpose import ACCOUNTABILITY, BUILT_IN, DISPUTE, OBLIGATION, TRAINING, Purpose
 
@@ -98,7 +111,7 @@ def test_every_line_of_the_hand_written_table_decides_some_cell() -> None:
     assert {rule for *_, rule in EXPECTED} == {rule for _, rule in said}
 
 
-def turned(row: Row) -> Iterator[Row]:
+def turned(row: Permission) -> Iterator[Permission]:
     """The row with one of its columns changed."""
     yield replace(row, rule="access.other")
     if row.states:
@@ -125,7 +138,7 @@ def test_the_matrix_notices_any_row_that_is_added(monkeypatch: pytest.MonkeyPatc
     doing = [(role, action, None) for role in ROLES for action in Action if action is not Action.HEAR]
     added = [key for key in (*hearing, *doing) if key not in there]
     for role, action, purpose in added:
-        row = Row(role, action, KEPT if action in OF_A_CALL else access.NO_CALL, "access.new", purpose)
+        row = Permission(role, action, KEPT if action in OF_A_CALL else access.NO_CALL, "access.new", purpose)
         monkeypatch.setattr(access, "TABLE", (*TABLE, row))
         assert wrong(role, action), row
     assert len(added) > len(TABLE)
@@ -195,7 +208,7 @@ def test_a_role_that_nobody_knows_is_refused_by_its_own_rule(role: str, action: 
 
 @pytest.mark.parametrize("state", ["", "KEPT", "erased", "anything else"])
 @pytest.mark.parametrize("row", [row for row in TABLE if row.states], ids=lambda row: f"{row.role} {row.action}")
-def test_a_state_that_nobody_knows_opens_nothing(row: Row, state: str) -> None:
+def test_a_state_that_nobody_knows_opens_nothing(row: Permission, state: str) -> None:
     kept = Kept(state, TRAINING, START + timedelta(days=1))
     decision = decide(row.role, row.action, now=START, call=kept, purpose=row.purpose, limits=EVERYBODY)
     assert decision.verdict is Verdict.REFUSE

@@ -91,7 +91,7 @@ OWN = Purpose("own")  # in the table: any purpose that a policy made up; in a po
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Permission:
     """One permission."""
 
     role: str
@@ -101,46 +101,46 @@ class Row:
     purpose: Purpose | None = None  # None: not for any purpose, so no grant of it is needed
 
 
-TABLE: tuple[Row, ...] = (
-    Row("coach", Action.HEAR, KEPT, "access.coach.training", TRAINING),
-    Row("coach", Action.HEAR, KEPT, "access.coach.own", OWN),
-    Row("coach", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("officer", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("council", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("operator", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("caller", Action.SEE_CALL, ANY, "access.call"),
-    Row("agent", Action.SEE_CALL, ANY, "access.call"),
-    Row("coach", Action.SEE_CALL, ANY, "access.call"),
-    Row("officer", Action.SEE_CALL, ANY, "access.call"),
-    Row("council", Action.SEE_CALL, ANY, "access.call"),
-    Row("operator", Action.SEE_CALL, ANY, "access.call"),
-    Row("coach", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("officer", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("council", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("operator", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("officer", Action.SEE_LADDER, KEPT, "access.ladder"),
-    Row("operator", Action.SEE_LADDER, KEPT, "access.ladder"),
-    Row("officer", Action.SEE_DECISION, OVER, "access.decision"),
-    Row("caller", Action.SEE_PAGE, OVER, "access.page"),
-    Row("agent", Action.SEE_PAGE, OVER, "access.page"),
-    Row("officer", Action.ERASE, OVER, "erase.officer"),
-    Row("agent", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("officer", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("operator", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("agent", Action.SEE_CONSENT, NO_CALL, "access.consent"),
-    Row("operator", Action.SEE_AGENTS, NO_CALL, "access.agents"),
-    Row("agent", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("coach", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("officer", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("council", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("operator", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("analyst", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("client", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    *(Row(role, Action.SEE_POLICY, NO_CALL, "access.policy") for role in ROLES),  # it is public
-    Row("officer", Action.SEE_STATUS, NO_CALL, "access.status"),
-    Row("operator", Action.SEE_STATUS, NO_CALL, "access.status"),
-    Row("operator", Action.DRAIN, NO_CALL, "access.drain"),
-    Row("operator", Action.TRIAL, NO_CALL, "access.trial"),
+TABLE: tuple[Permission, ...] = (
+    Permission("coach", Action.HEAR, KEPT, "access.coach.training", TRAINING),
+    Permission("coach", Action.HEAR, KEPT, "access.coach.own", OWN),
+    Permission("coach", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("officer", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("council", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("operator", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("caller", Action.SEE_CALL, ANY, "access.call"),
+    Permission("agent", Action.SEE_CALL, ANY, "access.call"),
+    Permission("coach", Action.SEE_CALL, ANY, "access.call"),
+    Permission("officer", Action.SEE_CALL, ANY, "access.call"),
+    Permission("council", Action.SEE_CALL, ANY, "access.call"),
+    Permission("operator", Action.SEE_CALL, ANY, "access.call"),
+    Permission("coach", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("officer", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("council", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("operator", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("officer", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Permission("operator", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Permission("officer", Action.SEE_DECISION, OVER, "access.decision"),
+    Permission("caller", Action.SEE_PAGE, OVER, "access.page"),
+    Permission("agent", Action.SEE_PAGE, OVER, "access.page"),
+    Permission("officer", Action.ERASE, OVER, "erase.officer"),
+    Permission("agent", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Permission("officer", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Permission("operator", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Permission("agent", Action.SEE_CONSENT, NO_CALL, "access.consent"),
+    Permission("operator", Action.SEE_AGENTS, NO_CALL, "access.agents"),
+    Permission("agent", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("coach", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("officer", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("council", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("operator", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("analyst", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("client", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    *(Permission(role, Action.SEE_POLICY, NO_CALL, "access.policy") for role in ROLES),  # it is public
+    Permission("officer", Action.SEE_STATUS, NO_CALL, "access.status"),
+    Permission("operator", Action.SEE_STATUS, NO_CALL, "access.status"),
+    Permission("operator", Action.DRAIN, NO_CALL, "access.drain"),
+    Permission("operator", Action.TRIAL, NO_CALL, "access.trial"),
 )
 
 
@@ -198,7 +198,7 @@ def _refused_whatever_call(role: str, action: Action, purpose: Purpose | None, l
     return ""
 
 
-def _row(role: str, action: Action, purpose: Purpose | None) -> Row | None:
+def _row(role: str, action: Action, purpose: Purpose | None) -> Permission | None:
     if action is not Action.HEAR:
         named = None
     else:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from mitschnitt.core.access import Action
 from mitschnitt.errors import MalformedPacket, NotAllowed
-from mitschnitt.keeper.permission import require
+from mitschnitt.keeper.permission import require_trial
 from mitschnitt.wire.findings import Finding, findings_from_json
 
 MAX_WAIT = timedelta(seconds=600)  # for a test call to begin: somebody dials while the command waits
@@ -45,7 +44,7 @@ class Trials:
 
     def begin(self, role: str, *, host: str, caller: str, wait: timedelta, now: datetime) -> dict[str, Any]:
         """A test call will come from this host; its token. NotAllowed for other roles, or while one is under way."""
-        require(role, Action.TRIAL)
+        require_trial(role)
         try:
             address = str(ipaddress.ip_address(host))
         except ValueError:
@@ -61,7 +60,7 @@ class Trials:
 
     def look(self, role: str, token: str, now: datetime) -> dict[str, Any]:
         """How far it is, and what was found. NotAllowed for other roles and other tokens."""
-        require(role, Action.TRIAL)
+        require_trial(role)
         self._expire(now)
         trial = self._trial
         if trial is None or not secrets.compare_digest(token.encode(), trial.token.encode()):
