@@ -33,8 +33,8 @@ class StubDoor:
         answer: bytes = self._answer("BYTES", path, query)
         return answer
 
-    def delete(self, path: str) -> None:
-        self._answer("DELETE", path, {})
+    def delete(self, path: str, **query: str) -> None:
+        self._answer("DELETE", path, query)
 
     @contextlib.contextmanager
     def kept_open(self) -> Iterator[None]:

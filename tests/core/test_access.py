@@ -12,7 +12,20 @@ import pytest
 
 from dialogue import START
 from mitschnitt.core import access
-from mitschnitt.core.access import ANY, DEEDS, KEPT, OWN, ROLES, TABLE, Action, Kept, Limits, Row, decide, unknown_role
+from mitschnitt.core.access import (
+    ANY,
+    DEEDS,
+    KEPT,
+    OWN,
+    ROLES,
+    TABLE,
+    Action,
+    Kept,
+    Limits,
+    Permission,
+    decide,
+    unknown_role,
+)
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.purpose import ACCOUNTABILITY, BUILT_IN, DISPUTE, OBLIGATION, TRAINING, Purpose
 
@@ -52,7 +65,7 @@ class Cell:
             "-": (TRAINING, ()),
         }[self.grant]
         due = START if self.state == "over" else START + timedelta(microseconds=1)
-        return Kept(purpose, "kept" if self.state == "over" else self.state, due, frozenset(also))
+        return Kept("kept" if self.state == "over" else self.state, purpose, due, frozenset(also))
 
     def ask(self, limits: Limits = EVERYBODY) -> Decision:
         purpose = None if self.purpose == "-" else Purpose(self.purpose)
@@ -98,7 +111,7 @@ def test_every_line_of_the_hand_written_table_decides_some_cell() -> None:
     assert {rule for *_, rule in EXPECTED} == {rule for _, rule in said}
 
 
-def turned(row: Row) -> Iterator[Row]:
+def turned(row: Permission) -> Iterator[Permission]:
     """The row with one of its columns changed."""
     yield replace(row, rule="access.other")
     if row.states:
@@ -125,7 +138,7 @@ def test_the_matrix_notices_any_row_that_is_added(monkeypatch: pytest.MonkeyPatc
     doing = [(role, action, None) for role in ROLES for action in Action if action is not Action.HEAR]
     added = [key for key in (*hearing, *doing) if key not in there]
     for role, action, purpose in added:
-        row = Row(role, action, KEPT if action in OF_A_CALL else access.NO_CALL, "access.new", purpose)
+        row = Permission(role, action, KEPT if action in OF_A_CALL else access.NO_CALL, "access.new", purpose)
         monkeypatch.setattr(access, "TABLE", (*TABLE, row))
         assert wrong(role, action), row
     assert len(added) > len(TABLE)
@@ -172,7 +185,7 @@ def test_a_purpose_that_the_policy_does_not_name_does_not_exist() -> None:
 
 
 def test_nothing_is_heard_from_the_due_time_on() -> None:
-    kept = Kept(TRAINING, "kept", START + timedelta(days=30))
+    kept = Kept("kept", TRAINING, START + timedelta(days=30))
     before, at = kept.due_at - timedelta(microseconds=1), kept.due_at
     hear = {"call": kept, "purpose": TRAINING, "limits": EVERYBODY}
     assert decide("coach", Action.HEAR, now=before, **hear).verdict is Verdict.OPEN  # type: ignore[arg-type]  # one mapping
@@ -195,8 +208,8 @@ def test_a_role_that_nobody_knows_is_refused_by_its_own_rule(role: str, action: 
 
 @pytest.mark.parametrize("state", ["", "KEPT", "erased", "anything else"])
 @pytest.mark.parametrize("row", [row for row in TABLE if row.states], ids=lambda row: f"{row.role} {row.action}")
-def test_a_state_that_nobody_knows_opens_nothing(row: Row, state: str) -> None:
-    kept = Kept(TRAINING, state, START + timedelta(days=1))
+def test_a_state_that_nobody_knows_opens_nothing(row: Permission, state: str) -> None:
+    kept = Kept(state, TRAINING, START + timedelta(days=1))
     decision = decide(row.role, row.action, now=START, call=kept, purpose=row.purpose, limits=EVERYBODY)
     assert decision.verdict is Verdict.REFUSE
 

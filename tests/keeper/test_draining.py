@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mitschnitt.core.access import ROLES
 from mitschnitt.errors import MalformedPacket, NotAllowed
 from mitschnitt.keeper.draining import LONGEST_SECONDS, Drain
 
@@ -44,12 +45,16 @@ def test_said_again_it_can_only_become_shorter_and_never_longer_than_a_day() -> 
     assert stage.drain.status()["left_s"] == 0
 
 
-@pytest.mark.parametrize("role", ["agent", "coach", "officer", "caller", ""])
-def test_only_the_operator_drains(role: str) -> None:
+@pytest.mark.parametrize("role", [role for role in (*ROLES, "outsider", "") if role != "operator"])
+def test_only_the_operator_drains_and_looks_how_far_it_is(role: str) -> None:
     stage = Stage()
-    with pytest.raises(NotAllowed, match=r"drain\.role"):
+    rule = r"drain\.role" if role in ROLES else r"access\.role\.unknown"
+    with pytest.raises(NotAllowed, match=rule):
         stage.drain.begin(role, 60)
+    with pytest.raises(NotAllowed, match=rule):
+        stage.drain.look(role)
     assert not stage.drain.is_on
+    assert stage.drain.look("operator") == {"draining": False, "running": 0, "left_s": 0}
 
 
 def test_what_recorders_say_still_runs_adds_up() -> None:

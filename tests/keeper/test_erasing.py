@@ -12,10 +12,9 @@ from keeper.keys import Killed
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.config import Config
 from mitschnitt.core.call import decode_call_id, encode_call_id
-from mitschnitt.core.decision import Verdict
 from mitschnitt.errors import KeyGone
 from mitschnitt.keeper.apply import Applier, Holdings
-from mitschnitt.keeper.erasing import erase, finish_erasures, may_erase
+from mitschnitt.keeper.erasing import erase, finish_erasures
 from mitschnitt.store import queries
 from mitschnitt.vault.derive import Kind
 
@@ -83,19 +82,3 @@ def test_an_erasure_that_was_cut_short_is_finished_at_start(
     assert state(holdings) == "not_kept"
     assert list(config.audio.iterdir()) == []
     assert finish_erasures(holdings) == 0
-
-
-@pytest.mark.parametrize(
-    "role, was, rule",
-    [
-        ("officer", "kept", "erase.officer"),
-        ("officer", "not_kept", "erase.officer"),
-        ("officer", "live", "erase.live"),
-        ("operator", "kept", "erase.role"),
-        ("coach", "kept", "erase.role"),
-    ],
-)
-def test_only_the_officer_erases_and_only_what_is_over(role: str, was: str, rule: str) -> None:
-    decision = may_erase(role, was)
-    assert decision.rule == rule
-    assert (decision.verdict is Verdict.OPEN) == (rule == "erase.officer")

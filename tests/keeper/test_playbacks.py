@@ -14,6 +14,7 @@ import pytest
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.commands.bench_call import Spoken, keep_calls, payload_of, spoken_for
 from mitschnitt.config import Config
+from mitschnitt.core.access import ROLES
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, NoSpace, NotAllowed, TooLarge
 from mitschnitt.keeper import playbacks as module
@@ -47,7 +48,9 @@ class World:
 
     def stretch(self, token: str, start: float = 0, stop: float = 1, *parties: int) -> list[Stretch]:
         span = (round(start * SECOND_NS), round(stop * SECOND_NS))
-        return unpack_stretches(self.playbacks.stretch(token, *span, parties=parties or (0, 1), before=0, now=now()))
+        return unpack_stretches(
+            self.playbacks.stretch(token, "coach", span, parties=parties or (0, 1), before=0, now=now())
+        )
 
     def accesses(self) -> list[AccessRow]:
         return self.holdings.writer.submit(lambda connection: queries.accesses_of(connection, CALL)).result(10)
@@ -84,7 +87,7 @@ def test_opening_tells_length_parties_and_codings_and_what_became_of_the_packets
         (0, "caller", "ended"),
         (1, "agent", "ended"),
     ]
-    counted = world.playbacks.completeness(told["playback"], now=now())
+    counted = world.playbacks.completeness(told["playback"], "coach", now=now())
     for row in told["parties"]:
         said = counted[str(row["party"])]
         assert dict(row["codecs"])["PCMA"] == said["received"] == said["expected"] - said["lost"]
@@ -144,11 +147,31 @@ def test_who_may_not_hear_a_call_opens_nothing_and_leaves_no_access(
     assert world.accesses() == []
 
 
+@pytest.mark.parametrize("role", [role for role in (*ROLES, "outsider", "") if role != "coach"])
+def test_the_name_of_a_play_back_is_worth_nothing_to_another_role_than_the_one_that_opened_it(
+    world: World, role: str
+) -> None:
+    token = world.open()["playback"]
+    told = set()
+    for name in (token, "of nobody"):
+        for ask in (
+            lambda it=name: world.playbacks.stretch(it, role, (0, 1), parties=(0,), before=0, now=now()),
+            lambda it=name: world.playbacks.completeness(it, role, now=now()),
+            lambda it=name: world.playbacks.close(it, role),
+        ):
+            with pytest.raises(NotAllowed) as refused:
+                ask()
+            told.add((refused.value.rule, str(refused.value)))
+    (only,) = told
+    assert only[0] == ("playback.over" if role in ROLES else "access.role.unknown")
+    assert world.stretch(token)[0].rows.size
+
+
 def test_an_erasure_ends_the_play_back_at_the_next_stretch_and_the_call_beside_it_plays_on(world: World) -> None:
     token, other = world.open()["playback"], world.open(OTHER)["playback"]
     world.stretch(token)
     world.records.erase(CALL, "officer")
-    for ask in (lambda: world.stretch(token), lambda: world.playbacks.completeness(token, now=now())):
+    for ask in (lambda: world.stretch(token), lambda: world.playbacks.completeness(token, "coach", now=now())):
         with pytest.raises(NotAllowed) as over:
             ask()
         assert over.value.rule == "playback.over"
@@ -201,7 +224,7 @@ def test_an_erasure_while_a_stretch_is_read_is_told_as_one(world: World, monkeyp
 def test_the_end_of_retention_ends_a_play_back(world: World) -> None:
     token = world.open()["playback"]
     with pytest.raises(NotAllowed) as over:
-        world.playbacks.stretch(token, 0, 1, parties=(0,), before=0, now=now() + timedelta(days=31))
+        world.playbacks.stretch(token, "coach", (0, 1), parties=(0,), before=0, now=now() + timedelta(days=31))
     assert over.value.rule == "access.retention.over"
 
 
@@ -217,7 +240,7 @@ def test_a_play_back_that_rests_is_over_and_one_that_is_used_is_not(world: World
 
 def test_a_play_back_that_was_closed_or_never_was_is_over(world: World) -> None:
     token = world.open()["playback"]
-    world.playbacks.close(token)
+    world.playbacks.close(token, "coach")
     for name in (token, "never"):
         with pytest.raises(NotAllowed, match=r"playback\.over"):
             world.stretch(name)
@@ -239,9 +262,9 @@ def test_more_play_backs_than_there_is_room_for_end_the_one_that_rested_longest(
 def test_a_stretch_that_is_too_long_or_of_nobody_is_refused(world: World) -> None:
     token = world.open()["playback"]
     with pytest.raises(TooLarge, match="a stretch lasts at most"):
-        world.playbacks.stretch(token, 0, MAX_STRETCH_NS + 1, parties=(0,), before=0, now=now())
+        world.playbacks.stretch(token, "coach", (0, MAX_STRETCH_NS + 1), parties=(0,), before=0, now=now())
     with pytest.raises(TooLarge, match=f"with {MAX_BEFORE} packets before it"):
-        world.playbacks.stretch(token, 0, 1, parties=(0,), before=MAX_BEFORE + 1, now=now())
+        world.playbacks.stretch(token, "coach", (0, 1), parties=(0,), before=MAX_BEFORE + 1, now=now())
     with pytest.raises(MalformedPacket, match=r"has the parties \[0, 1\], not \[2\]"):
         world.stretch(token, 0, 1, 2)
 

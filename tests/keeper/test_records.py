@@ -25,6 +25,7 @@ from mitschnitt.store.tables import ladders
 
 KEPT, REFUSED, WITHDREW, LIVE, NEVER = (encode_call_id(bytes([number]) * 16) for number in range(1, 6))
 LADDER = json.loads((Path(__file__).parents[1] / "vectors" / "ladder" / "kept.json").read_text(encoding="utf-8"))
+FIGURES_ONLY = ("analyst", "client")
 COACH = {"purpose": "training", "role": "coach"}
 
 
@@ -68,19 +69,40 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_every_role_gets_the_same_word_for_what_is_not_kept(world: World, role: str) -> None:
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in FIGURES_ONLY])
+def test_every_role_that_may_ask_gets_the_same_word_for_what_is_not_kept(world: World, role: str) -> None:
     assert world.records.show(REFUSED, role) == {"call": REFUSED, "state": "not_kept"}
     assert world.records.show(WITHDREW, role) == {"call": WITHDREW, "state": "not_kept"}
+    if role in ("caller", "agent"):
+        with pytest.raises(NotAllowed, match=r"access\.list\.role"):
+            world.records.list_calls(role)
+        return
     words = {row["call"]: row["state"] for row in world.records.list_calls(role)}
     assert words == {KEPT: "kept", REFUSED: "not_kept", WITHDREW: "not_kept", LIVE: "live"}
+
+
+@pytest.mark.parametrize("role", FIGURES_ONLY)
+@pytest.mark.parametrize("call", [KEPT, REFUSED, LIVE, NEVER])
+def test_who_sees_figures_only_learns_nothing_of_any_call(world: World, role: str, call: str) -> None:
+    asks = [(world.records.show, "access.call.role"), (world.records.decision, "access.decision.role")]
+    for ask, rule in [*asks, (world.records.erase, "erase.role")]:
+        with pytest.raises(NotAllowed) as refused:
+            ask(call, role)
+        assert refused.value.rule == rule
+    with pytest.raises(NotAllowed, match=r"access\.list\.role"):
+        world.records.list_calls(role)
+
+
+@pytest.mark.parametrize("role", ["caller", "agent"])
+def test_of_a_kept_call_its_persons_see_the_word_alone_for_nobody_shows_here_to_be_one(world: World, role: str) -> None:
+    assert world.records.show(KEPT, role) == {"call": KEPT, "state": "kept"}
 
 
 def test_of_a_kept_call_it_is_told_what_each_voice_rests_on(world: World) -> None:
     assert [party["binding"] for party in world.records.show(KEPT, "operator")["parties"]] == [[BINDING]]
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in FIGURES_ONLY])
 def test_the_ladder_of_a_kept_call_is_for_whoever_mends_signalling_or_answers_for_it(world: World, role: str) -> None:
     shown = world.records.show(KEPT, role)
     if role in ("operator", "officer"):

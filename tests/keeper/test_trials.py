@@ -70,13 +70,14 @@ def test_a_recorder_that_comes_later_hears_of_it_while_it_is_awaited(world: Worl
 
 @pytest.mark.parametrize("role", [role for role in (*ROLES, "outsider", "") if role != "operator"])
 def test_test_calls_are_the_operators(world: World, role: str) -> None:
-    with pytest.raises(NotAllowed, match=r"trial\.role"):
+    rule = r"trial\.role" if role in ROLES else r"access\.role\.unknown"
+    with pytest.raises(NotAllowed, match=rule):
         world.begin(role=role)
-    token = world.begin()
-    with pytest.raises(NotAllowed, match=r"trial\.unknown"):
-        world.trials.look(role, token, NOW)
-    with pytest.raises(NotAllowed, match=r"trial\.unknown"):
-        world.trials.stop(role, token, NOW)
+    for token in (world.begin(), "of nobody"):  # whether there is one is the operator's to know
+        with pytest.raises(NotAllowed, match=rule):
+            world.trials.look(role, token, NOW)
+        with pytest.raises(NotAllowed, match=rule):
+            world.trials.stop(role, token, NOW)
 
 
 def test_there_is_one_at_a_time_until_it_is_told_or_over(world: World) -> None:

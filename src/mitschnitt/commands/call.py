@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mitschnitt.commands.call_ladder import NO_LADDER, draw
 from mitschnitt.commands.door_client import Door
-from mitschnitt.core.access import ROLES
+from mitschnitt.core.access import ROLES, unknown_role
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.errors import ConfigError, Damaged, MalformedPacket
 from mitschnitt.keeper.ladders import shown_ladders
@@ -93,7 +93,7 @@ def checked(call: str) -> str:
 def checked_role(role: str) -> str:
     """The role as given; ConfigError when there is none of that name. What a role may do, the keeper decides."""
     if role not in ROLES:
-        raise ConfigError(f"role: expected one of {', '.join(ROLES)}; found {role!r}")
+        raise ConfigError(unknown_role(role))
     return role
 
 

@@ -58,9 +58,9 @@ class Door:
         """The bytes behind a path."""
         return self._checked("GET", path, params=query).content
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, **query: str) -> None:
         """Say that something is not needed any more."""
-        self._checked("DELETE", path)
+        self._checked("DELETE", path, params=query)
 
     def _checked(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:

@@ -99,13 +99,14 @@ def opened(door: Door, call: str, *, purpose: str, role: str) -> Iterator[Record
     path = f"/playbacks/{told['playback']}"
 
     def ask(start_ns: int, stop_ns: int, parties: Sequence[int], before: int) -> bytes:
-        return door.bytes_of(path, start_ns=start_ns, stop_ns=stop_ns, party=list(parties), before=before)
+        span = {"start_ns": start_ns, "stop_ns": stop_ns}
+        return door.bytes_of(path, **span, party=list(parties), before=before, **{"as": role})
 
     try:
-        yield recording_from(told, ask, lambda: door.get(f"{path}/completeness"))
+        yield recording_from(told, ask, lambda: door.get(f"{path}/completeness", **{"as": role}))
     finally:
         with contextlib.suppress(MitschnittError):  # it is over anyway, or soon: nobody asks any more
-            door.delete(path)
+            door.delete(path, **{"as": role})
 
 
 def _written(kind: Format, wish: Wish, sound: Sound) -> Played:

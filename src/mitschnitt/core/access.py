@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -42,6 +42,7 @@ class Action(StrEnum):
     ERASE = "erase"
     GIVE_CONSENT = "give_consent"
     SEE_CONSENT = "see_consent"
+    SEE_AGENTS = "see_agents"
     SEE_CELLS = "see_cells"
     SEE_POLICY = "see_policy"
     SEE_STATUS = "see_status"
@@ -56,20 +57,24 @@ class Deed:
     says: str  # what somebody does
     role: str  # rule for a role that has no row
     state: str = ""  # rule for a call in a state that the row does not name; "" where no call is concerned
+    no: str = ""  # what is said then
 
 
+UNHEARD, NOTHING = "this recording is not played", "there is nothing to see of this call"
+RUNNING = "the call is still running"
 DEEDS: Mapping[Action, Deed] = MappingProxyType(
     {
-        Action.HEAR: Deed("hears a recording", "access.role.purpose", "access.not_kept"),
+        Action.HEAR: Deed("hears a recording", "access.role.purpose", "access.not_kept", UNHEARD),
         Action.SEE_LIST: Deed("sees the list of calls: day and one word", "access.list.role"),
-        Action.SEE_CALL: Deed("sees the one word of a call", "access.call.role", "access.not_kept"),
-        Action.SEE_FACTS: Deed("sees parties, purpose and due date", "access.facts.role", "access.not_kept"),
-        Action.SEE_LADDER: Deed("sees the SIP messages of a call", "access.ladder.role", "access.not_kept"),
-        Action.SEE_DECISION: Deed("gets the sealed decision", "access.decision.role", "access.decision.live"),
-        Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live"),
-        Action.ERASE: Deed("erases a recording", "erase.role", "erase.live"),
+        Action.SEE_CALL: Deed("sees the one word of a call", "access.call.role", "access.not_kept", NOTHING),
+        Action.SEE_FACTS: Deed("sees parties, purpose and due date", "access.facts.role", "access.not_kept", NOTHING),
+        Action.SEE_LADDER: Deed("sees the SIP messages of a call", "access.ladder.role", "access.not_kept", NOTHING),
+        Action.SEE_DECISION: Deed("gets the sealed decision", "access.decision.role", "access.decision.live", RUNNING),
+        Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live", RUNNING),
+        Action.ERASE: Deed("erases a recording", "erase.role", "erase.live", RUNNING),
         Action.GIVE_CONSENT: Deed("brings an agent's signed act", "access.grant.role"),
-        Action.SEE_CONSENT: Deed("sees who gave standing consent", "access.consent.role"),
+        Action.SEE_CONSENT: Deed("asks for the own consents with the own key", "access.consent.role"),
+        Action.SEE_AGENTS: Deed("sees the list of agents", "access.agents.role"),
         Action.SEE_CELLS: Deed("sees the published figures", "access.cells.role"),
         Action.SEE_POLICY: Deed("reads the policy", "access.policy.reader"),
         Action.SEE_STATUS: Deed("sees how the site is", "access.status.role"),
@@ -86,7 +91,7 @@ OWN = Purpose("own")  # in the table: any purpose that a policy made up; in a po
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Permission:
     """One permission."""
 
     role: str
@@ -96,45 +101,46 @@ class Row:
     purpose: Purpose | None = None  # None: not for any purpose, so no grant of it is needed
 
 
-TABLE: tuple[Row, ...] = (
-    Row("coach", Action.HEAR, KEPT, "access.coach.training", TRAINING),
-    Row("coach", Action.HEAR, KEPT, "access.coach.own", OWN),
-    Row("coach", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("officer", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("council", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("operator", Action.SEE_LIST, NO_CALL, "access.list"),
-    Row("caller", Action.SEE_CALL, ANY, "access.call"),
-    Row("agent", Action.SEE_CALL, ANY, "access.call"),
-    Row("coach", Action.SEE_CALL, ANY, "access.call"),
-    Row("officer", Action.SEE_CALL, ANY, "access.call"),
-    Row("council", Action.SEE_CALL, ANY, "access.call"),
-    Row("operator", Action.SEE_CALL, ANY, "access.call"),
-    Row("coach", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("officer", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("council", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("operator", Action.SEE_FACTS, KEPT, "access.facts"),
-    Row("officer", Action.SEE_LADDER, KEPT, "access.ladder"),
-    Row("operator", Action.SEE_LADDER, KEPT, "access.ladder"),
-    Row("officer", Action.SEE_DECISION, OVER, "access.decision"),
-    Row("caller", Action.SEE_PAGE, OVER, "access.page"),
-    Row("agent", Action.SEE_PAGE, OVER, "access.page"),
-    Row("officer", Action.ERASE, OVER, "erase.officer"),
-    Row("agent", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("officer", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("operator", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
-    Row("officer", Action.SEE_CONSENT, NO_CALL, "access.consent"),
-    Row("agent", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("coach", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("officer", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("council", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("operator", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("analyst", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    Row("client", Action.SEE_CELLS, NO_CALL, "access.cells"),
-    *(Row(role, Action.SEE_POLICY, NO_CALL, "access.policy") for role in ROLES),  # it is public
-    Row("officer", Action.SEE_STATUS, NO_CALL, "access.status"),
-    Row("operator", Action.SEE_STATUS, NO_CALL, "access.status"),
-    Row("operator", Action.DRAIN, NO_CALL, "access.drain"),
-    Row("operator", Action.TRIAL, NO_CALL, "access.trial"),
+TABLE: tuple[Permission, ...] = (
+    Permission("coach", Action.HEAR, KEPT, "access.coach.training", TRAINING),
+    Permission("coach", Action.HEAR, KEPT, "access.coach.own", OWN),
+    Permission("coach", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("officer", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("council", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("operator", Action.SEE_LIST, NO_CALL, "access.list"),
+    Permission("caller", Action.SEE_CALL, ANY, "access.call"),
+    Permission("agent", Action.SEE_CALL, ANY, "access.call"),
+    Permission("coach", Action.SEE_CALL, ANY, "access.call"),
+    Permission("officer", Action.SEE_CALL, ANY, "access.call"),
+    Permission("council", Action.SEE_CALL, ANY, "access.call"),
+    Permission("operator", Action.SEE_CALL, ANY, "access.call"),
+    Permission("coach", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("officer", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("council", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("operator", Action.SEE_FACTS, KEPT, "access.facts"),
+    Permission("officer", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Permission("operator", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Permission("officer", Action.SEE_DECISION, OVER, "access.decision"),
+    Permission("caller", Action.SEE_PAGE, OVER, "access.page"),
+    Permission("agent", Action.SEE_PAGE, OVER, "access.page"),
+    Permission("officer", Action.ERASE, OVER, "erase.officer"),
+    Permission("agent", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Permission("officer", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Permission("operator", Action.GIVE_CONSENT, NO_CALL, "access.grant"),
+    Permission("agent", Action.SEE_CONSENT, NO_CALL, "access.consent"),
+    Permission("operator", Action.SEE_AGENTS, NO_CALL, "access.agents"),
+    Permission("agent", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("coach", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("officer", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("council", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("operator", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("analyst", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    Permission("client", Action.SEE_CELLS, NO_CALL, "access.cells"),
+    *(Permission(role, Action.SEE_POLICY, NO_CALL, "access.policy") for role in ROLES),  # it is public
+    Permission("officer", Action.SEE_STATUS, NO_CALL, "access.status"),
+    Permission("operator", Action.SEE_STATUS, NO_CALL, "access.status"),
+    Permission("operator", Action.DRAIN, NO_CALL, "access.drain"),
+    Permission("operator", Action.TRIAL, NO_CALL, "access.trial"),
 )
 
 
@@ -142,9 +148,9 @@ TABLE: tuple[Row, ...] = (
 class Kept:
     """What access needs to know of a call."""
 
-    purpose: Purpose  # what it is, or would have been, kept for
     state: str  # kept | not_kept | live
-    due_at: datetime  # end of its retention
+    purpose: Purpose = Purpose("")  # what it is, or would have been, kept for
+    due_at: datetime = datetime.min.replace(tzinfo=UTC)  # end of its retention; not told: it is over
     also: frozenset[Purpose] = frozenset()  # further purposes that every party agreed to
 
 
@@ -155,14 +161,14 @@ def decide(
     role: str,
     action: Action,
     *,
-    now: datetime,
     call: Kept | None = None,
     purpose: Purpose | None = None,
     limits: Limits = MappingProxyType({}),
+    now: datetime | None = None,
 ) -> Decision:
     """OPEN with the rule that allows it, or REFUSE with the rule that does not.
 
-    A call that never was looks like one that was not kept. `purpose` and `limits` are for HEAR.
+    A call that never was looks like one that was not kept. `purpose`, `limits` and `now` are for HEAR.
     """
     refused = _refused_whatever_call(role, action, purpose, limits)
     if refused:
@@ -192,7 +198,7 @@ def _refused_whatever_call(role: str, action: Action, purpose: Purpose | None, l
     return ""
 
 
-def _row(role: str, action: Action, purpose: Purpose | None) -> Row | None:
+def _row(role: str, action: Action, purpose: Purpose | None) -> Permission | None:
     if action is not Action.HEAR:
         named = None
     else:
@@ -203,13 +209,13 @@ def _row(role: str, action: Action, purpose: Purpose | None) -> Row | None:
     return None
 
 
-def _closed(call: Kept, purpose: Purpose, now: datetime) -> str:
+def _closed(call: Kept, purpose: Purpose, now: datetime | None) -> str:
     """The rule by which a kept call is not heard for this purpose, "" if it is."""
     if OBLIGATION in (call.purpose, *call.also):
         return "access.obligation"  # no other use, whoever agreed: WpHG section 83(9), FinVermV section 18a(5)
     if purpose != call.purpose and purpose not in call.also:
         return "access.purpose.not_agreed"
-    if now >= call.due_at:
+    if now is None or now >= call.due_at:
         return "access.retention.over"
     return ""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mitschnitt.core.access import Action
 from mitschnitt.core.consent import StandingGrant, agent_consent
 from mitschnitt.core.policy import Basis, Policy
 from mitschnitt.core.purpose import Purpose
@@ -19,10 +20,10 @@ from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.acts import VERSION, SignedAct, read_fields, sign_act, time_in
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.grants import Notices, is_of_agent
+from mitschnitt.keeper.permission import require
 
 DOMAIN = b"mitschnitt/v1/own-consents\n"  # a question is no act: neither can be shown for the other
 FIELDS = {"show": frozenset({"v", "act", "agent", "at"})}
-MAY_LIST = frozenset({"operator"})  # whoever writes agents.toml learns nothing from it
 FRESH = timedelta(seconds=60)  # a question that somebody else kept is of no use later
 STATES: Mapping[str, str] = {
     "consent.given": "given",
@@ -60,8 +61,7 @@ def offered(policy: Policy) -> list[dict[str, Any]]:
 
 def listed(agents: Iterable[Agent], role: str) -> list[dict[str, str]]:
     """Who works here: id, team and first day. Whether somebody agreed is nowhere in it. NotAllowed for other roles."""
-    if role not in MAY_LIST:
-        raise NotAllowed("access.agents.role", "the list of agents is the operator's, who writes it")
+    require(role, Action.SEE_AGENTS)
     return [{"id": agent.id, "team": agent.team, "started": agent.started} for agent in agents]
 
 

@@ -16,6 +16,7 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
+from mitschnitt.core.access import Action
 from mitschnitt.core.call import CALL_ID_CHARS, decode_call_id
 from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, MitschnittError, NotAllowed, VaultError
 from mitschnitt.hardening import Hardening
@@ -25,11 +26,14 @@ from mitschnitt.keeper.control import Strict, problem, told
 from mitschnitt.keeper.draining import LONGEST_SECONDS
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.pages import Pages
+from mitschnitt.keeper.permission import require
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.records import Records, call_unknown
 from mitschnitt.vault.derive import PARTY_LEAVES
 
-RoleQuery = Annotated[str, Query(alias="as", max_length=32)]
+MAX_ROLE_CHARS = 64  # of any role that is asked for; which of them exist, core/access says
+RoleQuery = Annotated[str, Query(alias="as", max_length=MAX_ROLE_CHARS)]
+RoleField = Annotated[str, Field(max_length=MAX_ROLE_CHARS)]
 Token = Annotated[str, PathParameter(max_length=64)]
 MAX_NS = (1 << 63) - 1  # times after the origin are 64-bit numbers
 
@@ -38,19 +42,19 @@ class PlaybackBody(Strict):
     """Who wants to hear a call, and for what."""
 
     purpose: Annotated[str, Field(min_length=1, max_length=64)]
-    role: Annotated[str, Field(min_length=1, max_length=32)]
+    role: RoleField
 
 
 class RoleBody(Strict):
     """Who asks."""
 
-    role: Annotated[str, Field(min_length=1, max_length=32)]
+    role: RoleField
 
 
 class TrialBody(Strict):
     """Whose test call is awaited; `caller` is the tester's own address or number."""
 
-    role: Annotated[str, Field(min_length=1, max_length=32)]
+    role: RoleField
     host: Annotated[str, Field(min_length=1, max_length=64)]
     caller: Annotated[str, Field(max_length=128)] = ""
     wait_s: Annotated[int, Field(ge=1, le=600)] = 60
@@ -59,13 +63,14 @@ class TrialBody(Strict):
 class DrainBody(Strict):
     """How long calls that run may go on."""
 
-    role: Annotated[str, Field(min_length=1, max_length=32)]
+    role: RoleField
     within_s: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] = LONGEST_SECONDS
 
 
 class SignedBody(Strict):
-    """What an agent signed, base64."""
+    """What an agent signed, base64, and who brings it."""
 
+    role: RoleField = "agent"
     act: Annotated[str, Field(max_length=8_192)]
     signature: Annotated[str, Field(max_length=128)]
 
@@ -104,7 +109,8 @@ def door_app(
     _add_agents(app, keeper)
 
     @app.get("/status")
-    async def status() -> dict[str, Any]:
+    async def status(role: RoleQuery = "operator") -> dict[str, Any]:
+        require(role, Action.SEE_STATUS)
         return {
             **keeper.status(),
             "no_core": hardening.no_core,
@@ -118,8 +124,8 @@ def door_app(
         return keeper.drain.begin(body.role, body.within_s)
 
     @app.get("/drain")
-    async def drained() -> dict[str, Any]:
-        return keeper.drain.status()
+    async def drained(role: RoleQuery = "operator") -> dict[str, Any]:
+        return keeper.drain.look(role)
 
     return app
 
@@ -162,16 +168,19 @@ def _add_agents(app: FastAPI, keeper: Keeper) -> None:
         return {"agents": keeper.agents_listed(role)}
 
     @app.get("/consents")
-    async def offered() -> dict[str, Any]:
+    async def offered(role: RoleQuery = "operator") -> dict[str, Any]:
+        require(role, Action.SEE_POLICY)
         return {"offered": keeper.consents_offered()}
 
     @app.post("/consents")
     async def own(body: SignedBody) -> dict[str, Any]:
+        require(body.role, Action.SEE_CONSENT)
         return keeper.own_consents(body.signed())
 
     # The answer is the same for a grant and for a withdrawal, and counts nobody's consents.
     @app.post("/grants", status_code=201)
     async def grants(body: SignedBody) -> dict[str, Any]:
+        require(body.role, Action.GIVE_CONSENT)
         return {"recorders": await keeper.import_grant(body.signed())}
 
 
@@ -181,25 +190,26 @@ def _add_playbacks(app: FastAPI, playbacks: Playbacks, now: Callable[[], datetim
         return await asyncio.to_thread(playbacks.open, _known_id(call), purpose=body.purpose, role=body.role, now=now())
 
     @app.get("/playbacks/{token}")
-    async def stretch(
+    async def stretch(  # noqa: PLR0913 - a query has as many parts
         token: Token,
         start_ns: Annotated[int, Query(ge=0, le=MAX_NS)],
         stop_ns: Annotated[int, Query(ge=0, le=MAX_NS)],
         party: Annotated[list[int], Query(max_length=PARTY_LEAVES)],
         before: Annotated[int, Query(ge=0)] = 0,
+        role: RoleQuery = "operator",
     ) -> Response:
         data = await asyncio.to_thread(
-            playbacks.stretch, token, start_ns, stop_ns, parties=party, before=before, now=now()
+            playbacks.stretch, token, role, (start_ns, stop_ns), parties=party, before=before, now=now()
         )
         return Response(data, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
     @app.get("/playbacks/{token}/completeness")
-    async def completeness(token: Token) -> dict[str, Any]:
-        return await asyncio.to_thread(playbacks.completeness, token, now=now())
+    async def completeness(token: Token, role: RoleQuery = "operator") -> dict[str, Any]:
+        return await asyncio.to_thread(playbacks.completeness, token, role, now=now())
 
     @app.delete("/playbacks/{token}")
-    async def end(token: Token) -> dict[str, Any]:
-        playbacks.close(token)
+    async def end(token: Token, role: RoleQuery = "operator") -> dict[str, Any]:
+        playbacks.close(token, role)
         return {}
 
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mitschnitt.errors import MalformedPacket, NotAllowed
+from mitschnitt.core.access import Action
+from mitschnitt.errors import MalformedPacket
+from mitschnitt.keeper.permission import require
 
 LONGEST_SECONDS = 86_400.0  # no call runs longer than a day
-ROLES = ("operator",)
 
 
 class Drain:
@@ -34,8 +35,7 @@ class Drain:
 
     def begin(self, role: str, within_s: float) -> dict[str, Any]:
         """From now on; said again it can only become shorter. NotAllowed for a role that runs no machines."""
-        if role not in ROLES:
-            raise NotAllowed("drain.role", f"a site is drained by the operator, not by {role}")
+        require(role, Action.DRAIN)
         self._shorten(within_s)
         self._tell(self._message())
         return self.status()
@@ -53,6 +53,11 @@ class Drain:
         if not self.is_on:  # we were started anew while it drained
             self._shorten(float(left_s))
             self._tell(self._message())
+
+    def look(self, role: str) -> dict[str, Any]:
+        """The status, for whoever may drain. NotAllowed for others."""
+        require(role, Action.DRAIN)
+        return self.status()
 
     def status(self) -> dict[str, Any]:
         """For the command that waits: whether it is on, calls that run as far as recorders said, seconds left."""

@@ -1,6 +1,6 @@
 """The one way to erase a recording that is kept: puncture, then remove files, then rows.
 
-Who may erase is decided before it is called; a call that still runs is erased by its Applier.
+core/access is asked before it is called, and withdrawals ask no role; a call that still runs is erased by its Applier.
 """
 
 from __future__ import annotations
@@ -8,22 +8,10 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from mitschnitt.core.call import decode_call_id
-from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.keyring import Span
 from mitschnitt.keeper.pages import pages_at_end
 from mitschnitt.store import page_queries, queries
-
-MAY_ERASE = frozenset({"officer"})  # withdrawals come through the control API and ask no role
-
-
-def may_erase(role: str, state: str) -> Decision:
-    """OPEN for the officer on a kept call, else REFUSE with the rule."""
-    if role not in MAY_ERASE:
-        return Decision(Verdict.REFUSE, "erase.role", role)
-    if state == queries.LIVE:
-        return Decision(Verdict.REFUSE, "erase.live", role)
-    return Decision(Verdict.OPEN, "erase.officer", role)
 
 
 def erase(holdings: Holdings, call_id: str) -> int | None:

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from mitschnitt.core.access import Action, Kept
 from mitschnitt.core.view import Agent
 from mitschnitt.errors import NotAllowed, VaultError
+from mitschnitt.keeper.permission import require
 from mitschnitt.store import page_queries, queries
 from mitschnitt.vault.page import READERS, page_size, public_of_signer, seal_for_nobody
 
@@ -69,12 +71,10 @@ class Pages:
 
     def page(self, call_id: str, role: str) -> bytes:
         """The sealed page of the person of this role. NotAllowed for other roles, or while the call runs."""
-        _check_person(role)
         state = self._ask(lambda connection: queries.state_of(connection, call_id))
+        require(role, Action.SEE_PAGE, call=Kept(queries.NOT_KEPT if state is None else state))
         if state is None:
             raise NotAllowed("call.unknown", "no call of that name is known here")
-        if state == queries.LIVE:
-            raise NotAllowed("access.page.live", "the call is still running")
         page = self._ask(lambda connection: page_queries.page_of(connection, call_id, role))
         if page is None:
             raise NotAllowed("access.page.none", "the call is of a time when no pages were made")
@@ -82,15 +82,10 @@ class Pages:
 
     def portion(self, role: str, after: str) -> list[dict[str, str]]:
         """Up to MAX_PAGES of all calls that are over, by id: [{call, day, page}], the page in base64."""
-        _check_person(role)
+        require(role, Action.SEE_PAGE, call=Kept(queries.NOT_KEPT))  # of calls that are over: no other is in it
         found = self._ask(lambda connection: page_queries.pages_after(connection, role, after, most=MAX_PAGES))
         return [{"call": call, "day": day, "page": base64.b64encode(page).decode()} for call, day, page in found]
 
     def _ask(self, query: Callable[[Connection], T]) -> T:
         with self._reader.connect() as connection:
             return query(connection)
-
-
-def _check_person(role: str) -> None:
-    if role not in READERS:
-        raise NotAllowed("access.page.role", f"pages are for the persons of a call: {', '.join(READERS)}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mitschnitt.core.access import ROLES, unknown_role
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, NotAllowed, TooLarge, VaultError
 from mitschnitt.keeper.apply import Holdings
@@ -73,23 +74,24 @@ class Playbacks:
         }
 
     def stretch(
-        self, token: str, start_ns: int, stop_ns: int, *, parties: Sequence[int], before: int, now: datetime
+        self, token: str, role: str, span: tuple[int, int], *, parties: Sequence[int], before: int, now: datetime
     ) -> bytes:
-        """Packets of the parties between two times after the origin, as `wire/stretch` packs them.
+        """Packets of the parties between two times in ns after the origin, as `wire/stretch` packs them.
 
-        NotAllowed when the play-back is over or may not go on; KeyGone; TooLarge; Damaged says whose media it is.
+        NotAllowed when the play-back is over, another role's, or may not go on; KeyGone; TooLarge; Damaged says whose
+        media it is.
         """
+        playback, index = self._permitted(token, role, now)
+        start_ns, stop_ns = span
         if stop_ns - start_ns > MAX_STRETCH_NS or before > MAX_BEFORE:
             raise TooLarge(f"a stretch lasts at most {MAX_STRETCH_NS} ns, with {MAX_BEFORE} packets before it")
-        playback = self._find(token)
         call_id = playback.call_id
-        index, _ = self._records.permitted(call_id, purpose=playback.purpose, role=playback.role, now=now)
         voices = self._voices(call_id, index)
         unknown = [party for party in parties if party not in voices]
         if unknown:
             raise MalformedPacket(f"this play-back has the parties {sorted(voices)}, not {unknown}")
         with self._erased_means_gone(index):
-            packed = [self._packed(call_id, index, party, voices, (start_ns, stop_ns), before) for party in parties]
+            packed = [self._packed(call_id, index, party, voices, span, before) for party in parties]
         return b"".join(packed)
 
     def _packed(
@@ -115,18 +117,23 @@ class Playbacks:
                 raise
             raise KeyGone("this recording was erased a moment ago") from error
 
-    def completeness(self, token: str, *, now: datetime) -> dict[str, Any]:
+    def completeness(self, token: str, role: str, *, now: datetime) -> dict[str, Any]:
         """What became of the packets of each party, by its number. NotAllowed, KeyGone, Damaged as for a stretch."""
-        playback = self._find(token)
-        call_id = playback.call_id
-        index, _ = self._records.permitted(call_id, purpose=playback.purpose, role=playback.role, now=now)
+        playback, index = self._permitted(token, role, now)
         with self._erased_means_gone(index):
-            return {str(one.party): stated(one) for one in self._timelines(call_id, index)}
+            return {str(one.party): stated(one) for one in self._timelines(playback.call_id, index)}
 
-    def close(self, token: str) -> None:
-        """Nobody plays it any more."""
+    def close(self, token: str, role: str) -> None:
+        """Nobody plays it any more; also when its recording may not be heard any more. NotAllowed as for a stretch."""
+        self._find(token, role)
         with self._lock:
             self._open.pop(token, None)
+
+    def _permitted(self, token: str, role: str, now: datetime) -> tuple[_Playback, int]:
+        """The play-back of this name and its call's place in the key tree, if it may go on now."""
+        playback = self._find(token, role)
+        index, _ = self._records.permitted(playback.call_id, purpose=playback.purpose, role=role, now=now)
+        return playback, index
 
     def forget(self, call_id: str) -> None:
         """The call was erased: its play-backs are over, and nothing of it is remembered."""
@@ -134,11 +141,14 @@ class Playbacks:
             self._open = {token: one for token, one in self._open.items() if one.call_id != call_id}
         self._laid_out.forget(call_id)
 
-    def _find(self, token: str) -> _Playback:
+    def _find(self, token: str, role: str) -> _Playback:
+        """The play-back that this role opened. Another role's is none: a name alone opens nothing."""
+        if role not in ROLES:
+            raise NotAllowed("access.role.unknown", unknown_role(role))
         with self._lock:
             self._end_those_that_rest()
             playback = self._open.get(token)
-            if playback is None:
+            if playback is None or playback.role != role:
                 raise NotAllowed("playback.over", "there is no such play-back, or it rested for too long")
             playback.used_at = self._elapsed()
             return playback

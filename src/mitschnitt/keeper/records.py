@@ -12,15 +12,16 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from mitschnitt.core.access import ROLES, Kept, may_read, may_see_ladders
+from mitschnitt.core.access import DEEDS, Action, Kept, decide
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import Purpose
 from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.clock import rfc3339
-from mitschnitt.keeper.erasing import erase, may_erase
+from mitschnitt.keeper.erasing import erase
 from mitschnitt.keeper.ladders import shown_ladders
+from mitschnitt.keeper.permission import limits_of, require
 from mitschnitt.store import queries
 from mitschnitt.store.queries import AccessRow, CallRow, PartyRow
 
@@ -43,23 +44,33 @@ class Records:
         with self._reader.connect() as connection:
             return query(connection)
 
-    def _row(self, call_id: str) -> CallRow:
+    def _allowed(
+        self, call_id: str, role: str, action: Action, *, purpose: str | None = None, now: datetime | None = None
+    ) -> tuple[CallRow, str]:
+        """The call and the rule by which this role may. NotAllowed with the rule that refuses, or `call.unknown`."""
         row = self._ask(lambda connection: queries.call_by_id(connection, call_id))
+        wanted = None if purpose is None else Purpose(purpose)
+        limits = limits_of(self._holdings.policy)
+        try:
+            rule = require(role, action, call=_kept(row), purpose=wanted, limits=limits, now=now)
+        except NotAllowed as refused:
+            if row is None and refused.rule == DEEDS[action].state:
+                raise call_unknown() from None
+            raise
         if row is None:
             raise call_unknown()
-        return row
+        return row, rule
 
     def list_calls(self, role: str) -> list[dict[str, Any]]:
         """Every call with its day and its one word."""
-        check_role(role)
+        require(role, Action.SEE_LIST)
         listed = self._ask(queries.listed_calls)
         return [{"call": call, "day": day, "state": state} for call, day, state in listed]
 
     def show(self, call_id: str, role: str) -> dict[str, Any]:
-        """One call: its word, and if it is kept what it is kept for, until when, its parties and its ladders."""
-        check_role(role)
-        row = self._row(call_id)
-        if row.state != queries.KEPT:
+        """One call: its word, and if it is kept and the role may see so much, its facts and its ladders."""
+        row, _ = self._allowed(call_id, role, Action.SEE_CALL)
+        if decide(role, Action.SEE_FACTS, call=_kept(row)).verdict is not Verdict.OPEN:
             return {"call": row.call_id, "state": row.state}
         parties = self._ask(lambda connection: queries.parties_of(connection, call_id))
         shown = {
@@ -71,17 +82,14 @@ class Records:
             "due_at": row.due_at,
             "parties": [_party(party) for party in parties],
         }
-        if may_see_ladders(row.state, role).verdict is Verdict.OPEN:
+        if decide(role, Action.SEE_LADDER, call=_kept(row)).verdict is Verdict.OPEN:
             found = self._ask(lambda connection: queries.ladders_of(connection, call_id))
             shown["ladders"] = shown_ladders(json.loads(found))
         return shown
 
     def decision(self, call_id: str, role: str) -> bytes:
         """The sealed decision, for the officer, whose own key opens it. NotAllowed for others, or before the end."""
-        check_role(role)
-        if role != "officer":
-            raise NotAllowed("access.decision.role", "the decision is the officer's")
-        self._row(call_id)
+        self._allowed(call_id, role, Action.SEE_DECISION)
         sealed = self._ask(lambda connection: queries.decision_of(connection, call_id))
         if sealed is None:
             raise NotAllowed("access.decision.live", "the call is still running")
@@ -92,13 +100,10 @@ class Records:
 
         NotAllowed with the rule that refuses. Nothing is opened or written down by asking.
         """
-        row = self._row(call_id)
-        due = datetime.fromisoformat(row.due_at) if row.due_at else now
-        kept = Kept(Purpose(row.purpose), row.state, due)
-        decision = may_read(kept, Purpose(purpose), role, now)
-        if decision.verdict is not Verdict.OPEN or row.tree_index is None:
-            raise NotAllowed(decision.rule, "this recording is not played")
-        return row.tree_index, decision.rule
+        row, rule = self._allowed(call_id, role, Action.HEAR, purpose=purpose, now=now)
+        if row.tree_index is None:
+            raise NotAllowed("access.not_kept", "this recording is not played")
+        return row.tree_index, rule
 
     def parties(self, call_id: str) -> list[PartyRow]:
         """Whose files a call has."""
@@ -111,19 +116,18 @@ class Records:
 
     def erase(self, call_id: str, role: str) -> dict[str, Any]:
         """Puncture, then remove. NotAllowed with the rule; a call that is not kept answers as one that was erased."""
-        check_role(role)
-        row = self._row(call_id)
-        decision = may_erase(role, row.state)
-        if decision.verdict is not Verdict.OPEN:
-            raise NotAllowed(decision.rule, "this recording is not erased")
+        self._allowed(call_id, role, Action.ERASE)
         erase(self._holdings, call_id)
         return {"call": call_id, "state": queries.NOT_KEPT, "epoch": self._holdings.keyring.epoch}
 
 
-def check_role(role: str) -> None:
-    """NotAllowed for a role that does not exist."""
-    if role not in ROLES:
-        raise NotAllowed("access.role.unknown", f"roles are {', '.join(ROLES)}")
+def _kept(row: CallRow | None) -> Kept | None:
+    """What access needs to know of a call."""
+    if row is None:
+        return None
+    if row.due_at is None:
+        return Kept(row.state, Purpose(row.purpose))
+    return Kept(row.state, Purpose(row.purpose), datetime.fromisoformat(row.due_at))
 
 
 def _party(party: PartyRow) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mitschnitt.errors import MalformedPacket, NotAllowed
+from mitschnitt.keeper.permission import require_trial
 from mitschnitt.wire.findings import Finding, findings_from_json
 
 MAX_WAIT = timedelta(seconds=600)  # for a test call to begin: somebody dials while the command waits
@@ -43,8 +44,7 @@ class Trials:
 
     def begin(self, role: str, *, host: str, caller: str, wait: timedelta, now: datetime) -> dict[str, Any]:
         """A test call will come from this host; its token. NotAllowed for other roles, or while one is under way."""
-        if role != "operator":
-            raise NotAllowed("trial.role", "test calls are the operator's")
+        require_trial(role)
         try:
             address = str(ipaddress.ip_address(host))
         except ValueError:
@@ -60,9 +60,10 @@ class Trials:
 
     def look(self, role: str, token: str, now: datetime) -> dict[str, Any]:
         """How far it is, and what was found. NotAllowed for other roles and other tokens."""
+        require_trial(role)
         self._expire(now)
         trial = self._trial
-        if role != "operator" or trial is None or not secrets.compare_digest(token.encode(), trial.token.encode()):
+        if trial is None or not secrets.compare_digest(token.encode(), trial.token.encode()):
             raise NotAllowed("trial.unknown", "there is no such test call of yours")
         return {
             "state": trial.state,
