@@ -52,8 +52,8 @@ def told(person: str, call: str, readers: list[bytes], page: Mapping[str, Any]) 
 class Calls(StubDoor):
     """A door with one call's page, and pages of three calls in the list."""
 
-    def has(self, page: Mapping[str, Any], *, state: str = "not_kept", due_at: str | None = None) -> None:
-        self.answers[("GET", f"/calls/{CALL}")] = {"call": CALL, "state": state, "due_at": due_at}
+    def has(self, page: Mapping[str, Any], *, state: str = "not_kept") -> None:
+        self.answers[("GET", f"/calls/{CALL}")] = {"call": CALL, "state": state}
         self.answers[("GET", f"/calls/{CALL}/page")] = lambda sent: {
             "page": told(sent["as"], CALL, [CODE_KEY if sent["as"] == "caller" else signer(ANNA)], page)
         }
@@ -103,7 +103,6 @@ def test_as_json_the_page_stands_beside_what_holds_now(door: Calls, capsys: pyte
         **PAGE,
         "call": CALL,
         "state": "not_kept",
-        "due_at": None,
         "gone": False,
         "says": "",
     }
@@ -115,7 +114,7 @@ def test_as_json_the_page_stands_beside_what_holds_now(door: Calls, capsys: pyte
     "page, state, lines",
     [
         (
-            {"outcome": "kept", "rule": "consent.all"},
+            {"outcome": "kept", "rule": "consent.all", "due_at": "then"},
             "kept",
             ["Kept until then.", "Why: Everybody on the call agreed. "],
         ),
@@ -127,7 +126,7 @@ def test_as_json_the_page_stands_beside_what_holds_now(door: Calls, capsys: pyte
         (
             {"outcome": "", "rule": "recorder.lost"},
             "kept",
-            ["Kept until then.", "Why: The recording was broken off by a"],
+            ["Kept.", "Why: The recording was broken off by a"],
         ),
         (
             {"outcome": "not_kept", "rule": "draw.not_drawn", "draw": {**DRAW, "drawn": False}},
@@ -144,7 +143,7 @@ def test_as_json_the_page_stands_beside_what_holds_now(door: Calls, capsys: pyte
 def test_what_happened_is_said_in_plain_words(
     door: Calls, capsys: pytest.CaptureFixture[str], page: dict[str, Any], state: str, lines: list[str]
 ) -> None:
-    door.has(page, state=state, due_at="then")
+    door.has(page, state=state)
     why("caller", command.Means(language="en"))
     found = capsys.readouterr().out.splitlines()
     assert len(found) == len(lines)
@@ -187,7 +186,7 @@ def test_the_code_of_another_call_opens_nothing(door: Calls, monkeypatch: pytest
 def test_an_agent_reads_the_own_page_and_somebody_elses_is_as_one_that_is_not_kept(
     door: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door.has({"outcome": "kept", "rule": "consent.all"}, state="kept", due_at="then")
+    door.has({"outcome": "kept", "rule": "consent.all", "due_at": "then"}, state="kept")
     why("agent", command.Means(key=pem(tmp_path / "anna.pem", ANNA)))
     assert capsys.readouterr().out.startswith("Aufbewahrt bis then.\nWarum: Alle Beteiligten haben zugestimmt.")
     refusals = []

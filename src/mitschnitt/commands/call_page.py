@@ -38,6 +38,7 @@ class Words:
     """The words around the sentences of the rules, in one language."""
 
     kept: str
+    kept_until_unknown: str
     not_kept: str
     gone: str
     draw: str
@@ -52,6 +53,7 @@ class Words:
 WORDS = {
     "de": Words(
         kept="Aufbewahrt bis {due}.",
+        kept_until_unknown="Aufbewahrt.",
         not_kept="Nicht aufbewahrt.",
         gone="Die Aufzeichnung gab es; inzwischen ist sie vernichtet.",
         draw="Los {id} vom {day}: {drawn}. Nachprüfen: mitschnitt draw verify {day} --id {id}",
@@ -64,6 +66,7 @@ WORDS = {
     ),
     "en": Words(
         kept="Kept until {due}.",
+        kept_until_unknown="Kept.",
         not_kept="Not kept.",
         gone="There was a recording; it has been destroyed since.",
         draw="Lot {id} of {day}: {drawn}. Check it: mitschnitt draw verify {day} --id {id}",
@@ -209,7 +212,7 @@ def _found(door: Door, call: str, person: str, page: Mapping[str, Any]) -> dict[
     if rule == "recorder.lost" and state == "kept":
         rule = "recorder.truncated"
     gone = page.get("outcome") == "kept" and state != "kept"
-    return {**page, "call": call, "state": state, "rule": rule, "due_at": now.get("due_at"), "gone": gone}
+    return {**page, "call": call, "state": state, "rule": rule, "gone": gone}
 
 
 def _tell(found: Mapping[str, Any], language: str, *, as_json: bool) -> None:
@@ -222,7 +225,9 @@ def _tell(found: Mapping[str, Any], language: str, *, as_json: bool) -> None:
 
 
 def _lines(found: Mapping[str, Any], words: Words, sentence: str) -> Iterator[str]:
-    yield words.kept.format(due=found["due_at"]) if found["state"] == "kept" else words.not_kept
+    due = str(found.get("due_at") or "")
+    kept = words.kept.format(due=due) if due else words.kept_until_unknown
+    yield kept if found["state"] == "kept" else words.not_kept
     if found["gone"]:
         yield words.gone
     draw = found.get("draw") or {}
