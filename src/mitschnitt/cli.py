@@ -243,6 +243,12 @@ def bench_play(context: typer.Context) -> None:
     sys.exit(verb("bench").run("play", context.args))
 
 
+@bench_app.command("silence", add_help_option=False, context_settings=OWN_OPTIONS)
+def bench_silence(context: typer.Context) -> None:
+    """Whether the time of an answer tells why a call was not kept; `--help` shows the options."""
+    sys.exit(verb("bench").run("silence", context.args))
+
+
 def main() -> None:
     """Run a verb; errors become one sentence and an exit code."""
     try:
