@@ -107,9 +107,16 @@ def demo(
 
 
 @call_app.command("list")
-def call_list(directory: Directory = HERE, role: Role = "operator", as_json: AsJson = False) -> None:
-    """All calls with one word each: live, kept or not_kept."""
-    verb("call").list_calls(directory, role=role, as_json=as_json)
+def call_list(
+    directory: Directory = HERE,
+    key: Annotated[
+        Path | None, typer.Option(help="With --as agent: your own private key; lists your kept calls.")
+    ] = None,
+    role: Role = "operator",
+    as_json: AsJson = False,
+) -> None:
+    """All calls with one word each: live, kept or not_kept; of an agent the own kept ones."""
+    verb("call_page").list_calls(directory, key=key, role=role, as_json=as_json)
 
 
 @call_app.command("show")
@@ -121,13 +128,21 @@ def call_show(call: str, directory: Directory = HERE, role: Role = "operator", a
 @call_app.command("why")
 def call_why(
     call: str,
-    key: Annotated[Path, typer.Option(help="The officer's private key; the decision opens with nothing else.")],
+    key: Annotated[
+        Path | None, typer.Option(help="The private key of officer or agent; nothing else opens it.")
+    ] = None,
+    code_file: Annotated[
+        Path | None,
+        typer.Option(help="With --as caller: a file with the receipt code, - for standard input; else you are asked."),
+    ] = None,
+    language: Annotated[str, typer.Option(help="With --as caller or agent: de or en.")] = "de",
     directory: Directory = HERE,
     role: Role = "officer",
     as_json: AsJson = False,
 ) -> None:
-    """Why a call was kept or not: the rule, for the officer who holds the key."""
-    verb("call").why(call, directory, key=key, role=role, as_json=as_json)
+    """Why a call was kept or not: the rule for the officer, the own page for caller and agent."""
+    module = verb("call_page")
+    module.why(call, directory, module.Means(key, code_file, language), role=role, as_json=as_json)
 
 
 @call_app.command("erase")
@@ -260,6 +275,12 @@ def bench_calls(context: typer.Context) -> None:
 def bench_play(context: typer.Context) -> None:
     """Any second of an hour-long call through the door, and the hour as a file; `--help` shows the options."""
     sys.exit(verb("bench").run("play", context.args))
+
+
+@bench_app.command("silence", add_help_option=False, context_settings=OWN_OPTIONS)
+def bench_silence(context: typer.Context) -> None:
+    """Whether the time of an answer tells why a call was not kept; `--help` shows the options."""
+    sys.exit(verb("bench").run("silence", context.args))
 
 
 def main() -> None:

@@ -53,8 +53,8 @@ def facts(*acts: Act, asked: tuple[Asked, ...] = (ASKED,)) -> CallFacts:
 
 @pytest.mark.parametrize("decision", OF_OTHERS, ids=lambda decision: decision.rule)
 def test_whoever_else_is_the_reason_a_caller_reads_one_page(decision: Decision) -> None:
-    told = told_to_caller("not_kept", decision, facts(YES), POLICY, {})
-    assert told == told_to_caller("not_kept", OF_OTHERS[0], facts(YES), POLICY, {})
+    told = told_to_caller("not_kept", decision, facts(YES), POLICY, {}, now=START)
+    assert told == told_to_caller("not_kept", OF_OTHERS[0], facts(YES), POLICY, {}, now=START)
     assert told["rule"] == "consent.others"
 
 
@@ -102,41 +102,43 @@ def test_a_caller_reads_own_answers_only_and_the_newest_of_many() -> None:
     others = [Act("agent", ActKind.PAUSE, "", LATER), Act("third-1", ActKind.DIGIT, POLICY.no, LATER)]
     stray = Act("caller", ActKind.DIGIT, "7", LATER)
     many = [Act("caller", ActKind.PAUSE, "", LATER)] * MAX_TOLD_ACTS
-    told = told_to_caller("not_kept", OF_OTHERS[0], facts(*others, stray, YES, *many, BACK), POLICY, {})
+    told = told_to_caller("not_kept", OF_OTHERS[0], facts(*others, stray, YES, *many, BACK), POLICY, {}, now=START)
     assert [act["what"] for act in told["acts"]] == ["pause"] * (MAX_TOLD_ACTS - 1) + ["withdraw"]
-    told = told_to_caller("not_kept", OF_OTHERS[0], facts(*others, stray, YES), POLICY, {})
+    told = told_to_caller("not_kept", OF_OTHERS[0], facts(*others, stray, YES), POLICY, {}, now=START)
     assert told["acts"] == [{"what": "yes", "at": "2026-11-23T09:30:05Z"}]
-    asked = told_to_caller("kept", OF_OTHERS[0], facts(asked=(ASKED,) * 5), POLICY, {})["asked"]
+    asked = told_to_caller("kept", OF_OTHERS[0], facts(asked=(ASKED,) * 5), POLICY, {}, now=START)["asked"]
     assert asked == [{"at": "2026-11-23T09:30:04Z", "whole": True}] * MAX_TOLD_QUESTIONS
 
 
 def test_without_a_policy_nothing_is_guessed() -> None:
-    told = told_to_caller("not_kept", OF_OTHERS[0], facts(YES), None, {})
+    told = told_to_caller("not_kept", OF_OTHERS[0], facts(YES), None, {}, now=START)
     assert (told["rule"], told["policy"], told["acts"]) == ("consent.caller.waiting", "", [])
-    assert told_to_agents("kept", None)["policy"] == ""
+    assert told_to_agents("kept", None, now=START)["policy"] == ""
     assert lost_page()["outcome"] == ""
 
 
 def test_of_an_undrawn_call_nothing_that_others_did_shows() -> None:
     others = facts(Act("agent", ActKind.WITHDRAW, "", LATER), Act("agent", ActKind.DIGIT, POLICY.no, LATER), asked=())
-    assert told_to_caller("not_kept", UNDRAWN, others, POLICY, {}) == told_to_caller(
-        "not_kept", UNDRAWN, facts(asked=()), POLICY, {}
+    assert told_to_caller("not_kept", UNDRAWN, others, POLICY, {}, now=START) == told_to_caller(
+        "not_kept", UNDRAWN, facts(asked=()), POLICY, {}, now=START
     )
 
 
 def test_an_agent_reads_that_a_call_is_kept_and_under_which_policy() -> None:
-    assert told_to_agents("kept", POLICY) == {
+    assert told_to_agents("kept", POLICY, now=START) == {
         "v": 1,
         "outcome": "kept",
         "rule": "consent.all",
         "policy": POLICY.hash,
         "purpose": POLICY.purpose,
+        "due_at": "2026-12-23T09:30:00Z",
     }
+    assert told_to_agents("not_kept", POLICY, now=START)["due_at"] == ""
 
 
 def test_the_longest_page_fits() -> None:
     acts = [Act("caller", ActKind.WITHDRAW, "", LATER)] * 9
     draw = {"day": "2026-11-26", "id": "ab" * 16, "drawn": False}
-    told = told_to_caller("not_kept", OF_OTHERS[0], facts(*acts, asked=(ASKED,) * 9), POLICY, draw)
+    told = told_to_caller("not_kept", OF_OTHERS[0], facts(*acts, asked=(ASKED,) * 9), POLICY, draw, now=START)
     longest = {**told, "purpose": "p" * 64, "rule": "consent.caller.prompt.unknown"}
     assert len(json.dumps(longest)) < 1_024

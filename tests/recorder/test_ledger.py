@@ -24,7 +24,7 @@ from mitschnitt.vault.artefact import Coded
 from mitschnitt.vault.decision import SEALED_BYTES, open_decision
 from mitschnitt.vault.derive import FACTS_LEAF, Kind, artefact_key
 from mitschnitt.vault.journal import Entry
-from mitschnitt.vault.journal_files import JournalReader, JournalWriter
+from mitschnitt.vault.journal_files import JournalReader, JournalWriter, segments
 from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.vault.page import open_page, page_size, public_of
 from mitschnitt.wire.sip.ladder import Ladder, Rung, Way
@@ -201,6 +201,19 @@ def test_an_officers_key_that_seals_nothing_leaves_the_decision_to_the_keeper(tm
     scene.ledger.closed(CALL, decision(), bytes(32), kept="not_kept", ladders=[], at=AT)
     (entry,) = scene.close()
     assert entry.data == {"kept": False, "decision": "", "pages": {}}
+
+
+def test_an_old_file_of_the_journal_ends_with_the_next_entry_so_that_the_keeper_drops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitschnitt.recorder.ledger.ROTATE_SECONDS", 0.0)
+    scene = Scene(tmp_path)
+    for _ in range(2):
+        synced = threading.Event()
+        scene.ledger.sealed(CALL, {}, at=AT, then=synced.set)
+        assert synced.wait(10)
+    assert [entry.seq for entry in scene.close()] == [17, 18]
+    assert segments(tmp_path) == [17, 18]
 
 
 class Disk:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dialogue import JENS, view_with
+from dialogue import JENS, START, view_with
 from mitschnitt.core.consent import Role
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.gate import CallFacts, Party
@@ -37,7 +37,7 @@ def readers(**told: Any) -> Readers:
 
 
 def by_person(found: Readers, outcome: str, decision: Decision, around: View | None) -> dict[str, tuple[bytes, ...]]:
-    pages = found.at_end(outcome, decision, CallFacts(parties=LINE), around)
+    pages = found.at_end(outcome, decision, CallFacts(parties=LINE), around, START)
     return {page.person: page.readers for page in pages}
 
 
@@ -67,5 +67,5 @@ def test_at_arrival_the_caller_is_told_what_stays_if_nothing_more_comes() -> Non
 
 def test_the_page_of_the_caller_has_the_draw_without_its_place_in_the_day() -> None:
     draw = {"day": "2026-11-26", "source": "keeper", "n": 7, "id": "ab" * 16, "drawn": True, "rule": "draw.drawn"}
-    caller, _ = readers(draw=draw).at_end("kept", ALL, CallFacts(), view())
+    caller, _ = readers(draw=draw).at_end("kept", ALL, CallFacts(), view(), START)
     assert caller.told["draw"] == {"day": "2026-11-26", "id": "ab" * 16, "drawn": True}

@@ -114,6 +114,19 @@ def test_files_rotate_and_every_position_continues(tmp_path: Path) -> None:
         assert everything(tmp_path, segment, offset) == written[number:]
 
 
+def test_a_file_ends_where_it_is_told_to_and_an_empty_one_never_begins(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, next_seq=1)
+    writer.rotate()
+    written = fill(writer, 2)
+    writer.rotate()
+    writer.rotate()
+    assert segments(tmp_path) == [1]
+    written += fill(writer, 1)
+    writer.sync()
+    assert segments(tmp_path) == [1, 3]
+    assert everything(tmp_path) == written
+
+
 def test_an_entry_larger_than_a_file_gets_one_of_its_own(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, next_seq=1, rotate_bytes=10)
     written = fill(writer, 3)

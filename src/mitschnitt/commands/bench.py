@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
-from mitschnitt.commands import bench_calls, bench_play
+from mitschnitt.commands import bench_calls, bench_play, bench_silence
 from mitschnitt.errors import ConfigError
 from mitschnitt.gateways.bench import capture, curve, soak
 
@@ -14,6 +14,7 @@ BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "capture": capture.main,
     "curve": curve.main,
     "play": bench_play.main,
+    "silence": bench_silence.main,
     "soak": soak.main,
 }
 IN_C = frozenset({"capture", "curve", "soak"})  # benches whose floor and generator are compiled first

@@ -53,13 +53,20 @@ def running_keeper(root: Path, seconds: float, calls: Sequence[str]) -> Iterator
     with held(config, load_site(config)) as (holdings, _):
         spoken = [spoken_for(seconds, role=role, party=party) for party, role in enumerate(("caller", "agent"))]
         keep_calls(holdings, config, dict.fromkeys(calls, spoken))
-    command = [sys.executable, *PROCESS, str(site.directory)]
+    with keeper_of(site.directory, root / "served.log") as door:
+        yield door
+
+
+@contextlib.contextmanager
+def keeper_of(directory: Path, served: Path) -> Iterator[Door]:
+    """The door of a keeper of this site, a process that ends with it; it logs to `served`."""
+    command = [sys.executable, *PROCESS, str(directory)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with (root / "served.log").open("xb") as log:
+    with served.open("xb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
-            door = Door(site.directory)
-            _wait_for(door, process, root / "served.log")
+            door = Door(directory)
+            _wait_for(door, process, served)
             yield door
         finally:
             process.terminate()

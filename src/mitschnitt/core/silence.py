@@ -42,34 +42,35 @@ def rule_for_caller(outcome: str, decision: Decision, facts: CallFacts, policy: 
 
 
 def told_to_caller(
-    outcome: str, decision: Decision, facts: CallFacts, policy: Policy | None, draw: Mapping[str, Any]
+    outcome: str, decision: Decision, facts: CallFacts, policy: Policy | None, draw: Mapping[str, Any], *, now: datetime
 ) -> dict[str, Any]:
-    """The caller's page: {v, outcome, rule, policy, purpose, draw, asked, acts}; times in RFC 3339, UTC.
+    """The caller's page: {v, outcome, rule, policy, purpose, due_at, draw, asked, acts}; times in RFC 3339, UTC.
 
     `draw` has the day, the number by which the public list names the call (hex), and whether it was drawn.
     """
     questions = [asked for asked in facts.asked if asked.party == CALLER][-MAX_TOLD_QUESTIONS:]
     acts = [what for act in facts.acts if act.party == CALLER and (what := _told_act(act, policy))]
     return {
-        "v": VERSION,
-        "outcome": outcome,
+        **_kept_for(outcome, policy, now),
         "rule": rule_for_caller(outcome, decision, facts, policy),
-        "policy": policy.hash if policy is not None else "",
-        "purpose": policy.purpose if policy is not None else "",
         "draw": {name: draw[name] for name in ("day", "id", "drawn") if name in draw},
         "asked": [{"at": _time(asked.ended_at), "whole": asked.complete} for asked in questions],
         "acts": acts[-MAX_TOLD_ACTS:],
     }
 
 
-def told_to_agents(outcome: str, policy: Policy | None) -> dict[str, Any]:
-    """An agent's page: {v, outcome, rule, policy, purpose}. Nobody may read it unless the call is kept."""
+def told_to_agents(outcome: str, policy: Policy | None, *, now: datetime) -> dict[str, Any]:
+    """An agent's page: {v, outcome, rule, policy, purpose, due_at}. Nobody may read it unless the call is kept."""
+    return {**_kept_for(outcome, policy, now), "rule": "consent.all"}
+
+
+def _kept_for(outcome: str, policy: Policy | None, now: datetime) -> dict[str, Any]:
     return {
         "v": VERSION,
         "outcome": outcome,
-        "rule": "consent.all",
         "policy": policy.hash if policy is not None else "",
         "purpose": policy.purpose if policy is not None else "",
+        "due_at": _time(policy.due_at(now)) if policy is not None and outcome == KEPT else "",
     }
 
 

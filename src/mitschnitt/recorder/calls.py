@@ -400,7 +400,7 @@ class Calls:
 
     def _bye_refused(self, dialog: str) -> None:
         # Its media goes on and no BYE of its own need ever come: close the ports and remember the dialog for a while.
-        log.info("client_refused_bye")
+        # Not logged: in mid-call we send a BYE after a withdrawal only.
         self._over(dialog)
         asyncio.get_running_loop().call_later(REFUSED_BYE_SECONDS, self.server.agent.forget, dialog)
 

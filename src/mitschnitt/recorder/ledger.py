@@ -32,6 +32,7 @@ from mitschnitt.vault.keytree import leaf_key
 from mitschnitt.vault.page import seal_page
 from mitschnitt.wire.sip.ladder import Ladder
 
+ROTATE_SECONDS = 600.0  # a file tells which calls were kept for a while; the keeper drops it when the next one begins
 RETRY_SECONDS = 1.0  # between two attempts to write to a disk that takes no more
 SYNC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # buckets of the metrics
 
@@ -65,6 +66,7 @@ class Ledger:
         self._then: list[Then] = []
         self._unsynced: list[tuple[int, Job]] = []  # seq and job of what a failed disk may still lose
         self._is_stuck = False
+        self._file_began = time.monotonic()
         self.syncs = Buckets(SYNC_SECONDS)
         self._jobs: queue.SimpleQueue[tuple[Job, Then | None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -174,6 +176,7 @@ class Ledger:
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
             going_on = None not in jobs
+            self._rotate_if_old()
             for job in jobs:
                 if job is not None:
                     self._write(*job)
@@ -184,6 +187,11 @@ class Ledger:
             done, self._then = self._then, []
             self._on_synced(done)
         self._writer.close()
+
+    def _rotate_if_old(self) -> None:
+        if time.monotonic() - self._file_began >= ROTATE_SECONDS:
+            self._until_taken(lambda writer: writer.rotate())
+            self._file_began = time.monotonic()
 
     def _write(self, job: Job, then: Then | None) -> None:
         try:

@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mitschnitt.core.decision import Decision
@@ -45,14 +46,14 @@ class Readers:
         """What stays to be read if the recorder never comes to the call's end: the caller's page only."""
         return (Page("caller", self._caller, lost_page()),)
 
-    def at_end(self, outcome: str, decision: Decision, facts: CallFacts, view: View | None) -> tuple[Page, ...]:
+    def at_end(
+        self, outcome: str, decision: Decision, facts: CallFacts, view: View | None, now: datetime
+    ) -> tuple[Page, ...]:
         """The pages of a call that is over; agents read of kept calls only."""
         policy = view.policy if view is not None else None
         agents = _keys_of_agents(facts, view) if outcome == "kept" and view is not None else ()
-        return (
-            Page("caller", self._caller, told_to_caller(outcome, decision, facts, policy, self._draw)),
-            Page("agent", agents, told_to_agents(outcome, policy)),
-        )
+        caller = told_to_caller(outcome, decision, facts, policy, self._draw, now=now)
+        return Page("caller", self._caller, caller), Page("agent", agents, told_to_agents(outcome, policy, now=now))
 
 
 def _keys_of_agents(facts: CallFacts, view: View) -> tuple[bytes, ...]:

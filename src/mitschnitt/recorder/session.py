@@ -584,6 +584,6 @@ class Session:
             return
         view = self._around().view
         told = told_decision(outcome, self.decision, self.facts.acts, policy=self._policy_hash)
-        pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view)
+        pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
         if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders, pages):
             self._services.link.send({"type": "ended", "call": self.call})

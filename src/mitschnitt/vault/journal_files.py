@@ -82,6 +82,12 @@ class JournalWriter:
                 os.fdatasync(self._descriptor)
             self._unsynced = False
 
+    def rotate(self) -> None:
+        """The next entry begins a new file, so that the one until here can be dropped. NoSpace as `sync`."""
+        self._usable()
+        if self._descriptor >= 0 and self._size + len(self._unwritten):
+            self._close_segment()
+
     def close(self) -> None:
         """Syncs and lets go of the file; nothing can be appended afterwards."""
         try:
