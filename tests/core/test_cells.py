@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+import random  # noqa: TID251 - a simulator takes a seeded Random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -163,9 +163,12 @@ class Year:
         return [cell.people for month in self.cells for cell in month]
 
 
-def naive(counted: Sequence[Counted], rules: Cells, _earlier: Sequence[frozenset[str]]) -> tuple[Cell, ...]:
+Publisher = Callable[[Iterable[Counted], Cells, Iterable[frozenset[str]]], tuple[Cell, ...]]
+
+
+def naive(counted: Iterable[Counted], rules: Cells, _earlier: Iterable[frozenset[str]]) -> tuple[Cell, ...]:
     """What one would do at first: every group that has five people and twenty calls."""
-    cells = []
+    cells, counted = [], tuple(counted)
     for name in [WHOLE, *(group.name for group in rules.groups)]:
         own = [person for person in counted if name in path(person.team, rules.groups)]
         if len(own) >= rules.people and sum(person.calls for person in own) >= rules.calls:
@@ -175,7 +178,7 @@ def naive(counted: Sequence[Counted], rules: Cells, _earlier: Sequence[frozenset
 
 
 def simulate(
-    seed: int, teams: dict[str, int], rules: Cells, *, publisher: object = publish, turnover: float = 0.02
+    seed: int, teams: dict[str, int], rules: Cells, *, publisher: Publisher = publish, turnover: float = 0.02
 ) -> Year:
     """A year: people are hired, leave, move, agree, refuse and change their minds; figures are told month by month."""
     dice = random.Random(seed)
@@ -199,7 +202,7 @@ def simulate(
             kept = sum(dice.random() < 0.6 for _ in range(drawn)) if agrees[person] else 0
             counted.append(Counted(person, team, drawn, kept))
         earlier = [members for cells in told[-(WINDOW_MONTHS - 1) :] for members in cells]
-        cells = list(publisher(counted, rules, earlier))  # type: ignore[operator] - either of the two publishers
+        cells = list(publisher(counted, rules, earlier))
         told.append([cell.people for cell in cells])
         year.cells.append(cells)
         year.counted.append(counted)
