@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mitschnitt.core.access import Action
 from mitschnitt.core.consent import StandingGrant, agent_consent
 from mitschnitt.core.policy import Basis, Policy
 from mitschnitt.core.purpose import Purpose
@@ -22,7 +23,6 @@ from mitschnitt.keeper.grants import Notices, is_of_agent
 
 DOMAIN = b"mitschnitt/v1/own-consents\n"  # a question is no act: neither can be shown for the other
 FIELDS = {"show": frozenset({"v", "act", "agent", "at"})}
-MAY_LIST = frozenset({"operator"})  # whoever writes agents.toml learns nothing from it
 FRESH = timedelta(seconds=60)  # a question that somebody else kept is of no use later
 STATES: Mapping[str, str] = {
     "consent.given": "given",
