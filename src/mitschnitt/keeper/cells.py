@@ -131,7 +131,7 @@ class Months:
         return {day: picked[digest] for day, digest in policies.items()}
 
     def show(self, name: str, role: str) -> dict[str, Any]:
-        """What is told of a month. NotAllowed with `access.cells.role`, `figures.not_told`; ConfigError for no month."""
+        """What is told of a month. NotAllowed with `access.cells.role` or `figures.not_told`; ConfigError for none."""
         require(role, Action.SEE_CELLS)
         month = checked_month(name)
         with self._reader.connect() as connection:

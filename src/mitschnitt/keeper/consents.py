@@ -20,6 +20,7 @@ from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.acts import VERSION, SignedAct, read_fields, sign_act, time_in
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.grants import Notices, is_of_agent
+from mitschnitt.keeper.permission import require
 
 DOMAIN = b"mitschnitt/v1/own-consents\n"  # a question is no act: neither can be shown for the other
 FIELDS = {"show": frozenset({"v", "act", "agent", "at"})}
