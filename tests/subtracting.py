@@ -1,7 +1,7 @@
 """Somebody who knows who was in which figure, and subtracts: by linear algebra, without any of our own reckoning.
 
-A cell is a row with a one for each person in it. Whatever can be reckoned from cells by adding, subtracting and weighing
-is a row of their span; whom such a row is about are the columns in which it is not nought.
+A cell is a row with a one for each person in it. Whatever can be reckoned from cells by adding, subtracting and
+weighing is a row of their span; whom such a row is about are the columns in which it is not nought.
 """
 
 from __future__ import annotations

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+import hashlib
+import hmac
+import random  # noqa: TID251 - a simulator takes a seeded Random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mitschnitt.core.cells import WHOLE, WINDOW_MONTHS, Cell, Counted, path, publish
+from mitschnitt.core.cells import WHOLE, WINDOW_MONTHS, Cell, Counted, path, person_tag, publish, there_throughout
+from mitschnitt.core.periods import parse_period
 from mitschnitt.core.policy import Cells, Group
 from subtracting import combinations, isolated, rank
 
@@ -116,6 +120,41 @@ def test_the_way_up_ends_at_the_whole_even_where_a_policy_runs_in_a_circle(team:
     assert publish(everybody(), Cells(5, 20, tree), [])
 
 
+# -- who is counted --------------------------------------------------------------------------------
+
+NOVEMBER = parse_period("2026-11")
+
+
+@pytest.mark.parametrize(
+    "started, days, there",
+    [
+        ("2026-10-31", (2, 30), True),
+        ("2026-10-31", (15, 16), True),
+        ("2026-11-01", (2, 30), False),
+        ("2027-01-01", (2, 30), False),
+        ("", (2, 30), False),
+        ("2026-10-31", (2, 15), False),
+        ("2026-10-31", (16, 30), False),
+        ("2026-10-31", (), False),
+    ],
+)
+def test_there_throughout_is_who_began_before_and_was_seen_in_both_halves(
+    started: str, days: tuple[int, ...], there: bool
+) -> None:
+    seen = {date(2026, 11, day) for day in days}
+    assert there_throughout(started, seen, NOVEMBER) is there
+    # Days of other months are no sign of life in this one.
+    assert there_throughout(started, {date(2026, 10, 3), date(2026, 12, 30)}, NOVEMBER) is False
+
+
+def test_a_tag_is_the_same_in_all_months_and_nobodys_without_the_secret() -> None:
+    secret = bytes(32)
+    assert person_tag(secret, "anna") == person_tag(secret, "anna")
+    assert len({person_tag(secret, "anna"), person_tag(secret, "ben"), person_tag(b"x" * 32, "anna")}) == 3
+    known = hmac.new(secret, b"mitschnitt/v1/cells|anna", hashlib.sha256).hexdigest()
+    assert person_tag(secret, "anna") == known[:32]
+
+
 # -- several months --------------------------------------------------------------------------------
 
 
@@ -163,9 +202,12 @@ class Year:
         return [cell.people for month in self.cells for cell in month]
 
 
-def naive(counted: Sequence[Counted], rules: Cells, _earlier: Sequence[frozenset[str]]) -> tuple[Cell, ...]:
+Publisher = Callable[[Iterable[Counted], Cells, Iterable[frozenset[str]]], tuple[Cell, ...]]
+
+
+def naive(counted: Iterable[Counted], rules: Cells, _earlier: Iterable[frozenset[str]]) -> tuple[Cell, ...]:
     """What one would do at first: every group that has five people and twenty calls."""
-    cells = []
+    cells, counted = [], tuple(counted)
     for name in [WHOLE, *(group.name for group in rules.groups)]:
         own = [person for person in counted if name in path(person.team, rules.groups)]
         if len(own) >= rules.people and sum(person.calls for person in own) >= rules.calls:
@@ -175,7 +217,7 @@ def naive(counted: Sequence[Counted], rules: Cells, _earlier: Sequence[frozenset
 
 
 def simulate(
-    seed: int, teams: dict[str, int], rules: Cells, *, publisher: object = publish, turnover: float = 0.02
+    seed: int, teams: dict[str, int], rules: Cells, *, publisher: Publisher = publish, turnover: float = 0.02
 ) -> Year:
     """A year: people are hired, leave, move, agree, refuse and change their minds; figures are told month by month."""
     dice = random.Random(seed)
@@ -199,7 +241,7 @@ def simulate(
             kept = sum(dice.random() < 0.6 for _ in range(drawn)) if agrees[person] else 0
             counted.append(Counted(person, team, drawn, kept))
         earlier = [members for cells in told[-(WINDOW_MONTHS - 1) :] for members in cells]
-        cells = list(publisher(counted, rules, earlier))  # type: ignore[operator] - either of the two publishers
+        cells = list(publisher(counted, rules, earlier))
         told.append([cell.people for cell in cells])
         year.cells.append(cells)
         year.counted.append(counted)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitschnitt.core.statistics import Z95, Share, wilson
+from mitschnitt.core.statistics import Z95, Interval, wilson
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "statistics" / "wilson.json").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_what_is_a_hit_and_what_a_miss_can_be_exchanged(calls: int, data: st.Dat
 
 
 def test_of_no_call_nothing_is_known() -> None:
-    assert wilson(0, 0) == Share(0, 0.0, 0.0, 1.0)
+    assert wilson(0, 0) == Interval(0, 0.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("hits, calls", [(-1, 5), (6, 5), (1, 0), (0, -1)])

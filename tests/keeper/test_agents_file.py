@@ -16,8 +16,8 @@ from mitschnitt.keeper.agents_file import AgentsFile, load_agents
 NO_TEAMS: frozenset[str] = frozenset()
 
 
-def table(name: str, **fields: str) -> str:
-    lines = {"id": name, "patterns": [f"sip:{name}@example.org"], **fields}
+def table(name: str, **fields: object) -> str:
+    lines: dict[str, object] = {"id": name, "patterns": [f"sip:{name}@example.org"], **fields}
     return "[[agent]]\n" + "".join(f"{key} = {value!r}\n" for key, value in lines.items())
 
 
@@ -65,7 +65,7 @@ def test_more_agents_than_a_view_holds_are_refused(path: Path, monkeypatch: pyte
 
 
 def test_what_collides_is_told_with_the_lines_where_both_begin(path: Path) -> None:
-    path.write_text("# who works here\n\n" + table("anna") + "\n" + table("ben", patterns=["sip:*"]))  # type: ignore[arg-type] - a list is shown as TOML has it
+    path.write_text("# who works here\n\n" + table("anna") + "\n" + table("ben", patterns=["sip:*"]))
     with pytest.raises(ConfigError, match="line 3: anna and line 7: ben are both known by sip:anna@example.org"):
         load_agents(path)
     key = base64.b64encode(bytes(32)).decode()

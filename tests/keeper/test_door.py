@@ -93,8 +93,18 @@ class FakeKeeper:
         self.acts: list[SignedAct] = []
         self.trials: list[object] = []
 
-    async def import_grant(self, act: SignedAct) -> None:
+    async def import_grant(self, act: SignedAct) -> int:
         self.acts.append(act)
+        return 2
+
+    def agents_listed(self, role: str) -> list[dict[str, str]]:
+        return [{"id": role}]
+
+    def consents_offered(self) -> list[dict[str, Any]]:
+        return [{"purpose": "training"}]
+
+    def own_consents(self, question: SignedAct) -> dict[str, Any]:
+        return {"agent": question.act.decode(), "consents": []}
 
     def status(self) -> dict[str, int]:
         return {"recorders": 1}
@@ -202,9 +212,17 @@ def test_pages_come_sealed_for_a_role_one_by_one_or_in_portions(door: Door) -> N
 
 def test_a_grant_comes_in_as_base64(door: Door) -> None:
     body = {"act": base64.b64encode(b"{}").decode(), "signature": base64.b64encode(b"s").decode()}
-    assert door.ask("POST", "/grants", json=body).json() == {}
+    assert door.ask("POST", "/grants", json=body).json() == {"recorders": 2}
     assert door.keeper.acts == [SignedAct(b"{}", b"s")]
     assert door.ask("POST", "/grants", json={**body, "act": "?"}).status_code == 422
+
+
+def test_agents_are_listed_and_see_what_they_can_agree_to_and_their_own(door: Door) -> None:
+    assert door.ask("GET", "/agents?as=council").json() == {"agents": [{"id": "council"}]}
+    assert door.ask("GET", "/consents").json() == {"offered": [{"purpose": "training"}]}
+    body = {"act": base64.b64encode(b"anna").decode(), "signature": base64.b64encode(b"s").decode()}
+    assert door.ask("POST", "/consents", json=body).json() == {"agent": "anna", "consents": []}
+    assert door.ask("POST", "/consents", json={**body, "signature": "?"}).status_code == 422
 
 
 def test_the_status_tells_what_the_kernel_was_asked_for(door: Door) -> None:

@@ -15,12 +15,14 @@ from keeper.fake_recorder import Books
 from keeper.site_on_disk import ANNAS_KEY, annas_grant, make_site, open_holdings
 from mitschnitt.config import Config
 from mitschnitt.core.call import encode_call_id
-from mitschnitt.core.consent import Act, ActKind, Asked
-from mitschnitt.core.purpose import TRAINING
-from mitschnitt.errors import NoSpace, NotAllowed
+from mitschnitt.core.consent import Act, ActKind, Asked, StandingGrant
+from mitschnitt.core.purpose import TRAINING, Purpose
+from mitschnitt.errors import NoSpace, NotAllowed, TooLarge
+from mitschnitt.keeper import keeper as keeper_module
 from mitschnitt.keeper.announced import PartyPost, Ref
 from mitschnitt.keeper.apply import Applier, Holdings
-from mitschnitt.keeper.grants import sign_withdrawal
+from mitschnitt.keeper.consents import sign_question
+from mitschnitt.keeper.grants import sign_grant, sign_withdrawal
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.site import load_site
 from mitschnitt.store import queries
@@ -101,7 +103,102 @@ def test_a_new_grant_is_sent_to_every_recorder_at_once(world: World) -> None:
     assert world.kinds() == ["view", "view"]
     versions = [message["version"] for message in world.sent]
     assert versions == sorted(set(versions))
-    assert len(world.sent[-1]["grants"]) == 2
+    # The newest of an agent and purpose is what counts; older ones are not sent.
+    [newest] = world.sent[-1]["grants"]
+    assert newest["granted_at"] == world.now.isoformat()
+
+
+def test_whoever_brings_an_act_is_told_how_many_recorders_have_it_in_force(world: World) -> None:
+    def answers(message: Mapping[str, Any]) -> None:
+        world.keeper.acknowledged(1, message["version"])
+
+    world.keeper.attach(1, answers)
+    assert asyncio.run(world.keeper.import_grant(annas_grant(10, granted_at=world.now))) == 1
+    world.keeper.detach(1, answers)
+    world.now += timedelta(seconds=1)
+    assert asyncio.run(world.keeper.import_grant(annas_grant(10, granted_at=world.now))) == 0
+
+
+def test_a_recorder_that_does_not_answer_is_waited_for_a_second_and_not_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "IN_FORCE_SECONDS", 0.05)
+    world.keeper.attach(1, world.send)
+    assert asyncio.run(world.keeper.import_grant(annas_grant(10, granted_at=world.now))) == 0
+    assert world.kinds() == ["view", "view"]
+
+
+def test_two_acts_that_come_at_once_are_both_in_the_last_view(world: World) -> None:
+    world.keeper.attach(1, world.send)
+    later = world.now + timedelta(seconds=1)
+    back = sign_withdrawal(ANNAS_KEY, agent="anna", purpose=TRAINING, withdrawn_at=later)
+
+    async def both() -> None:
+        given = annas_grant(10, granted_at=world.now)
+        await asyncio.gather(world.keeper.import_grant(given), world.keeper.import_grant(back), return_exceptions=True)
+
+    asyncio.run(both())
+    assert world.keeper.view.grants[0].withdrawn_at == later
+    versions = [message["version"] for message in world.sent]
+    assert versions == sorted(set(versions))
+    assert world.sent[-1]["grants"][0]["withdrawn_at"] is not None
+
+
+def test_only_purposes_and_notices_of_the_policy_are_taken(world: World) -> None:
+    given = StandingGrant("anna", Purpose("surveys"), world.now, world.now + timedelta(days=1), "n")
+    with pytest.raises(NotAllowed, match=r"grant\.purpose\.unknown"):
+        asyncio.run(world.keeper.import_grant(sign_grant(given, ANNAS_KEY)))
+    assert world.keeper.consents_offered()[0]["purpose"] == "training"
+    question = sign_question(ANNAS_KEY, agent="anna", at=world.now)
+    assert world.keeper.own_consents(question)["consents"][0]["state"] == "given"
+
+
+def look(world: World) -> None:
+    async def once() -> None:
+        steps = asyncio.create_task(world.keeper.step_forever())
+        await asyncio.sleep(0.3)
+        steps.cancel()
+
+    asyncio.run(once())
+
+
+def test_a_changed_agents_toml_counts_at_every_recorder_without_a_restart(world: World) -> None:
+    world.keeper.attach(1, world.send)
+    path = world.config.directory / "agents.toml"
+    text = path.read_text()
+    path.write_text(text + '[[agent]]\nid = "carl"\npatterns = ["sip:carl@pbx.example.org"]\n')
+    look(world)
+    assert [agent["id"] for agent in world.sent[-1]["agents"]] == ["anna", "ben", "carl"]
+    assert [agent["id"] for agent in world.keeper.agents_listed("operator")] == ["anna", "ben", "carl"]
+    # Whoever is struck off has no grant any more; calls of theirs are shut by the next view.
+    path.write_text(text[text.index('[[agent]]\nid = "ben"') :])
+    look(world)
+    assert [agent["id"] for agent in world.sent[-1]["agents"]] == ["ben"]
+    assert world.sent[-1]["grants"] == []
+    assert world.announce()["ask"] is None
+
+
+def test_a_broken_agents_toml_changes_nobody(world: World) -> None:
+    world.keeper.attach(1, world.send)
+    path = world.config.directory / "agents.toml"
+    path.write_text(path.read_text() * 2)
+    look(world)
+    assert world.kinds() == ["view"]
+    assert len(world.keeper.agents_listed("operator")) == 2
+
+
+def test_more_agents_than_a_view_can_carry_change_nobody(world: World) -> None:
+    def send(message: Mapping[str, Any]) -> None:
+        if len(message["agents"]) > 2:
+            raise TooLarge("a frame of so many bytes")
+        world.send(message)
+
+    world.keeper.attach(1, send)
+    path = world.config.directory / "agents.toml"
+    path.write_text(path.read_text() + '[[agent]]\nid = "carl"\npatterns = ["sip:carl@pbx.example.org"]\n')
+    look(world)
+    assert len(world.keeper.agents_listed("operator")) == 2
+    assert len(world.sent[-1]["agents"]) == 2
 
 
 def test_facts_reach_the_recorder_that_joined_and_nobody_before(world: World) -> None:
@@ -181,8 +278,8 @@ def test_the_status_counts_and_names_nobody(world: World) -> None:
     asyncio.run(world.keeper.hello(1, "boot", []))
     world.keeper.acknowledged(1, 1)
     status = world.keeper.status()
-    assert (status["recorders"], status["view_acknowledged"]) == (1, 1)
-    assert "grants" not in status
+    assert (status["recorders"], status["view_acknowledged"], status["agents"]) == (1, 1, 2)
+    assert not [name for name in status if "grant" in name or "consent" in name]
     assert all(type(value) is int for value in status.values())
 
 

@@ -1,4 +1,4 @@
-"""Makes tests/vectors/pseudonym/names.json with `openssl` for the HMAC and a table of all 65,536 words for the spelling.
+"""Makes tests/vectors/pseudonym/names.json with `openssl` for the HMAC and a table of all 65,536 words.
 
 python tests/second/make_pseudonym_vectors.py
 """
@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 # The words in their order, as the proquint paper tells it: consonants b d f g h j k l m n p r s t v z, vowels a i o u.
-C, V = ["b", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z"], ["a", "i", "o", "u"]
+C, V = tuple("bdfghjklmnprstvz"), tuple("aiou")
 WORDS = ["".join(letters) for letters in itertools.product(C, V, C, V, C)]
 CASES = [
     (bytes(32), "0" * 26, "jens.albers"),

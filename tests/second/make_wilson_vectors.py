@@ -2,8 +2,8 @@
 
     python tests/second/make_wilson_vectors.py
 
-The ends of the interval are the true shares p with (hits - calls * p)^2 = z^2 * calls * p * (1 - p), found by bisection in
-50 decimal digits. The four rows with `percent` are those of the field's literature on call samples.
+The ends of the interval are the true shares p with (hits - calls * p)^2 = z^2 * calls * p * (1 - p), found by
+bisection in 50 decimal digits. The four rows with `percent` are those of the field's literature on call samples.
 """
 
 from __future__ import annotations

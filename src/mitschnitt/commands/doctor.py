@@ -27,7 +27,7 @@ from mitschnitt.config import Config, Receiving, load_config
 from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.exit_codes import DONE, REFUSED
 from mitschnitt.hardening import swap_is_off
-from mitschnitt.keeper.site import load_agents, load_policy, load_site
+from mitschnitt.keeper.site import load_policy, load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
 from mitschnitt.recorder.interfaces import interface_of
 from mitschnitt.recorder.ports import SPARE_FILES, PortPool
@@ -120,8 +120,7 @@ def _site_files(config: Config) -> Iterator[Finding]:
     todo = "for trials only: nobody but the operator has agreed to what callers are asked"
     yield Finding(WARN, "policy", f"{policy.hash[:8]}… is used unsigned ([gate] allow_unsigned_policy)", todo)
     try:
-        load_site(config)
-        agents = len(load_agents(config.directory / "agents.toml"))
+        agents = len(load_site(config).agents)
     except ConfigError as error:
         yield Finding(BAD, "site files", str(error), stops)
         return

@@ -7,10 +7,13 @@ no sum or difference of them is of fewer than five people, and none of one month
 
 from __future__ import annotations
 
+import hmac
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
+from mitschnitt.core.periods import Period
 from mitschnitt.core.policy import Cells, Group
 
 LEAST_PEOPLE = 5  # whatever a policy says: the smallest group that authorities and councils take for one
@@ -18,6 +21,8 @@ LEAST_CALLS = 20  # below, an interval at 95 % is half the scale wide
 LEAST_HOLDERS = 2  # of each answer: who knows the own answer must not know the only other one
 WINDOW_MONTHS = 12  # cells of this many months are looked at together; by then every standing grant was given anew
 WHOLE = ""  # the cell of everybody, into which everything merges in the end
+HALF = 15  # the last day of a month's first half
+TAG_DOMAIN, TAG_BYTES = b"mitschnitt/v1/cells|", 16
 NOWHERE = 0  # the place of who is in no cell
 
 Places = Mapping[str, int]  # of each person: whom no cell tells apart has one number
@@ -41,6 +46,23 @@ class Cell:
     people: frozenset[str]
     calls: int
     kept: int
+
+
+def person_tag(secret: bytes, agent: str) -> str:
+    """What stands for an agent among those who were counted, in all months: 32 hex digits, keyed."""
+    return hmac.digest(secret, TAG_DOMAIN + agent.encode(), "sha256")[:TAG_BYTES].hex()
+
+
+def there_throughout(started: str, seen: Collection[date], month: Period) -> bool:
+    """Whether somebody was there from the first to the last day of a month, as far as figures go.
+
+    Started before it (ISO 8601 date; "" = nobody knows, so no), and seen in both of its halves. Not in each of its
+    weeks: whoever is on leave for a week would go and come back, and every such change is what can be subtracted.
+    """
+    if not started or date.fromisoformat(started) >= month.first:
+        return False
+    late = {day.day > HALF for day in seen if month.first <= day <= month.last}
+    return late == {False, True}
 
 
 def publish(counted: Iterable[Counted], rules: Cells, earlier: Iterable[frozenset[str]]) -> tuple[Cell, ...]:

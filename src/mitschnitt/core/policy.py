@@ -113,6 +113,11 @@ class Cells:
     calls: int = 20
     groups: tuple[Group, ...] = ()
 
+    @property
+    def teams(self) -> frozenset[str]:
+        """All teams that are in a group."""
+        return frozenset(team for group in self.groups for team in group.teams)
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
