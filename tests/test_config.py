@@ -69,7 +69,7 @@ WRONG = {
     "no way in": ("[sip]\nplain = false", "`plain` is false and `tls_port` is 0"),
     "not TOML": ("[sip", "not TOML"),
     "nested beyond reason": ("a = " + "[" * 40_000, "not TOML"),
-    "an unknown section": ("[sipp]", r"unknown section \[sipp\]; known are control, gate, keys"),
+    "an unknown section": ("[sipp]", r"unknown section \[sipp\]; known are control, draw, gate, keys"),
     "a section that is a value": ("sip = 5060", r"\[sip\] must be a section"),
     "an unknown key": ("[sip]\nprot = 1", r"unknown key `prot` in \[sip\]; known are call_header, calls_per_second"),
     "a text for a number": ('[sip]\nport = "5060"', "`port` must be int, found '5060'"),

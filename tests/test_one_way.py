@@ -141,6 +141,7 @@ RULES = [
             "recorder": "call ids, salts, tokens of SIP dialogs",
             "keeper": "seeds, KEKs, call ids, bearer tokens",
             "gateways": "the simulated client's SIP tokens, hidden names of new files",
+            "commands.draw_commit": "values that a role commits to",
             "commands.bench_call": "salts of calls that a bench seals",
             "vault.blobs": "names of temporary files",
         },

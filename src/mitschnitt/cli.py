@@ -42,6 +42,7 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option(help="A file of mode 0600 with the key's password; otherwise MITSCHNITT_ROLE_PASSWORD or a terminal."),
 ]
+Key = Annotated[Path, typer.Option(help="The role's private key, as `policy key` made it.")]
 HERE = Path("mitschnitt-data")
 
 
@@ -164,6 +165,78 @@ def policy_key(
 ) -> None:
     """Make a role's key, under a password, and enrol its public half."""
     verb("policy_key").run(directory, role, out=out, password_file=password_file, replace=replace, as_json=as_json)
+
+
+@draw_app.command("commit")
+def draw_commit(
+    role: Signer,
+    key: Key,
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, tomorrow or later.")],
+    days: Annotated[int, typer.Option(help="How many days, up to 100.")] = 7,
+    values: Annotated[
+        Path | None, typer.Option(help="Your own file of values; otherwise beside the key, named FILE.values.")
+    ] = None,
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Make values for days to come, keep them in a file of your own, and commit to them."""
+    verb("draw_commit").run(
+        directory,
+        role,
+        key=key,
+        password_file=password_file,
+        first=first,
+        days=days,
+        values=values,
+        as_json=as_json,
+    )
+
+
+@draw_app.command("reveal")
+def draw_reveal(
+    period: Annotated[str, typer.Argument(help="A day, ISO week or month: 2026-11-27, 2026-W48, 2026-11.")],
+    role: Signer,
+    key: Key,
+    values: Annotated[Path, typer.Option(help="The file of values that `draw commit` wrote.")],
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell your values, after the days' records are published and before the days begin."""
+    verb("draw_reveal").run(
+        directory, role, period, key=key, password_file=password_file, values=values, as_json=as_json
+    )
+
+
+@draw_app.command("days")
+def draw_days(directory: Directory = HERE, as_json: AsJson = False) -> None:
+    """Which days can draw, and whose value is missing: a missing value means nobody is asked."""
+    verb("draw_days").run(directory, as_json=as_json)
+
+
+@draw_app.command("round")
+def draw_round(
+    file: Annotated[Path | None, typer.Argument(help="A round of drand as its relays tell it, JSON.")] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Ask the relay that [draw] drand_url names.")] = False,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in the round of drand that fixes a day; it is verified before it is believed."""
+    verb("draw_round").run(directory, file=file, fetch=fetch, as_json=as_json)
+
+
+@draw_app.command("clock")
+def draw_clock(
+    day: Annotated[str, typer.Argument(help="Today, for example 2026-11-27.")],
+    role: Signer,
+    key: Key,
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Say which day it is, as works council or officer, after the keeper doubted its clock."""
+    verb("draw_clock").run(directory, role, day, key=key, password_file=password_file, as_json=as_json)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 from mitschnitt.errors import ConfigError
 
 LEAST_SESSION_S = 90  # RFC 4028, 5
+DRAND_URL = re.compile(r"https://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?|http://127\.0\.0\.1(?::[0-9]{1,5})?/?")
 RTP_SOURCES = ("signalled", "first")
 LONGEST_SESSION_S = 86_400  # a day: longer than any call, and a session that nobody ends must end
 
@@ -104,6 +105,13 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """[draw] What the draw of calls may reach outside this machine: nothing, unless it is written here."""
+
+    drand_url: str = ""  # relay of the public beacon, https://...; `draw round --fetch` asks it; empty: never
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """[limits] Counts above which we refuse rather than swell."""
 
@@ -123,6 +131,7 @@ class Config:
     keys: Keys = field(default_factory=Keys)
     control: Control = field(default_factory=Control)
     metrics: Metrics = field(default_factory=Metrics)
+    draw: Draw = field(default_factory=Draw)
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -199,6 +208,7 @@ SECTIONS: dict[str, type] = {
     "keys": Keys,
     "control": Control,
     "metrics": Metrics,
+    "draw": Draw,
     "limits": Limits,
 }
 
@@ -235,6 +245,8 @@ def _check(config: Config) -> None:
     if config.metrics.port and not 1 <= config.metrics.port <= 65_535 - config.limits.recorders:
         raise ConfigError(f"config: [metrics] `port` must be 1 to 65535, or 0 for none, found {config.metrics.port}")
     _check_tls(config)
+    if config.draw.drand_url and not DRAND_URL.fullmatch(config.draw.drand_url):
+        raise ConfigError(f"config: [draw] `drand_url` must be https://host/..., found {config.draw.drand_url!r}")
     if not re.fullmatch(r"[^:\"\\\x00-\x1f\x7f]*", config.sip.digest_realm):
         raise ConfigError("config: [sip] `digest_realm` has no colon, quote or control character")
     if not 1_024 <= config.rtp.first_port < config.rtp.last_port <= 65_535:

@@ -45,11 +45,11 @@ def value_of(day: date, role: str) -> bytes:
 
 def commitment(day: date, role: str, *, value: bytes | None = None) -> ShareRow:
     digest = commitment_of(day.isoformat(), role, value or value_of(day, role)).hex()
-    return ShareRow(day.isoformat(), role, digest, b'{"act":"draw.commit"}', b"s" * 64)
+    return ShareRow(day.isoformat(), role, digest, b'{"act":"commit_value"}', b"s" * 64)
 
 
 def told(day: date, role: str, record: bytes, *, value: bytes | None = None) -> ShareRow:
-    act = rfc8785.dumps({"act": "draw.reveal", "record": record.hex()})
+    act = rfc8785.dumps({"act": "tell_value", "record": record.hex()})
     return replace(
         commitment(day, role),
         value=(value or value_of(day, role)).hex(),
@@ -105,11 +105,11 @@ class Site:
 
     def all_commit(self, day: date) -> None:
         for role in ROLES:
-            self.days.commit(commitment(day, role), self.now)
+            self.days.commit([commitment(day, role)], self.now)
 
     def reveal(self, day: date, role: str) -> None:
         record = hashlib.sha256(self.record(day)).digest()
-        self.days.reveal(told(day, role, record), record, self.now)
+        self.days.reveal([(told(day, role, record), record)], self.now)
 
     def record(self, day: date) -> bytes:
         return (self.root / "draw" / day.isoformat() / "day.json").read_bytes()

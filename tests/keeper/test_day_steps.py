@@ -49,7 +49,7 @@ def test_the_beacon_is_known_with_the_last_value_only(tmp_path: Path) -> None:
         digest = hashlib.sha256(row.record).digest()
         known = []
         for role in ROLES:
-            here.days.reveal(told(TOMORROW, role, digest), digest, here.now)
+            here.days.reveal([(told(TOMORROW, role, digest), digest)], here.now)
             parts = here.writer.submit(lambda connection: parts_of(connection, row)).result()
             known.append(known_beacon(row, *parts) is not None)
         assert known == [False, False, True]

@@ -131,7 +131,7 @@ def test_one_commitment_missing_and_the_day_is_not_opened(tmp_path: Path, silent
     with site(tmp_path) as here:
         for role in ROLES:
             if role != silent:
-                here.days.commit(commitment(TOMORROW, role), here.now)
+                here.days.commit([commitment(TOMORROW, role)], here.now)
         assert here.row(TOMORROW) is None
         assert refused(lambda: here.days.open(TOMORROW, here.now)) == "draw.beacon.uncommitted"
         here.wait_until(TOMORROW)
@@ -152,9 +152,9 @@ def test_the_record_is_published_with_all_commitments_before_any_value_is_taken(
 
 def test_a_value_before_the_days_record_is_refused(tmp_path: Path) -> None:
     with site(tmp_path) as here:
-        here.days.commit(commitment(TOMORROW, "council"), here.now)
+        here.days.commit([commitment(TOMORROW, "council")], here.now)
         early = told(TOMORROW, "council", bytes(32))
-        rule = refused_and_nothing_changed(here, lambda: here.days.reveal(early, bytes(32), here.now))
+        rule = refused_and_nothing_changed(here, lambda: here.days.reveal([(early, bytes(32))], here.now))
         assert rule == "draw.beacon.early"
 
 
@@ -163,10 +163,10 @@ def test_a_value_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         here.all_commit(TOMORROW)
         record = hashlib.sha256(here.record(TOMORROW)).digest()
         other = told(TOMORROW, "officer", record, value=bytes(32))
-        rule = refused_and_nothing_changed(here, lambda: here.days.reveal(other, record, here.now))
+        rule = refused_and_nothing_changed(here, lambda: here.days.reveal([(other, record)], here.now))
         assert rule == "draw.beacon.commitment"
         fits = told(TOMORROW, "officer", bytes(32))
-        rule = refused_and_nothing_changed(here, lambda: here.days.reveal(fits, bytes(32), here.now))
+        rule = refused_and_nothing_changed(here, lambda: here.days.reveal([(fits, bytes(32))], here.now))
         assert rule == "draw.beacon.record"
 
 
@@ -192,9 +192,9 @@ def test_the_same_commitment_and_value_again_change_nothing(tmp_path: Path) -> N
 
 def test_a_second_other_commitment_is_refused(tmp_path: Path) -> None:
     with site(tmp_path) as here:
-        here.days.commit(commitment(TOMORROW, "council"), here.now)
+        here.days.commit([commitment(TOMORROW, "council")], here.now)
         other = commitment(TOMORROW, "council", value=bytes(32))
-        rule = refused_and_nothing_changed(here, lambda: here.days.commit(other, here.now))
+        rule = refused_and_nothing_changed(here, lambda: here.days.commit([other], here.now))
         assert rule == "draw.commit.second"
 
 
@@ -202,14 +202,14 @@ def test_a_second_other_commitment_is_refused(tmp_path: Path) -> None:
 def test_commitments_are_for_days_to_come_and_not_for_years(tmp_path: Path, ahead: int) -> None:
     with site(tmp_path) as here:
         late = commitment(TODAY + timedelta(days=ahead), "council")
-        rule = refused_and_nothing_changed(here, lambda: here.days.commit(late, here.now))
+        rule = refused_and_nothing_changed(here, lambda: here.days.commit([late], here.now))
         assert rule == "draw.commit.day"
 
 
 def test_nobody_but_the_three_roles_commits(tmp_path: Path) -> None:
     with site(tmp_path) as here:
         stranger = commitment(TOMORROW, "coach")
-        assert refused_and_nothing_changed(here, lambda: here.days.commit(stranger, here.now)) == "draw.commit.role"
+        assert refused_and_nothing_changed(here, lambda: here.days.commit([stranger], here.now)) == "draw.commit.role"
 
 
 def test_far_days_are_opened_as_soon_as_all_have_committed(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_new_policy_opens_the_days_record_anew_while_no_value_is_told(tmp_path
         assert (again["policy_hash"], again["replaces"]) == (OTHER_POLICY, hashlib.sha256(first).hexdigest())
         assert again["key_sha256"] == json.loads(first)["key_sha256"]
         stale = told(TOMORROW, "council", hashlib.sha256(first).digest())
-        rule = refused(lambda: here.days.reveal(stale, hashlib.sha256(first).digest(), here.now))
+        rule = refused(lambda: here.days.reveal([(stale, hashlib.sha256(first).digest())], here.now))
         assert rule == "draw.beacon.record"
         for role in ROLES:
             here.reveal(TOMORROW, role)
@@ -399,8 +399,8 @@ def test_by_a_clock_that_jumped_nobody_is_asked_and_nothing_changed(
         assert here.days.look_ahead(here.now) == []
         for work in (
             lambda: here.days.open(NEXT_WEEK, here.now),
-            lambda: here.days.commit(commitment(NEXT_WEEK, "council", value=bytes(32)), here.now),
-            lambda: here.days.reveal(told(TOMORROW, "council", record), record, here.now),
+            lambda: here.days.commit([commitment(NEXT_WEEK, "council", value=bytes(32))], here.now),
+            lambda: here.days.reveal([(told(TOMORROW, "council", record), record)], here.now),
             lambda: here.days.take_round(5, round_of(5), here.now),
         ):
             assert refused(work) == rule
@@ -455,7 +455,7 @@ def test_no_value_is_taken_for_a_record_that_nobody_could_read(tmp_path: Path) -
         record = here.record(TOMORROW)
         (tmp_path / "draw" / "2026-11-27" / "day.json").unlink()
         digest = hashlib.sha256(record).digest()
-        here.days.reveal(told(TOMORROW, "council", digest), digest, here.now)
+        here.days.reveal([(told(TOMORROW, "council", digest), digest)], here.now)
         assert here.record(TOMORROW) == record
 
 
@@ -482,7 +482,7 @@ def test_what_is_still_missing_is_told_day_by_day(tmp_path: Path) -> None:
     with site(tmp_path) as here:
         here.all_commit(TOMORROW)
         here.reveal(TOMORROW, "operator")
-        here.days.commit(commitment(NEXT_WEEK, "council"), here.now)
+        here.days.commit([commitment(NEXT_WEEK, "council")], here.now)
         told_of = {standing.day: standing for standing in here.days.standing(here.now)}
         assert told_of["2026-11-27"].missing == ("value of council", "value of officer")
         assert told_of["2026-12-01"].missing == ("commitment of officer", "commitment of operator")
@@ -539,9 +539,9 @@ def test_in_whatever_order_acts_come_a_beacon_means_all_committed_before_any_tol
             digest = hashlib.sha256(record.record).digest() if record else bytes(32)
             try:
                 if verb == "commit":
-                    here.days.commit(commitment(TOMORROW, role), here.now)
+                    here.days.commit([commitment(TOMORROW, role)], here.now)
                 elif verb == "tell":
-                    here.days.reveal(told(TOMORROW, role, digest), digest, here.now)
+                    here.days.reveal([(told(TOMORROW, role, digest), digest)], here.now)
             except NotAllowed:
                 continue
             if step not in taken:

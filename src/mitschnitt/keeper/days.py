@@ -7,7 +7,7 @@ site's secret and is never written down.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
@@ -84,12 +84,13 @@ class Days:
         self._secret = secret
         self._plan = plan
         self._zone = zone
-        self._chain = chain
+        self.chain = chain
         self._noted: datetime | None = None
         self._reads = 0
         self._newest = 0
         self._days: dict[str, Day] = {}
         self._first = BEYOND
+        self._near: dict[date, Plan | None] = {}
         self._has_looked = False
         seen = self._ask(day_queries.clock_seen)
         self._watch = TimeWatch(None if seen is None else datetime.fromisoformat(seen), monotonic)
@@ -99,7 +100,7 @@ class Days:
         if self._watch.look(now):
             return None
         local = self._local(now)
-        day, plan = self._days.get(local.isoformat()), self._plan(local)
+        day, plan = self._days.get(local.isoformat()), self._near.get(local)
         return day if day is not None and plan is not None and day.policy_hash == plan.policy_hash else None
 
     def look_ahead(self, now: datetime) -> list[str]:
@@ -127,7 +128,7 @@ class Days:
         asked = self._opening(day, now)
         if asked is None:
             raise NotAllowed("draw.day.policy", f"no policy is in force on {day}")
-        row = self._ask(lambda connection: open_day(connection, asked, self._secret, self._chain))
+        row = self._ask(lambda connection: open_day(connection, asked, self._secret, self.chain))
         self._publish(row)
         return record_of(row)
 
@@ -136,31 +137,41 @@ class Days:
         row = self._ask(lambda connection: day_queries.day_row(connection, day))
         return None if row is None else row.record
 
-    def commit(self, given: ShareRow, now: datetime) -> None:
-        """A role's commitment, whose signature was checked. The same again changes nothing.
+    def commit(self, given: Sequence[ShareRow], now: datetime) -> None:
+        """Commitments of roles, whose signatures were checked: all of them, or none. The same again changes nothing.
 
         NotAllowed with `draw.commit.day` for a day that began or is too far ahead, `draw.commit.second`, `clock.*`.
         """
         self._trust(now)
-        ahead = (date.fromisoformat(given.day) - self._local(now)).days
-        if not 0 < ahead <= COMMITTED_DAYS:
-            raise NotAllowed(
-                "draw.commit.day", f"roles commit for days from tomorrow on, at most {COMMITTED_DAYS} ahead"
-            )
-        self._ask(lambda connection: take_commitment(connection, given))
+        today = self._local(now)
+        for row in given:
+            if not 0 < (date.fromisoformat(row.day) - today).days <= COMMITTED_DAYS:
+                sentence = f"roles commit for days from tomorrow on, at most {COMMITTED_DAYS} ahead; found {row.day}"
+                raise NotAllowed("draw.commit.day", sentence)
+
+        def work(connection: Connection) -> None:
+            for row in given:
+                take_commitment(connection, row)
+
+        self._ask(work)
         self.look_ahead(now)
 
-    def reveal(self, told: ShareRow, told_for: bytes, now: datetime) -> None:
-        """A role's value for the record with the hash `told_for`; its signature was checked.
+    def reveal(self, told: Sequence[tuple[ShareRow, bytes]], now: datetime) -> None:
+        """Values of roles, each with the hash of the record that it is told for; their signatures were checked.
 
-        The same again changes nothing. NotAllowed with `clock.*`, and with what `take_reveal` raises.
+        All of them, or none; the same again changes nothing. NotAllowed with `clock.*`, and what `take_reveal` raises.
         """
         self._trust(now)
-        row = self._ask(lambda connection: day_queries.day_row(connection, told.day))
-        if row is not None:
-            # A crash may have come between the row and the file; no value is taken for what nobody could read.
+        today = self._local(now)
+        # A crash may have come between the row and the file; no value is taken for what nobody could read.
+        for row in self._ask(lambda connection: day_queries.days_from(connection, today.isoformat())):
             self._publish(row)
-        self._ask(lambda connection: take_reveal(connection, told, told_for, self._local(now)))
+
+        def work(connection: Connection) -> None:
+            for row, told_for in told:
+                take_reveal(connection, row, told_for, today)
+
+        self._ask(work)
 
     def take_round(self, number: int, signature: bytes, now: datetime) -> list[str]:
         """A round of drand, verified here before it is believed; the days that have their beacon by it.
@@ -169,8 +180,8 @@ class Days:
         and the step raise.
         """
         self._trust(now)
-        verify_round(self._chain, number, signature)
-        if self._chain.time_of(number) > now + MAX_JUMP:
+        verify_round(self.chain, number, signature)
+        if self.chain.time_of(number) > now + MAX_JUMP:
             raise NotAllowed(BACK, "the round is signed, but this clock says that its time is still to come")
         return self._ask(lambda connection: take_round(connection, number, signature, self._local(now)))
 
@@ -186,7 +197,7 @@ class Days:
         rows = self._ask(lambda connection: day_queries.days_from(connection, self._local(now).isoformat()))
         today = self._local(now).isoformat()
         numbers = [row.drand_round for row in rows if row.drand_round and row.beacon is None and row.day > today]
-        return [number for number in numbers if self._chain.time_of(number) <= now]
+        return [number for number in numbers if self.chain.time_of(number) <= now]
 
     def standing(self, now: datetime) -> list[Standing]:
         """Today and the days ahead, and what each still needs: the next week, and every day that somebody knows of."""
@@ -199,7 +210,7 @@ class Days:
             row = day_queries.day_row(connection, day)
             if row is None:
                 raise NotAllowed("draw.day.missing", f"{day} has no record")
-            return proof_of(connection, row, self._chain)
+            return proof_of(connection, row, self.chain)
 
         return self._ask(work)
 
@@ -247,7 +258,7 @@ class Days:
             if plan.beacon == COMMIT and silent_roles(shares.get(name, [])):
                 continue
             with contextlib.suppress(NotAllowed):  # it began, or is fixed: `standing` says so
-                opened.append(open_day(connection, asked, self._secret, self._chain))
+                opened.append(open_day(connection, asked, self._secret, self.chain))
         return opened, [*(rows | {row.day: row for row in opened}).values()]
 
     def _openings(self, now: datetime) -> Iterator[Opening]:
@@ -297,8 +308,11 @@ class Days:
         self._remember(now)
 
     def _remember(self, now: datetime) -> None:
+        """What `today` needs at once; past tomorrow it knows nothing without another look."""
         # A day earlier too: what was today a moment ago may still be asked for.
-        self._first = (self._local(now) - timedelta(days=1)).isoformat()
+        today = self._local(now)
+        self._first = (today - timedelta(days=1)).isoformat()
+        self._near = {day: self._plan(day) for day in (today, today + timedelta(days=1))}
 
     def _local(self, now: datetime) -> date:
         return now.astimezone(self._zone()).date()
