@@ -34,6 +34,7 @@ ALLOWED_FIELDS = frozenset(
         "mode",  # of a file, octal
         "again",  # how often the sentence was held back since it was said last
         "code",  # with which a process ended
+        "policy",  # first digits of a policy's hash, which is public
         "which",  # of our own processes: keeper, recorder-1, ...
     }
 )

@@ -19,7 +19,7 @@ from mitschnitt.commands.demo_site import (
 )
 from mitschnitt.config import Control, Rtp, Sip, load_config
 from mitschnitt.gateways import cast, centre
-from mitschnitt.keeper.site import load_site
+from mitschnitt.keeper.agents_file import load_agents
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_reader
 
@@ -45,7 +45,7 @@ def test_the_default_ports_are_not_those_of_a_site_that_serves_here() -> None:
 
 
 def test_every_agent_of_the_cast_works_there_and_nobody_else(site: DemoSite) -> None:
-    agents = {agent.id: agent for agent in load_site(load_config(site.directory)).agents}
+    agents = {agent.id: agent for agent in load_agents(site.directory / "agents.toml")}
     speakers = (*cast.AGENTS_WITH_GRANT, cast.AGENT_WITHOUT_GRANT, cast.AGENT_EXPIRED_GRANT)
     assert set(agents) == {agent_id(speaker) for speaker in speakers}
     assert [speaker.aor for speaker in speakers if not agents[agent_id(speaker)].matches(speaker.aor)] == []

@@ -113,7 +113,8 @@ def test_what_is_bad_makes_the_exit_code_and_is_told_in_words_and_in_json(
     assert doctor.run(patient.directory, as_json=False) == 1
     told = capsys.readouterr().out
     # As plain text: a section's name must not vanish as markup, and no sentence is broken.
-    assert "not signed by officer and works council; for a trial set allow_unsigned_policy = true in [gate]\n" in told
+    needed = f"`mitschnitt policy key --as officer --out FILE --dir {patient.directory}`"
+    assert f"officer has not signed it [policy.signature.missing]; next: {needed}\n" in told
     assert "     -> `mitschnitt serve` does not start until this is mended\n" in told
     assert doctor.run(patient.directory, as_json=True) == 1
     findings = json.loads(capsys.readouterr().out)

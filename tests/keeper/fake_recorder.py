@@ -18,6 +18,7 @@ from mitschnitt.config import Config
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.decisions import own_decision
+from mitschnitt.keeper.policies import Policies
 from mitschnitt.vault import slices
 from mitschnitt.vault.artefact import PartyHeader, pack_slice
 from mitschnitt.vault.blobs import LocalBlobs
@@ -56,6 +57,7 @@ class Books:
         self.media = SliceWriter(self.directory)
         self.blobs = LocalBlobs(config.audio)
         self.officer_key = officer_key
+        self.policy = Policies.of(config).in_force(datetime.now(UTC)).policy.hash
         self.numbers: dict[tuple[str, int], int] = {}
 
     def tell(self, call: str, kind: str, data: dict[str, Any], *, at: str = "") -> None:
@@ -63,7 +65,8 @@ class Books:
         self.writer.sync()
 
     def arrived(self, call: str, index: int, block: int, *, at: str = "") -> None:
-        self.tell(call, "arrived", {"index": index, "block": block, "sealed": "AAAA"}, at=at)
+        told = {"index": index, "block": block, "policy": self.policy, "sealed": "AAAA"}
+        self.tell(call, "arrived", told, at=at)
 
     def track(self, call: str, party: int = 0, role: str = "caller", *more: Mapping[str, Any]) -> None:
         data = {"party": party, "track": party, "role": role, "codecs": CODECS, "started_at": now()}

@@ -31,6 +31,8 @@ from mitschnitt.keeper.grants import import_grants, sign_grant
 from mitschnitt.keeper.kek import FileKeks
 from mitschnitt.keeper.keyring import Keyring
 from mitschnitt.keeper.leases import Leases
+from mitschnitt.keeper.policies import Policies
+from mitschnitt.keeper.policy_watch import PolicyWatch
 from mitschnitt.keeper.process import init_keeper_state
 from mitschnitt.keeper.punctures import Punctures, settle
 from mitschnitt.keeper.site import load_site
@@ -114,10 +116,16 @@ def make_site(root: Path, *, recorders: int = 2) -> Config:
     return config
 
 
+def rules_of(config: Config, *, now: datetime | None = None) -> PolicyWatch:
+    """The site's policy, by a clock that is trusted."""
+    return PolicyWatch(Policies.of(config), config.directory, now=now or datetime.now(UTC), trust=lambda _now: "")
+
+
 @contextmanager
 def open_holdings(config: Config) -> Iterator[Holdings]:
     """What the keeper holds, opened in this process."""
-    site = load_site(config)
+    policies = Policies.of(config)
+    site = load_site(config, policies.in_force(datetime.now(UTC)).policy)
     keyring = Keyring.open(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
     writer = Writer(open_engine(config.database, busy_ms=2_000))
     free = settle(keyring, writer)
@@ -125,7 +133,7 @@ def open_holdings(config: Config) -> Iterator[Holdings]:
     try:
         leases = Leases(writer, keyring, punctures, free=free)
         vault = Vault(LocalBlobs(config.audio), keyring.leaf_key)
-        yield Holdings(writer, keyring, punctures, leases, vault, site.policy, site.officer_key)
+        yield Holdings(writer, keyring, punctures, leases, vault, policies, site.officer_key)
     finally:
         punctures.close()
         writer.close()

@@ -75,7 +75,7 @@ def test_a_kept_call_has_its_row_its_parties_and_its_due_date(
     applier.drain()
     found = row(holdings, ONE)
     assert found is not None
-    assert (found.state, found.tree_index, found.policy_hash) == ("kept", block.first, holdings.policy.hash)
+    assert (found.state, found.tree_index, found.policy_hash) == ("kept", block.first, books.policy)
     assert found.due_at is not None
     assert found.due_at[:10] > found.arrived_day
     assert [(party.party, party.role, party.reason) for party in parties(holdings, ONE)] == [(0, "caller", "ended")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from keeper.fake_recorder import Books
-from keeper.site_on_disk import ANNAS_KEY, annas_grant, make_site, open_holdings
+from keeper.site_on_disk import ANNAS_KEY, annas_grant, make_site, open_holdings, rules_of
 from mitschnitt.config import Config
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, StandingGrant
@@ -59,10 +59,11 @@ def world(tmp_path: Path) -> Iterator[World]:
         made = World(config, holdings, None, datetime.now(UTC))  # type: ignore[arg-type]  # the keeper comes next
         appliers = [Applier(1, config.journal(1), holdings)]
         made.keeper = Keeper(
-            load_site(config),
+            load_site(config, rules_of(config).current.policy),
             holdings,
             LocalBlobs(config.audio),
             appliers,
+            rules=rules_of(config),
             announced_limit=9,
             now=lambda: made.now,
         )

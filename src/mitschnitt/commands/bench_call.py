@@ -54,9 +54,10 @@ def keep_calls(holdings: Holdings, config: Config, calls: Mapping[str, Sequence[
     make_directories(directory)
     journal, blobs = JournalWriter(directory, next_seq=1), LocalBlobs(config.audio)
     block = holdings.leases.lease(RECORDER, "bench", len(calls))
+    rules = holdings.policies.in_force(datetime.now(UTC)).policy
     for offset, (call, parties) in enumerate(calls.items()):
         now = rfc3339(datetime.now(UTC))
-        told = {"index": block.first + offset, "block": block.number, "sealed": "AAAA"}
+        told = {"index": block.first + offset, "block": block.number, "policy": rules.hash, "sealed": "AAAA"}
         journal.append(call, "arrived", told, at=now)
         for party, spoken in enumerate(parties):
             data = _track(party, spoken, now)

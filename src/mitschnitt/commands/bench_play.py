@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from mitschnitt.gateways.decoders import decoders
 from mitschnitt.gateways.play_back import Sound, blocks
 from mitschnitt.gateways.recording import Recording, Samples
 from mitschnitt.gateways.sound_file import FORMATS
+from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.process import held
 from mitschnitt.keeper.site import load_site
 
@@ -50,7 +52,9 @@ def running_keeper(root: Path, seconds: float, calls: Sequence[str]) -> Iterator
     """The door of a keeper that has these calls, each of two parties."""
     site = prepare(root / "site", control_port=free_port("127.0.0.1", CONTROL_PORT))
     config = load_config(site.directory)
-    with held(config, load_site(config)) as (holdings, _):
+    policies = Policies.of(config)
+    whole = load_site(config, policies.in_force(datetime.now(UTC)).policy)
+    with held(config, whole, policies) as (holdings, _):
         spoken = [spoken_for(seconds, role=role, party=party) for party, role in enumerate(("caller", "agent"))]
         keep_calls(holdings, config, dict.fromkeys(calls, spoken))
     with keeper_of(site.directory, root / "served.log") as door:

@@ -27,7 +27,10 @@ from mitschnitt.config import Config, Receiving, load_config
 from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.exit_codes import DONE, REFUSED
 from mitschnitt.hardening import swap_is_off
-from mitschnitt.keeper.site import load_policy, load_site
+from mitschnitt.keeper.clock import wall_clock
+from mitschnitt.keeper.policies import Policies
+from mitschnitt.keeper.policy_watch import PolicyWatch
+from mitschnitt.keeper.site import load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
 from mitschnitt.recorder.interfaces import interface_of
 from mitschnitt.recorder.ports import SPARE_FILES, PortPool
@@ -112,15 +115,14 @@ def _modes(config: Config) -> Iterator[Finding]:
 def _site_files(config: Config) -> Iterator[Finding]:
     stops = "`mitschnitt serve` does not start until this is mended"
     try:
-        policy, _ = load_policy(config)
+        # By this clock, whatever it says: a keeper holds it against what it has seen before.
+        rules = PolicyWatch(Policies.of(config), config.directory, now=wall_clock(), trust=lambda _now: "")
     except ConfigError as error:
         yield Finding(BAD, "policy", str(error).removeprefix("policy: "), stops)
         return
-    # A policy that nobody signed got through because a switch lets it: there are no signatures yet.
-    todo = "for trials only: nobody but the operator has agreed to what callers are asked"
-    yield Finding(WARN, "policy", f"{policy.hash[:8]}… is used unsigned ([gate] allow_unsigned_policy)", todo)
+    yield policy_finding(config, rules)
     try:
-        agents = len(load_site(config).agents)
+        agents = len(load_site(config, rules.current.policy).agents)
     except ConfigError as error:
         yield Finding(BAD, "site files", str(error), stops)
         return
@@ -129,6 +131,17 @@ def _site_files(config: Config) -> Iterator[Finding]:
     else:
         todo = "write them into agents.toml: a call whose agent is not known is never kept"
         yield Finding(WARN, "agents", "none in agents.toml", todo)
+
+
+def policy_finding(config: Config, rules: PolicyWatch) -> Finding:
+    """What is in force, and whether anybody signed it."""
+    short = f"{rules.current.policy.hash[:8]}…"
+    if config.gate.allow_unsigned_policy:
+        todo = "for trials only: nobody but the operator has agreed to what callers are asked"
+        return Finding(WARN, "policy", f"{short} is used unsigned ([gate] allow_unsigned_policy)", todo)
+    if rules.closed:
+        return Finding(WARN, "policy", f"{short} is signed and not in force yet", "nobody is asked before it begins")
+    return Finding(GOOD, "policy", f"{short} is in force, signed by {', '.join(rules.current.policy.signed_by)}")
 
 
 def _sip_users(config: Config) -> Iterator[Finding]:

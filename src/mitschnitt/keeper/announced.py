@@ -61,6 +61,7 @@ class AnnouncedCall:
     parties: list[PartyPost] = field(default_factory=list)
     acted: bool = False
     page_key: bytes = b""  # X25519, public: what the caller may read at the end is sealed to it
+    policy: str = ""  # hash of the one that it was announced under, and keeps; "" for a call of an earlier keeper
 
     def fresh(self, now: datetime) -> bool:
         """Whether an INVITE may still join it, or has."""
@@ -136,6 +137,7 @@ class Announced:
         now: datetime,
         answer_by: str = "post",
         page_key: bytes = b"",
+        policy: str = "",
     ) -> AnnouncedCall:
         """A call will come. TooLarge when there are too many, or too many references."""
         self.expire(now)
@@ -145,7 +147,7 @@ class Announced:
             raise TooLarge(f"a call has 1 to {MAX_REFS} references, found {len(refs)}")
         # Whoever speaks to the caller may hand on the call's id itself in the header.
         known = (*refs, Ref("header", call_id))
-        call = AnnouncedCall(call_id, known, queue, direction, agent, answer_by, now, page_key=page_key)
+        call = AnnouncedCall(call_id, known, queue, direction, agent, answer_by, now, page_key=page_key, policy=policy)
         self._calls[call_id] = call
         for key in self._keys(call):
             self._by_ref.setdefault(key, set()).add(call_id)

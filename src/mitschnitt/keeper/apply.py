@@ -23,7 +23,8 @@ from sqlalchemy import Connection
 
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.policy import Policy
-from mitschnitt.errors import MitschnittError
+from mitschnitt.core.purpose import Purpose
+from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.keeper.bindings import binding_text
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.decisions import decision_in, own_decision
@@ -31,6 +32,7 @@ from mitschnitt.keeper.keyring import Keyring, Span
 from mitschnitt.keeper.ladders import ladders_in
 from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.pages import pages_at_end, pages_in, write_pages
+from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.punctures import Punctures
 from mitschnitt.store import page_queries, queries
 from mitschnitt.store.queries import BlobRow, CallRow, PartyRow, Position
@@ -60,7 +62,7 @@ class Holdings:
     punctures: Punctures
     leases: Leases
     vault: Vault
-    policy: Policy
+    policies: Policies
     officer_key: bytes
     gone: list[Callable[[str], None]] = field(default_factory=list)  # who hears at once which kept call was erased
 
@@ -70,8 +72,19 @@ class LiveCall:
     """A call that is not closed, as the journal tells it."""
 
     index: int | None  # None: it has no key of its own lease, so nothing of it can be kept
+    policy: Policy | None  # that it began with; None: nobody knows by which rules it may be kept, so it is not
     sealed: set[int] = field(default_factory=set)  # parties whose files are written
     gone: bool = False  # punctured
+
+    @property
+    def policy_hash(self) -> str:
+        """For its row."""
+        return self.policy.hash if self.policy is not None else ""
+
+    @property
+    def purpose(self) -> Purpose:
+        """What its audio would be kept for."""
+        return self.policy.purpose if self.policy is not None else Purpose("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +117,7 @@ class Applier:
 
     def _load(self, connection: Connection) -> Position:
         for row in queries.live_calls(connection, self.recorder):
-            call = LiveCall(row.tree_index)
+            call = LiveCall(row.tree_index, self._holdings.policies.get(row.policy_hash) if row.policy_hash else None)
             call.sealed = {party.party for party in queries.parties_of(connection, row.call_id) if party.media}
             self._live[row.call_id] = call
         return queries.position_of(connection, self.recorder) or Position("", 0, 0, 0)
@@ -222,18 +235,17 @@ class Applier:
             own = self._holdings.leases.claim(self.recorder, block, index)
             if not own:
                 log.error("a call names a key that its recorder was not given", extra={"seq": entry.seq})
-            call = self._live[entry.call] = LiveCall(index if own else None)
+            call = self._live[entry.call] = LiveCall(index if own else None, self._policy_of(entry))
         if entry.call in self._withdrawn:
             doomed[entry.call] = call
-        policy = self._holdings.policy
         row = CallRow(
             call_id=entry.call,
             recorder=self.recorder,
             tree_index=call.index,
             arrived_day=entry.at[:10],
             state=queries.LIVE,
-            purpose=policy.purpose,
-            policy_hash=policy.hash,
+            purpose=call.purpose,
+            policy_hash=call.policy_hash,
             due_at=None,
             sealed_decision=None,
         )
@@ -244,6 +256,15 @@ class Applier:
             page_queries.add_pages(connection, entry.call, pages)
 
         return change
+
+    def _policy_of(self, entry: Entry) -> Policy | None:
+        """The policy that a call began with, as its recorder tells; "" is a call that no view had reached."""
+        digest = str(entry.data.get("policy", ""))
+        try:
+            return self._holdings.policies.get(digest) if digest else None
+        except ConfigError:
+            log.exception("a call names a policy that is not known here; it is not kept", extra={"seq": entry.seq})
+            return None
 
     def _track(self, entry: Entry, _doomed: dict[str, LiveCall]) -> Change:
         if entry.call not in self._live:
@@ -280,6 +301,7 @@ class Applier:
             entry.data["kept"] is True
             and call is not None
             and call.index is not None
+            and call.policy is not None
             and bool(call.sealed)
             and entry.call not in doomed
             and not call.gone
@@ -296,21 +318,21 @@ class Applier:
                 entry.call,
                 outcome=outcome,
                 rule="decision.missing",
-                policy=holdings.policy.hash,
+                policy=call.policy_hash if call is not None else "",
             )
-        at, policy = datetime.fromisoformat(entry.at), holdings.policy
         row = CallRow(
             entry.call,
             self.recorder,
             None,
             entry.at[:10],
             "not_kept",
-            policy.purpose,
-            policy.hash,
+            call.purpose if call is not None else "",
+            call.policy_hash if call is not None else "",
             None,
             decision,
         )
-        due = policy.due_at(at) if kept else None
+        policy = call.policy if call is not None and kept else None
+        due = policy.due_at(datetime.fromisoformat(entry.at)) if policy is not None else None
         ladders = ladders_in(entry.data) if kept else ""
         # Of a call that is not kept the recorder sealed the agents' page to nobody; what it took for kept may not be.
         agents_read = kept or entry.data["kept"] is not True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import secrets
 import time
@@ -21,7 +22,7 @@ from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.view import View
-from mitschnitt.errors import MitschnittError, NotAllowed, TooLarge
+from mitschnitt.errors import ConfigError, MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper import erasing
 from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.agents_file import AgentsFile
@@ -32,6 +33,7 @@ from mitschnitt.keeper.consents import listed, notices_of, offered, own_consents
 from mitschnitt.keeper.draining import Drain
 from mitschnitt.keeper.grants import counting, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
+from mitschnitt.keeper.policy_watch import PolicyWatch
 from mitschnitt.keeper.pulse import Pulse
 from mitschnitt.keeper.receipts import new_receipt
 from mitschnitt.keeper.recovery import recover
@@ -75,12 +77,14 @@ class Keeper:
         blobs: Blobs,
         appliers: Sequence[Applier],
         *,
+        rules: PolicyWatch,
         announced_limit: int,
         now: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._site = site
         self._holdings = holdings
         self._blobs = blobs
+        self._rules = rules
         self._now = now
         self._announced = Announced(limit=announced_limit)
         self.recorders = {
@@ -105,12 +109,14 @@ class Keeper:
     def _read_view(self) -> View:
         acts = self._holdings.writer.submit(queries.grant_acts).result()
         self._version += 1
-        return self._site.view(self._version, counting(standing_grants(acts, self._site.agents)))
+        return self._site.view(self._version, counting(standing_grants(acts, self._site.agents)), self._rules.current)
 
     async def _renew_view(self) -> None:
         """One at a time: a view that was read before an act came must not take the place of one read after it."""
         async with self._renewing:
-            self.view = await asyncio.to_thread(self._read_view)
+            read = await asyncio.to_thread(self._read_view)
+            rules = self._rules.current  # it may be another than when the thread began
+            self.view = replace(read, policy=rules.policy, policy_text=rules.text)
             self.push_view()
 
     def push_view(self) -> None:
@@ -118,7 +124,17 @@ class Keeper:
         self._tell_all(self._view_message())
 
     def _view_message(self) -> dict[str, Any]:
-        return {"type": "view", **self.view.to_json(), "store_locked": self._pulse.is_locked}
+        around = {"store_locked": self._pulse.is_locked, "closed": self._rules.closed}
+        return {"type": "view", **self.view.to_json(), **around}
+
+    def _look_at_rules(self) -> bool:
+        """Whether another policy is in force, or nobody new may be asked any more, or people may again."""
+        if not self._rules.look(self._now()):
+            return False
+        self._version += 1
+        rules = self._rules.current
+        self.view = replace(self.view, version=self._version, policy=rules.policy, policy_text=rules.text)
+        return True
 
     def _tell_all(self, message: Mapping[str, Any]) -> None:
         for recorder in self.recorders.values():
@@ -160,7 +176,7 @@ class Keeper:
         """A changed agents.toml counts; one that is broken, or too large for a view, changes nobody."""
         if not self._agents_file.is_stale:
             return
-        teams = self._site.policy.cells.teams
+        teams = self._rules.current.policy.cells.teams
         agents = await asyncio.to_thread(self._agents_file.changed, teams=teams)
         if agents is None:
             return
@@ -190,12 +206,14 @@ class Keeper:
         call_id, receipt = encode_call_id(secrets.token_bytes(CALL_ID_BYTES)), new_receipt()
         self._announced.announce(
             call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now,
-            page_key=receipt.page_key,
+            page_key=receipt.page_key, policy=self.view.policy.hash,
         )  # fmt: skip
         return {"call": call_id, "ask": self._ask(named, language, now), "receipt_code": receipt.code}
 
     def _ask(self, agent: str | None, language: str, now: datetime) -> dict[str, Any] | None:
         policy = self.view.policy
+        if self._rules.closed:
+            return None
         # Who the agent will be may be open while the caller waits in a queue; whoever it is must have agreed.
         if agent is not None:
             notice = policy.purposes[policy.purpose].notice
@@ -321,10 +339,20 @@ class Keeper:
             "agent": found.agent,
             "answer_by": found.answer_by,
             "page_key": base64.b64encode(found.page_key).decode(),
+            **self._policy_told(found.policy),
             "asked": [asked_to_json(asked) for asked in found.asked],
             "acts": [act_to_json(act) for act in found.acts],
             "parties": [party_to_json(post) for post in found.parties],
         }
+
+    def _policy_told(self, digest: str) -> dict[str, Any]:
+        """Under which policy a call was announced; its text, too, when recorders know another one by now."""
+        told = {"policy": digest}
+        if digest and digest != self.view.policy.hash:
+            with contextlib.suppress(ConfigError):  # without a text the recorder keeps nothing of the call
+                text = self._rules.policies.files.read(digest).text
+                return {**told, "policy_text": base64.b64encode(text).decode()}
+        return told
 
     def begin_trial(self, role: str, *, host: str, caller: str, wait: timedelta) -> dict[str, Any]:
         """A test call will come from this host. NotAllowed for other roles, or while one is under way."""
@@ -378,7 +406,8 @@ class Keeper:
             for number in self.recorders:
                 self.poke(number)
             self._announced.expire(self._now())
-            if self._pulse.look():
+            news = self._look_at_rules(), self._pulse.look()
+            if any(news):
                 self.push_view()
             await self._look_at_agents()
             await asyncio.sleep(STEP_SECONDS)
@@ -404,6 +433,7 @@ class Keeper:
             "announced": len(self._announced),
             "agents": len(self._site.agents),
             "store_locked": int(self._pulse.is_locked),
+            "policy_closed": int(bool(self._rules.closed)),
             "state_copies": len(self._holdings.keyring.copies),
         }
 

@@ -37,6 +37,8 @@ from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.link import Link, bind_private
 from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
+from mitschnitt.keeper.policies import Policies
+from mitschnitt.keeper.policy_watch import PolicyWatch
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.serving import serve_always, server
@@ -110,10 +112,12 @@ def run_keeper(config: Config) -> int:
     log_to_stderr("keeper")
     hardening = harden()
     os.umask(0o077)
-    site = load_site(config)
-    _fits_a_frame(site)
+    rules = PolicyWatch(Policies.of(config), config.directory, now=wall_clock(), trust=lambda _now: "")
+    site = load_site(config, rules.current.policy)
+    _fits_a_frame(site, rules)
     commits = Stopwatch()
-    with opened(config, site, commits=commits) as (keeper, records, playbacks, pages):
+    rules.say()
+    with opened(config, site, rules, commits=commits) as (keeper, records, playbacks, pages):
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
@@ -126,9 +130,9 @@ def run_keeper(config: Config) -> int:
     return 0
 
 
-def _fits_a_frame(site: Site) -> None:
+def _fits_a_frame(site: Site, rules: PolicyWatch) -> None:
     try:
-        pack_frame({"type": "view", **site.view(1, ()).to_json()})
+        pack_frame({"type": "view", **site.view(1, (), rules.current).to_json()})
     except PeerError as error:
         raise ConfigError(f"agents: the view does not fit a frame: {error}") from error
 
@@ -149,13 +153,13 @@ def _bind_control(config: Config) -> socket.socket:
 
 @contextlib.contextmanager
 def opened(
-    config: Config, site: Site, *, commits: Stopwatch | None = None
+    config: Config, site: Site, rules: PolicyWatch, *, commits: Stopwatch | None = None
 ) -> Iterator[tuple[Keeper, Records, Playbacks, Pages]]:
     """Everything that the keeper holds, in the order in which one part needs the other.
 
     ConfigError, before anything was changed, when database, audio, key tree or KEK is missing or open to others.
     """
-    with held(config, site, commits=commits) as (holdings, blobs):
+    with held(config, site, rules.policies, commits=commits) as (holdings, blobs):
         reader = open_reader(config.database)
         try:
             finish_erasures(holdings)
@@ -163,7 +167,7 @@ def opened(
             for number in numbers:
                 make_directories(config.journal(number))
             appliers = [Applier(number, config.journal(number), holdings) for number in numbers]
-            keeper = Keeper(site, holdings, blobs, appliers, announced_limit=config.limits.announced_calls)
+            keeper = Keeper(site, holdings, blobs, appliers, rules=rules, announced_limit=config.limits.announced_calls)
             records = Records(holdings, reader)
             yield keeper, records, Playbacks(holdings, records), Pages(reader)
         finally:
@@ -171,7 +175,9 @@ def opened(
 
 
 @contextlib.contextmanager
-def held(config: Config, site: Site, *, commits: Stopwatch | None = None) -> Iterator[tuple[Holdings, LocalBlobs]]:
+def held(
+    config: Config, site: Site, policies: Policies, *, commits: Stopwatch | None = None
+) -> Iterator[tuple[Holdings, LocalBlobs]]:
     """Keys, database and files, ready to be changed. ConfigError as `opened` says."""
     _refuse_lost(config)
     keyring = _open_keyring(config)
@@ -186,7 +192,7 @@ def held(config: Config, site: Site, *, commits: Stopwatch | None = None) -> Ite
         blobs.sweep()
         leases = Leases(writer, keyring, punctures, free=free)
         vault = Vault(blobs, keyring.leaf_key)
-        yield Holdings(writer, keyring, punctures, leases, vault, site.policy, site.officer_key), blobs
+        yield Holdings(writer, keyring, punctures, leases, vault, policies, site.officer_key), blobs
     finally:
         punctures.close()
         writer.close()

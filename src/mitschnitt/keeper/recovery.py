@@ -88,7 +88,8 @@ def _finish(row: CallRow, index: SliceIndex | None, holdings: Holdings, blobs: B
     def look(connection: Connection) -> list[PartyRow]:
         return queries.parties_of(connection, row.call_id)
 
-    if row.tree_index is None or not holdings.keyring.derives(row.tree_index):
+    # Without a policy nobody knows by which rules it may be kept; `Applier` keeps such a call neither.
+    if row.tree_index is None or not row.policy_hash or not holdings.keyring.derives(row.tree_index):
         return _Finished(row, ())
     parties = holdings.writer.submit(look).result()
     waiting = [party for party in parties if party.media is None]
@@ -199,7 +200,8 @@ def _close_all(connection: Connection, calls: Sequence[_Finished], holdings: Hol
             decision,
         )
         pages = pages_at_end(call.row.call_id, {}, agents_read=False)  # the agents' died with their recorder
-        close_call(connection, closing, pages, due=_due(call, holdings.policy, now) if call.kept else None)
+        due = _due(call, holdings.policies.get(call.row.policy_hash), now) if call.kept else None
+        close_call(connection, closing, pages, due=due)
 
 
 def _due(call: _Finished, policy: Policy, now: datetime) -> datetime:

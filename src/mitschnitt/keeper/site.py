@@ -1,4 +1,4 @@
-"""What the operator's files say: policy, agents, the officer's key, the control token.
+"""What the operator's files say: agents, the officer's key, the control token. Policies have modules of their own.
 
 Refuses what is not as it must be. Reads once at start; of the files only agents.toml counts when it is changed later.
 Holds no consent: standing grants are in the database.
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from mitschnitt.config import Config
 from mitschnitt.core.consent import StandingGrant
-from mitschnitt.core.policy import SHA256_HEX, Policy
-from mitschnitt.core.policy_text import parse_policy
+from mitschnitt.core.policy import Policy
 from mitschnitt.core.view import OFFICER_KEY_BYTES, Agent, View
 from mitschnitt.errors import ConfigError
 from mitschnitt.keeper.agents_file import load_agents
 from mitschnitt.keeper.kek import check_private
+from mitschnitt.keeper.policy_files import PolicyText
 
 MIN_TOKEN_CHARS = 32  # of the bearer token; shorter ones can be guessed
 PRIVATE_FILE = 0o600
@@ -27,16 +27,14 @@ PRIVATE_DIRECTORY = 0o700
 class Site:
     """All of it, checked."""
 
-    policy: Policy
-    policy_text: bytes
     agents: tuple[Agent, ...]
     officer_key: bytes  # X25519, raw
     token: str
     agents_path: Path  # of agents.toml, which may change
 
-    def view(self, version: int, grants: tuple[StandingGrant, ...]) -> View:
-        """The picture that recorders get."""
-        return View(version, self.policy, self.policy_text, self.agents, grants, self.officer_key)
+    def view(self, version: int, grants: tuple[StandingGrant, ...], rules: PolicyText) -> View:
+        """The picture that recorders get, under this policy."""
+        return View(version, rules.policy, rules.text, self.agents, grants, self.officer_key)
 
     def agent_named(self, name: str) -> str:
         """The id of the agent whom an id or address means; the name itself when it means none or several."""
@@ -46,16 +44,13 @@ class Site:
         return found[0] if len(found) == 1 else name
 
 
-def load_site(config: Config) -> Site:
-    """Everything, or a ConfigError that says what was found and expected."""
-    policy, text = load_policy(config)
+def load_site(config: Config, policy: Policy) -> Site:
+    """Everything, or a ConfigError that says what was found and expected; teams are those of the policy's cells."""
     agents_path = config.directory / "agents.toml"
     secrets = config.directory / "secrets"
     check_private(config.directory, mode=PRIVATE_DIRECTORY, what="data directory")
     check_private(secrets, mode=PRIVATE_DIRECTORY, what="secrets")
     return Site(
-        policy=policy,
-        policy_text=text,
         agents=load_agents(agents_path, teams=policy.cells.teams),
         agents_path=agents_path,
         officer_key=_officer_key(secrets / "officer.x25519.pub"),
@@ -68,23 +63,6 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{what}: cannot read {path}: {error.strerror}") from error
-
-
-def load_policy(config: Config) -> tuple[Policy, bytes]:
-    """The active policy and its text. ConfigError when it is unsigned and no switch allows that."""
-    active = _read(config.directory / "policy" / "active", "policy").decode("ascii", errors="replace").strip()
-    if not SHA256_HEX.fullmatch(active):
-        raise ConfigError(f"policy: `active` must hold 64 lower-case hex digits, found {active[:80]!r}")
-    text = _read(config.directory / "policy" / f"{active}.toml", "policy")
-    policy = parse_policy(text)
-    if policy.hash != active:
-        raise ConfigError(f"policy: {active[:8]}….toml was changed; its text has the hash {policy.hash[:8]}…")
-    if not config.gate.allow_unsigned_policy:
-        raise ConfigError(
-            f"policy: {active[:8]}… is not signed by officer and works council; "
-            "for a trial set allow_unsigned_policy = true in [gate]"
-        )
-    return policy, text
 
 
 def _officer_key(path: Path) -> bytes:

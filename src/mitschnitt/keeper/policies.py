@@ -1,0 +1,127 @@
+"""Which policy is in force at a moment, as files and signatures say; and policies by hash, for their calls.
+
+Checks every signature whenever it is asked, not only when a policy was activated. Remembers what it read of texts
+only, for their names prove them; holds no clock.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import date, datetime
+from pathlib import Path
+
+from mitschnitt.config import Config
+from mitschnitt.core.decision import Decision, Verdict
+from mitschnitt.core.policy import SHA256_HEX, Policy
+from mitschnitt.core.policy_life import Activation, Tenure, in_force_at, is_signed, may_activate
+from mitschnitt.errors import ConfigError, NotAllowed
+from mitschnitt.keeper.policy_files import PolicyFiles, PolicyText, begin_of, today_of
+from mitschnitt.keeper.signatures import Signatures
+
+MAX_REMEMBERED = 64  # texts of policies; calls of more than these run at no time
+SENTENCES = {
+    "policy.signature.missing": "has not signed it",
+    "policy.signature.late": "signed it only after it began",
+    "policy.signature.future": "signed it at a time that has not come yet",
+}
+
+
+class Policies:
+    """See the module. `allow_unsigned` is the switch for trials: no signature is asked for."""
+
+    def __init__(self, directory: Path, *, allow_unsigned: bool = False) -> None:
+        self.files = PolicyFiles(directory)
+        self.signatures = Signatures(directory)
+        self.allow_unsigned = allow_unsigned
+        self._known: dict[str, Policy] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, config: Config) -> Policies:
+        """Those of a site, with the switch that stands in its configuration."""
+        return cls(config.directory, allow_unsigned=config.gate.allow_unsigned_policy)
+
+    def tenures(self) -> tuple[Tenure, ...]:
+        """All activated policies with their begins, in the order of their activation."""
+        return tuple(self.files.tenure(line) for line in self.files.activations())
+
+    def tenure_at(self, now: datetime) -> Tenure | None:
+        """Which policy `active` names for this moment, unchecked; None before the first begins."""
+        lines = self.files.activations()
+        # From the newest on: texts of policies that ended long ago need not be there.
+        for line in reversed(lines):
+            tenure = self.files.tenure(line)
+            if in_force_at([tenure], now) is not None:
+                return tenure
+        return None
+
+    def in_force(self, now: datetime) -> PolicyText:
+        """The policy that is in force at this moment, and its text.
+
+        NotAllowed with `policy.none` where none is, and with `policy.signature*` when a signature is missing, late
+        or does not check; ConfigError when a file is missing or was changed.
+        """
+        tenure = self.tenure_at(now)
+        if tenure is None:
+            raise NotAllowed("policy.none", "no policy is in force")
+        return self.checked(tenure, now)
+
+    def checked(self, tenure: Tenure, now: datetime) -> PolicyText:
+        """The policy of this tenure, if it may be in force; raises as `in_force`."""
+        found = self.files.read(tenure.hash)
+        self._remember(found.policy)
+        if not self.allow_unsigned:
+            refuse_unsigned(found.policy, self._signed(found.policy, tenure.begins, now))
+        return found
+
+    def on(self, day: date) -> Policy | None:
+        """The policy that is to be in force on a day of its own time zone, as it stands now; None where none is."""
+        for line in reversed(self.files.activations()):
+            policy = self.get(line.hash)
+            if line.first is None or line.first <= day:
+                return policy
+        return None
+
+    def get(self, digest: str) -> Policy:
+        """The policy of this hash, whether in force, over or to come; ConfigError when it is not here."""
+        known = self._known.get(digest)
+        if known is None and not SHA256_HEX.fullmatch(digest):
+            raise ConfigError(f"policy: a hash has 64 lower-case hex digits, found {digest[:80]!r}")
+        if known is None:
+            known = self.files.read(digest).policy
+            self._remember(known)
+        return known
+
+    def _remember(self, policy: Policy) -> None:
+        with self._lock:  # each recorder's journal is applied in a thread of its own
+            self._known.pop(policy.hash, None)
+            self._known[policy.hash] = policy
+            while len(self._known) > MAX_REMEMBERED:
+                del self._known[next(iter(self._known))]
+
+    def activate(self, policy: Policy, first: date | None, *, now: datetime) -> Activation:
+        """Let a policy be in force from a day on, tomorrow unless another is named; nothing is changed when refused.
+
+        NotAllowed with `policy.day.*` for a day that has begun or is too far, and as `in_force` about signatures.
+        """
+        today = today_of(policy, now)
+        day = first if first is not None else date.fromordinal(today.toordinal() + 1)
+        decision = may_activate(day, today)
+        if decision.verdict is not Verdict.OPEN:
+            raise NotAllowed(decision.rule, f"a policy begins on a later day than today ({today}), found {day}")
+        refuse_unsigned(policy, self._signed(policy, begin_of(policy, day), now))
+        line = Activation(policy.hash, day)
+        lines = self.files.activations()
+        if not lines or lines[-1] != line:
+            self.files.activate((*lines, line))
+        return line
+
+    def _signed(self, policy: Policy, begins: datetime, now: datetime) -> Decision:
+        return is_signed(policy.hash, policy.signed_by, self.signatures.all_of(policy), begins=begins, now=now)
+
+
+def refuse_unsigned(policy: Policy, decision: Decision) -> None:
+    """NotAllowed with the rule of a decision that does not open."""
+    if decision.verdict is not Verdict.OPEN:
+        who = decision.party or "nobody"
+        raise NotAllowed(decision.rule, f"policy {policy.hash[:8]}…: {who} {SENTENCES[decision.rule]}")
