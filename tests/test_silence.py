@@ -44,7 +44,7 @@ def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 def routes(app: FastAPI) -> set[str]:
     """Every way to ask an application."""
     found = [route for route in app.routes if isinstance(route, APIRoute)]
-    return {f"{method} {route.path}" for route in found for method in route.methods}
+    return {f"{method} {route.path}" for route in found for method in route.methods or ()}
 
 
 def control() -> FastAPI:
@@ -54,7 +54,8 @@ def control() -> FastAPI:
 
 def door() -> FastAPI:
     """The door; nobody is behind it."""
-    return door_app(*cast(Any, (None,) * 4), HARDENING)
+    nobody = cast(Any, None)
+    return door_app(nobody, nobody, nobody, nobody, HARDENING)
 
 
 def sentences() -> set[str]:

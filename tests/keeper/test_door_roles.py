@@ -82,13 +82,18 @@ class Way:
 
     def ways(self) -> set[tuple[str, str]]:
         return {
-            (method, route.path) for route in self.app.routes if isinstance(route, APIRoute) for method in route.methods
+            (method, route.path)
+            for route in self.app.routes
+            if isinstance(route, APIRoute)
+            for method in route.methods or ()
         }
 
     def ask(self, way: tuple[str, str], role: str, *, call: str = REFUSED, token: str = "t") -> httpx.Response:
         method, path = way
         more = dict(WAYS[way][1])
-        asked = {"json": {**more, "role": role}} if method == "POST" else {"params": {**more, "as": role}}
+        asked: dict[str, Any] = (
+            {"json": {**more, "role": role}} if method == "POST" else {"params": {**more, "as": role}}
+        )
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app)

@@ -50,7 +50,8 @@ class Records:
         """The call and the rule by which this role may. NotAllowed with the rule that refuses, or `call.unknown`."""
         row = self._ask(lambda connection: queries.call_by_id(connection, call_id))
         wanted = None if purpose is None else Purpose(purpose)
-        limits = limits_of(self._holdings.policy)
+        # The policy that the call began with is what its parties agreed to; a later one widens nothing of it.
+        limits = limits_of(self._holdings.policies.get(row.policy_hash)) if row is not None else {}
         try:
             rule = require(role, action, call=_kept(row), purpose=wanted, limits=limits, now=now)
         except NotAllowed as refused:
