@@ -152,6 +152,29 @@ def call_erase(call: str, directory: Directory = HERE, role: Role = "officer", a
     verb("call").erase(call, directory, role=role, as_json=as_json)
 
 
+@policy_app.command("check")
+def policy_check(
+    policy: Annotated[
+        str, typer.Argument(metavar="FILE", help="A policy's file, or the hash of one in the directory.")
+    ],
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """What speaks against a policy, each with the article behind it."""
+    sys.exit(verb("policy_check").run(policy, directory, as_json=as_json))
+
+
+@policy_app.command("diff")
+def policy_diff(
+    old: Annotated[str, typer.Argument(help="The policy's file, or its hash.")],
+    new: Annotated[str, typer.Argument(help="The other one; it need not be signed.")],
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """What changes from one policy to another, in words, by whom it concerns."""
+    verb("policy_diff").run(old, new, directory, as_json=as_json)
+
+
 @policy_app.command("key")
 def policy_key(
     role: Signer,

@@ -34,9 +34,11 @@ from mitschnitt.core.policy import (
 )
 from mitschnitt.core.purpose import ACCOUNTABILITY, Purpose
 from mitschnitt.core.strict_table import StrictTable
+from mitschnitt.core.toml_lines import lines_of
 from mitschnitt.errors import ConfigError
 
 MAX_POLICY_BYTES = 256 * 1024  # far above any policy that a person can read
+MAX_LINE_CHARS = 4_000  # of one line: the time to read a key grows with the square of its parts
 MAX_WINDOW = timedelta(seconds=12)  # an answer later than this is no answer to the question
 MAX_PURPOSES = 64  # more than anybody can be asked about
 MAX_STRATA = 256  # and as many exclusions: each is an expression that every call may be held against
@@ -78,10 +80,12 @@ def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
     if len(data) > MAX_POLICY_BYTES:
         raise ConfigError(f"{file}: {len(data)} bytes, at most {MAX_POLICY_BYTES} are read")
     try:
-        values = tomllib.loads(data.decode(), parse_float=Decimal)
+        text = data.decode()
+        _check_lines(text)
+        values = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    top = StrictTable(file, (), values, {})
+    top = StrictTable(file, (), values, lines_of(text))
     top.only(KNOWN_KEYS[""])
     purposes, languages = _purposes(top), _languages(top)
     records = next(rule.id for rule in purposes.values() if rule.records)
@@ -114,6 +118,12 @@ def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
         pause=pause,
         prompts=_prompts(top, purposes, records, languages[1:]),
     )
+
+
+def _check_lines(text: str) -> None:
+    longest = max(map(len, text.split("\n")))
+    if longest > MAX_LINE_CHARS:
+        raise ValueError(f"a line has {longest} characters, at most {MAX_LINE_CHARS} are read")
 
 
 def _matching(table: StrictTable, key: str, form: re.Pattern[str], meant: str, default: str | None = None) -> str:

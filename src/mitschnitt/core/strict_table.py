@@ -13,12 +13,12 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any, TypeVar
 
+from mitschnitt.core.toml_lines import Path
 from mitschnitt.errors import ConfigError
 
 MAX_TEXT_CHARS = 1_000  # of one value: criteria are the longest
 MAX_DECIMALS = 12  # of a rate: finer ones cannot be told from 0, and a huge exponent would fill the memory
 MAX_FOUND_CHARS = 60  # of a wrong value that is shown
-Path = tuple[str | int, ...]
 Kind = TypeVar("Kind", bound=StrEnum)
 
 
