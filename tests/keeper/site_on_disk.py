@@ -32,7 +32,7 @@ from mitschnitt.keeper.kek import FileKeks
 from mitschnitt.keeper.keyring import Keyring
 from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_watch import PolicyWatch
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.process import init_keeper_state
 from mitschnitt.keeper.punctures import Punctures, settle
 from mitschnitt.keeper.site import load_site
@@ -117,8 +117,8 @@ def make_site(root: Path, *, recorders: int = 2) -> Config:
 
 
 def rules_of(config: Config, *, now: datetime | None = None) -> PolicyWatch:
-    """The site's policy, by a clock that is trusted."""
-    return PolicyWatch(Policies.of(config), config.directory, now=now or datetime.now(UTC), trust=lambda _now: "")
+    """The site's policy, as a keeper that starts now has it."""
+    return watch_of(config, now=now or datetime.now(UTC), monotonic=time.monotonic)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from mitschnitt.keeper.link import Link, bind_private
 from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_watch import PolicyWatch
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.serving import serve_always, server
@@ -112,7 +112,7 @@ def run_keeper(config: Config) -> int:
     log_to_stderr("keeper")
     hardening = harden()
     os.umask(0o077)
-    rules = PolicyWatch(Policies.of(config), config.directory, now=wall_clock(), trust=lambda _now: "")
+    rules = watch_of(config, now=wall_clock(), monotonic=time.monotonic)
     site = load_site(config, rules.current.policy)
     _fits_a_frame(site, rules)
     commits = Stopwatch()
