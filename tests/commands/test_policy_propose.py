@@ -27,7 +27,7 @@ def test_it_prints_the_hash_who_must_sign_and_the_next_command(
     run(site, tmp_path / "new.toml", as_json=False)
     said, digest = capsys.readouterr().out, parse_policy(FIRST).hash
     assert f"proposed {digest}" in said
-    assert "officer and council have signed it" in said
+    assert "needs signatures of officer and council" in said
     assert f"next: `mitschnitt policy sign {digest[:8]} --as officer --key FILE --dir {site}`" in said
     assert (site / "policy" / f"{digest}.toml").read_bytes() == FIRST
     assert not (site / "policy" / "active").exists()

@@ -44,9 +44,7 @@ def tell(policies: Policies, policy: Policy, directory: Path, *, now: datetime, 
         typer.echo(json.dumps({"policy": policy.hash, "name": policy.name, "signed_by": list(policy.signed_by)}))
         return
     typer.echo(f"proposed {policy.hash} ({policy.name!r})")
-    typer.echo(
-        f"it is in force when {' and '.join(policy.signed_by)} have signed it and it was activated for a later day"
-    )
+    typer.echo(f"to come into force it needs signatures of {' and '.join(policy.signed_by)}, and activating")
     typer.echo(f"next: {step_of(policies, policy, directory, now=now)}")
 
 

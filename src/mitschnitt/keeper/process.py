@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,12 @@ def opened(
             yield keeper, records, Playbacks(holdings, records), Pages(reader)
         finally:
             reader.dispose()
+
+
+def as_it_stands(config: Config, now: datetime) -> tuple[Site, Policies]:
+    """A site and its policies for `held` alone, without a keeper that serves. ConfigError or NotAllowed as they say."""
+    policies = Policies.of(config)
+    return load_site(config, policies.in_force(now).policy), policies
 
 
 @contextlib.contextmanager
