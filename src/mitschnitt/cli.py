@@ -37,6 +37,7 @@ Directory = Annotated[
 ]
 Role = Annotated[str, typer.Option("--as", help="Role that asks: caller, agent, coach, officer, council, operator.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PolicyHash = Annotated[str, typer.Argument(metavar="HASH", help="The policy's hash, or its first 8 digits.")]
 Signer = Annotated[str, typer.Option("--as", help="Role that signs: officer, council, operator.")]
 PasswordFile = Annotated[
     Path | None,
@@ -173,6 +174,52 @@ def policy_diff(
 ) -> None:
     """What changes from one policy to another, in words, by whom it concerns."""
     verb("policy_diff").run(old, new, directory, as_json=as_json)
+
+
+@policy_app.command("propose")
+def policy_propose(
+    file: Annotated[Path, typer.Argument(help="The policy's TOML file.")],
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a sound policy under its hash, for others to sign."""
+    verb("policy_propose").run(directory, file, as_json=as_json)
+
+
+@policy_app.command("sign")
+def policy_sign(
+    policy: PolicyHash,
+    role: Signer,
+    key: Annotated[Path, typer.Option(help="The private key that `policy key` made for this role.")],
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a policy as officer or works council, with the own key."""
+    verb("policy_sign").run(directory, policy, role, key=key, password_file=password_file, as_json=as_json)
+
+
+@policy_app.command("activate")
+def policy_activate(
+    policy: PolicyHash,
+    first: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="Its first day, 2026-11-26; otherwise tomorrow.")
+    ] = "",
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Let a policy that all have signed be in force from a later day on."""
+    verb("policy_activate").run(directory, policy, first=first, as_json=as_json)
+
+
+@policy_app.command("show")
+def policy_show(
+    policy: Annotated[str, typer.Argument(metavar="[HASH]", help="One policy; otherwise how the site stands.")] = "",
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Which policy is in force, which comes, and who signed what and when."""
+    verb("policy_show").run(directory, policy, as_json=as_json)
 
 
 @policy_app.command("key")

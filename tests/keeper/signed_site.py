@@ -7,17 +7,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keeper.site_on_disk import POLICY
 from mitschnitt.core.policy import Policy
 from mitschnitt.core.policy_life import Activation
 from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.policy_files import PolicyFiles
 from mitschnitt.keeper.role_keys import public_path
 from mitschnitt.keeper.signatures import Signatures
+from world import POLICY_TEXT
 
 KEYS = {role: Ed25519PrivateKey.from_private_bytes(role.encode().ljust(32, b".")) for role in ("officer", "council")}
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
-FIRST = POLICY.encode()  # kept for 30 days
+FIRST = POLICY_TEXT  # kept for 30 days
 SECOND = FIRST.replace(b"P30D", b"P14D")
 THIRD = FIRST.replace(b"P30D", b"P7D")
 MONDAY = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)  # 10 o'clock in Berlin

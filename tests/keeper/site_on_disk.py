@@ -31,11 +31,9 @@ from mitschnitt.keeper.grants import import_grants, sign_grant
 from mitschnitt.keeper.kek import FileKeks
 from mitschnitt.keeper.keyring import Keyring
 from mitschnitt.keeper.leases import Leases
-from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_watch import PolicyWatch
-from mitschnitt.keeper.process import init_keeper_state
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
+from mitschnitt.keeper.process import as_it_stands, init_keeper_state
 from mitschnitt.keeper.punctures import Punctures, settle
-from mitschnitt.keeper.site import load_site
 from mitschnitt.store.engine import open_engine
 from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import LocalBlobs
@@ -117,15 +115,14 @@ def make_site(root: Path, *, recorders: int = 2) -> Config:
 
 
 def rules_of(config: Config, *, now: datetime | None = None) -> PolicyWatch:
-    """The site's policy, by a clock that is trusted."""
-    return PolicyWatch(Policies.of(config), config.directory, now=now or datetime.now(UTC), trust=lambda _now: "")
+    """The site's policy, as a keeper that starts now has it."""
+    return watch_of(config, now=now or datetime.now(UTC), monotonic=time.monotonic)
 
 
 @contextmanager
 def open_holdings(config: Config) -> Iterator[Holdings]:
     """What the keeper holds, opened in this process."""
-    policies = Policies.of(config)
-    site = load_site(config, policies.in_force(datetime.now(UTC)).policy)
+    site, policies = as_it_stands(config, datetime.now(UTC))
     keyring = Keyring.open(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
     writer = Writer(open_engine(config.database, busy_ms=2_000))
     free = settle(keyring, writer)

@@ -25,29 +25,32 @@ from keeper.signed_site import (
     force,
     propose,
 )
+from mitschnitt.config import parse_config
 from mitschnitt.core.policy import Policy
 from mitschnitt.errors import ConfigError
 from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_watch import PolicyWatch
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
+from mitschnitt.keeper.time_watch import TimeWatch
 
 SECOND_LONG, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 NOON = MIDNIGHT + 12 * HOUR  # of Tuesday
 WEDNESDAY = date(2026, 11, 25)
 
 
-class Clock:
-    """What the keeper's own watch of the time would say; here the test says it."""
+class Clock(TimeWatch):
+    """What is thought of the time is in the test's hands."""
 
     def __init__(self) -> None:
+        super().__init__(None, lambda: 0.0)
         self.rule = ""
 
-    def trust(self, _now: datetime) -> str:
+    def look(self, now: datetime) -> str:
         return self.rule
 
 
 def watch(directory: Path, now: datetime, clock: Clock | None = None, *, trial: bool = False) -> PolicyWatch:
     policies = Policies(directory, allow_unsigned=trial)
-    return PolicyWatch(policies, directory, now=now, trust=(clock or Clock()).trust)
+    return PolicyWatch(policies, directory, now=now, clock=clock or Clock())
 
 
 @pytest.fixture(name="directory")
@@ -297,6 +300,40 @@ def test_a_first_start_by_a_wrong_clock_asks_nobody_until_it_is_right(directory:
     clock.rule = ""
     assert rules.look(NOON)
     assert told(rules) == (first.hash, "")
+
+
+@pytest.mark.parametrize(
+    "away, rule",
+    [
+        (timedelta(minutes=1), ""),
+        (6 * DAY, ""),
+        (30 * DAY, "clock.ahead"),
+        (timedelta(minutes=-6), "clock.back"),
+    ],
+)
+def test_after_a_start_the_clock_is_held_against_when_the_site_was_served_last(
+    directory: Path, first: Policy, away: timedelta, rule: str
+) -> None:
+    config = parse_config("", directory)
+    watch_of(config, now=NOON, monotonic=lambda: 0.0).look(NOON + SECOND_LONG)
+    later = begin(directory, SECOND, date(2026, 12, 10), at=NOON)
+    rules = watch_of(config, now=NOON + away, monotonic=lambda: 0.0)
+    assert told(rules) == (first.hash, rule)
+    assert later.hash not in told(rules)
+
+
+def test_a_running_keeper_holds_the_clock_against_monotonic_time(directory: Path, first: Policy) -> None:
+    seconds, config = [1_000.0], parse_config("", directory)
+    second = begin(directory, SECOND, WEDNESDAY, at=NOON)
+    rules = watch_of(config, now=NOON, monotonic=lambda: seconds[0])
+    for wall in (30 * DAY, -HOUR, 14 * HOUR, timedelta(minutes=6)):
+        seconds[0] += 2
+        rules.look(NOON + wall)
+        assert told(rules)[0] == first.hash
+        assert told(rules)[1].startswith("clock.")
+    seconds[0] = 1_000.0 + 12 * 3_600
+    assert rules.look(NOON + 12 * HOUR)
+    assert told(rules) == (second.hash, "")
 
 
 # -- trials --------------------------------------------------------------------------------------------

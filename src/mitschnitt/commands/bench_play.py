@@ -34,9 +34,7 @@ from mitschnitt.gateways.decoders import decoders
 from mitschnitt.gateways.play_back import Sound, blocks
 from mitschnitt.gateways.recording import Recording, Samples
 from mitschnitt.gateways.sound_file import FORMATS
-from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.process import held
-from mitschnitt.keeper.site import load_site
+from mitschnitt.keeper.process import as_it_stands, held
 
 PROCESS = ("-m", "mitschnitt.processes", "keeper")  # what Python runs, with the site's directory behind it
 PURPOSE, ROLE = "training", "coach"
@@ -52,9 +50,7 @@ def running_keeper(root: Path, seconds: float, calls: Sequence[str]) -> Iterator
     """The door of a keeper that has these calls, each of two parties."""
     site = prepare(root / "site", control_port=free_port("127.0.0.1", CONTROL_PORT))
     config = load_config(site.directory)
-    policies = Policies.of(config)
-    whole = load_site(config, policies.in_force(datetime.now(UTC)).policy)
-    with held(config, whole, policies) as (holdings, _):
+    with held(config, *as_it_stands(config, datetime.now(UTC))) as (holdings, _):
         spoken = [spoken_for(seconds, role=role, party=party) for party, role in enumerate(("caller", "agent"))]
         keep_calls(holdings, config, dict.fromkeys(calls, spoken))
     with keeper_of(site.directory, root / "served.log") as door:

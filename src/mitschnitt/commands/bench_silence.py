@@ -32,9 +32,7 @@ from mitschnitt.gateways.bench.silence import compare, rounds
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.decisions import own_decision
-from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.process import held
-from mitschnitt.keeper.site import load_site
+from mitschnitt.keeper.process import as_it_stands, held
 from mitschnitt.vault.journal_files import JournalWriter
 from mitschnitt.vault.page import READERS, seal_for_nobody
 
@@ -104,9 +102,7 @@ def asked_site(root: Path, each: int) -> Iterator[tuple[Door, dict[str, list[str
     """The door of a keeper, and its calls by their kind."""
     site = prepare(root / "site", control_port=free_port("127.0.0.1", CONTROL_PORT))
     config = load_config(site.directory)
-    policies = Policies.of(config)
-    site_files = load_site(config, policies.in_force(wall_clock()).policy)
-    with held(config, site_files, policies) as (holdings, _):
+    with held(config, *as_it_stands(config, wall_clock())) as (holdings, _):
         calls = book(config, holdings, each)
     with keeper_of(site.directory, root / "served.log") as door:
         yield door, calls

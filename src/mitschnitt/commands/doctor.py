@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,8 +29,7 @@ from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.exit_codes import DONE, REFUSED
 from mitschnitt.hardening import swap_is_off
 from mitschnitt.keeper.clock import wall_clock
-from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_watch import PolicyWatch
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.site import load_site
 from mitschnitt.recorder.filters import attach, cutting_filter
 from mitschnitt.recorder.interfaces import interface_of
@@ -115,8 +115,7 @@ def _modes(config: Config) -> Iterator[Finding]:
 def _site_files(config: Config) -> Iterator[Finding]:
     stops = "`mitschnitt serve` does not start until this is mended"
     try:
-        # By this clock, whatever it says: a keeper holds it against what it has seen before.
-        rules = PolicyWatch(Policies.of(config), config.directory, now=wall_clock(), trust=lambda _now: "")
+        rules = watch_of(config, now=wall_clock(), monotonic=time.monotonic)
     except ConfigError as error:
         yield Finding(BAD, "policy", str(error).removeprefix("policy: "), stops)
         return
@@ -139,6 +138,11 @@ def policy_finding(config: Config, rules: PolicyWatch) -> Finding:
     if config.gate.allow_unsigned_policy:
         todo = "for trials only: nobody but the operator has agreed to what callers are asked"
         return Finding(WARN, "policy", f"{short} is used unsigned ([gate] allow_unsigned_policy)", todo)
+    if rules.closed.startswith("clock."):
+        todo = "nobody is asked until the date is right, or was confirmed"
+        return Finding(
+            BAD, "policy", f"{short} is held, for the clock is far from when this site was served last", todo
+        )
     if rules.closed:
         return Finding(WARN, "policy", f"{short} is signed and not in force yet", "nobody is asked before it begins")
     return Finding(GOOD, "policy", f"{short} is in force, signed by {', '.join(rules.current.policy.signed_by)}")

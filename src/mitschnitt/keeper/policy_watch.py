@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from mitschnitt.config import Config
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.policy_life import BEGINNING, Served, Tenure, may_follow, parse_served, served_text
 from mitschnitt.errors import ConfigError, NotAllowed
@@ -21,6 +22,7 @@ from mitschnitt.keeper.next_step import next_step
 from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.policy_files import PolicyText
 from mitschnitt.keeper.role_keys import public_path
+from mitschnitt.keeper.time_watch import TimeWatch
 
 LOOK_EVERY = timedelta(seconds=1)  # between two looks at the files
 NOTE_EVERY = timedelta(hours=1)  # how old the note may be; policies begin at midnights, so none is missed within it
@@ -40,17 +42,16 @@ log = logging.getLogger("mitschnitt.keeper")
 
 
 class PolicyWatch:
-    """`trust` gives the rule by which a wall time is not to be trusted, "" while it is.
+    """`clock` says whether a wall time is to be trusted with days.
 
     ConfigError when there is nothing to start with: no policy, one that is not signed, or one that was put in the place
     of another while it was in force.
     """
 
-    def __init__(self, policies: Policies, directory: Path, *, now: datetime, trust: Callable[[datetime], str]) -> None:
+    def __init__(self, policies: Policies, directory: Path, *, now: datetime, clock: TimeWatch) -> None:
         self.policies = policies
         self._directory = directory
-        self._served_path = directory / "policy" / "served"
-        self._trust = trust
+        self.clock = clock
         self._looked_at = now
         self._noted_at: datetime | None = None
         self._stamps: list[Stamp] = []
@@ -64,9 +65,9 @@ class PolicyWatch:
     # -- the start -------------------------------------------------------------------------------
 
     def _start(self, now: datetime) -> None:
-        served = None if self.policies.allow_unsigned else self._read_served()
+        served = None if self.policies.allow_unsigned else read_served(self._directory)
         tenure = self.policies.tenure_at(now)
-        rule = self._trust(now)
+        rule = self.clock.look(now)
         if rule:
             # By a wrong clock no other policy comes into force than the one that was when the clock was right.
             first = tenure or self._first(now)
@@ -116,7 +117,7 @@ class PolicyWatch:
 
     def look(self, now: datetime) -> bool:
         """Whether policy or `closed` are others than before. Cheap: most looks compare times of files."""
-        rule = self._trust(now)
+        rule = self.clock.look(now)
         if rule:
             return self._close(rule)
         due = self._next is not None and now >= self._next
@@ -180,25 +181,39 @@ class PolicyWatch:
             yield files.signature_path(policy.hash, role)
             yield public_path(self._directory, role)
 
-    def _read_served(self) -> Served | None:
-        if not os.path.lexists(self._served_path):
-            return None
-        try:
-            with self._served_path.open("rb") as file:
-                return parse_served(file.read(MAX_SERVED_BYTES))
-        except OSError as error:
-            raise ConfigError(f"policy: cannot read {self._served_path}: {error.strerror}") from error
-
     def _note(self, now: datetime) -> None:
         if self.closed or self.policies.allow_unsigned:
             return
         if self._noted_at is not None and abs(now - self._noted_at) < NOTE_EVERY:
             return
         try:
-            replace_file(self._served_path, served_text(self._served))
+            replace_file(_served_path(self._directory), served_text(self._served))
         except OSError as error:
             log.warning("it could not be noted which policy is in force", extra={"errno": error.errno})
         self._noted_at = now
+
+
+def _served_path(directory: Path) -> Path:
+    return directory / "policy" / "served"
+
+
+def read_served(directory: Path) -> Served | None:
+    """By which policy this site was served last, and when; None when it never was. ConfigError for a broken note."""
+    path = _served_path(directory)
+    if not os.path.lexists(path):
+        return None
+    try:
+        with path.open("rb") as file:
+            return parse_served(file.read(MAX_SERVED_BYTES))
+    except OSError as error:
+        raise ConfigError(f"policy: cannot read {path}: {error.strerror}") from error
+
+
+def watch_of(config: Config, *, now: datetime, monotonic: Callable[[], float]) -> PolicyWatch:
+    """A site's policy, by a clock that is held against the time at which it was served last."""
+    served = read_served(config.directory)
+    clock = TimeWatch(None if served is None else served.at, monotonic)
+    return PolicyWatch(Policies.of(config), config.directory, now=now, clock=clock)
 
 
 def _stamp(path: Path) -> Stamp:

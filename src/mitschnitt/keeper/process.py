@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from mitschnitt.keeper.link import Link, bind_private
 from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_watch import PolicyWatch
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.serving import serve_always, server
@@ -112,7 +113,7 @@ def run_keeper(config: Config) -> int:
     log_to_stderr("keeper")
     hardening = harden()
     os.umask(0o077)
-    rules = PolicyWatch(Policies.of(config), config.directory, now=wall_clock(), trust=lambda _now: "")
+    rules = watch_of(config, now=wall_clock(), monotonic=time.monotonic)
     site = load_site(config, rules.current.policy)
     _fits_a_frame(site, rules)
     commits = Stopwatch()
@@ -172,6 +173,12 @@ def opened(
             yield keeper, records, Playbacks(holdings, records), Pages(reader)
         finally:
             reader.dispose()
+
+
+def as_it_stands(config: Config, now: datetime) -> tuple[Site, Policies]:
+    """A site and its policies for `held` alone, without a keeper that serves. ConfigError or NotAllowed as they say."""
+    policies = Policies.of(config)
+    return load_site(config, policies.in_force(now).policy), policies
 
 
 @contextlib.contextmanager

@@ -1,0 +1,64 @@
+"""`policy propose`: a sound policy lies under its hash afterwards; of any other nothing does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from keeper.signed_site import FIRST, contents, directory_of
+from mitschnitt.commands.policy_propose import run
+from mitschnitt.core.policy_text import parse_policy
+from mitschnitt.errors import ConfigError
+
+
+@pytest.fixture(name="site")
+def a_site(tmp_path: Path) -> Path:
+    directory = directory_of(tmp_path)
+    (directory / "config.toml").touch()
+    return directory
+
+
+def test_it_prints_the_hash_who_must_sign_and_the_next_command(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new.toml").write_bytes(FIRST)
+    run(site, tmp_path / "new.toml", as_json=False)
+    said, digest = capsys.readouterr().out, parse_policy(FIRST).hash
+    assert f"proposed {digest}" in said
+    assert "needs signatures of officer and council" in said
+    assert f"next: `mitschnitt policy sign {digest[:8]} --as officer --key FILE --dir {site}`" in said
+    assert (site / "policy" / f"{digest}.toml").read_bytes() == FIRST
+    assert not (site / "policy" / "active").exists()
+    run(site, tmp_path / "new.toml", as_json=True)
+    assert json.loads(capsys.readouterr().out)["policy"] == digest
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        (b"[[purpose", "not TOML"),
+        (FIRST.replace(b"timezone", b"timezome"), "timezome"),
+        (FIRST.replace(b"Europe/Berlin", b"Europe/Atlantis"), "Europe/Atlantis"),
+        (FIRST.replace(b'when = "true"', b'when = "agent == 1"'), "agent"),
+        (b"#" * 300_000, "at most"),
+    ],
+)
+def test_what_is_no_sound_policy_is_refused_and_nothing_is_changed(
+    site: Path, tmp_path: Path, text: bytes, says: str
+) -> None:
+    (tmp_path / "new.toml").write_bytes(text)
+    before = contents(site)
+    with pytest.raises(ConfigError, match=says):
+        run(site, tmp_path / "new.toml", as_json=False)
+    assert contents(site) == before
+
+
+def test_a_file_that_is_not_there_and_a_directory_that_is_no_site_are_named(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        run(site, tmp_path / "none.toml", as_json=False)
+    (tmp_path / "new.toml").write_bytes(FIRST)
+    with pytest.raises(ConfigError, match=r"holds no config\.toml"):
+        run(tmp_path / "elsewhere", tmp_path / "new.toml", as_json=False)
+    assert not (tmp_path / "elsewhere").exists()
