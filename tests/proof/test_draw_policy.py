@@ -7,12 +7,15 @@ from fractions import Fraction
 
 import pytest
 
+from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import ConfigError
+from mitschnitt.keeper.draw_list_header import rules_of
 from mitschnitt.proof.draw_format import Caps
 from mitschnitt.proof.draw_policy import check_policy, read_policy
 from mitschnitt.proof.draw_report import Cheat, From, Report
 from proof.drawn_lists import COUNCIL, PUBLIC, opened, said
 from second.draw_lists import POLICY
+from world import POLICY_TEXT
 
 RULES = read_policy(POLICY.encode(), "policy.toml")
 HEADER = opened(PUBLIC).header
@@ -82,3 +85,14 @@ def test_a_list_of_another_policy_is_said_only_where_policies_were_given() -> No
 def test_what_is_no_policy_is_a_wrong_file(text: bytes) -> None:
     with pytest.raises(ConfigError, match="no policy that draws"):
         read_policy(text, "policy.toml")
+
+
+def test_the_own_reader_and_that_of_the_keeper_understand_the_same() -> None:
+    text = POLICY_TEXT.decode().replace("rate = 1", "rate = 0.125").replace('beacon = "none"', 'beacon = "drand"')
+    text += '[[stratum]]\nname = "late"\nwhen = "hour > 18"\nrate = 0.3\n'
+    text += '[[exclusion]]\nname = "works council"\nwhen = "queue == \'council\'"\n'
+    text += "[caps]\nagent_week = 3\nagent_share = 0.1\nshare = 0.05\n"
+    own, kept = read_policy(text.encode(), "policy.toml"), rules_of(parse_policy(text.encode()))
+    assert (own.strata, own.exclusions) == (kept.strata, kept.exclusions)
+    assert own.caps == Caps(kept.agent_week, kept.agent_share, kept.share)
+    assert own.hash.hex() == parse_policy(text.encode()).hash
