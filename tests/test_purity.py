@@ -48,10 +48,11 @@ MAY_IMPORT = {
     "core": VALUES | {"mitschnitt.core", "mitschnitt.errors"},
     "wire": VALUES | XML | {"numpy", "mitschnitt.wire", "mitschnitt.errors"},
     "vault": VALUES | {"numpy", "cryptography", "rfc8785"} | {f"mitschnitt.{name}" for name in ("vault", "errors")},
-    "proof": VALUES | {"py_arkworks_bls12381", "mitschnitt.proof", "mitschnitt.errors"},
+    "proof": VALUES
+    | {"numpy", "cryptography", "py_arkworks_bls12381", "zoneinfo", "mitschnitt.proof", "mitschnitt.errors"},
 }
 PURE_VAULT = ("derive", "sealed", "keytree", "journal", "slices", "artefact")  # the others read or write files
-PURE_PROOF = ("drand",)
+PURE_PROOF = ("drand", "draws", "draw_")  # the verifier of the draw is handed streams and bytes
 
 BUILTINS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "globals"})
 LAST_NAMES = {
@@ -81,7 +82,7 @@ def is_pure(module: Module) -> bool:
     return (
         package in PURE_PATHS
         or (package == "vault" and rest in PURE_VAULT)
-        or (package == "proof" and rest in PURE_PROOF)
+        or (package == "proof" and rest.startswith(PURE_PROOF))
     )
 
 

@@ -414,6 +414,12 @@ def bench_calls(context: typer.Context) -> None:
     sys.exit(verb("bench").run("calls", context.args))
 
 
+@bench_app.command("draw", add_help_option=False, context_settings=OWN_OPTIONS)
+def bench_draw(context: typer.Context) -> None:
+    """Ten million draws verified from their files, against a bare loop; `--help` shows the options."""
+    sys.exit(verb("bench").run("draw", context.args))
+
+
 @bench_app.command("play", add_help_option=False, context_settings=OWN_OPTIONS)
 def bench_play(context: typer.Context) -> None:
     """Any second of an hour-long call through the door, and the hour as a file; `--help` shows the options."""

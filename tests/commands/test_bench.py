@@ -15,7 +15,7 @@ from source import PACKAGE, ROOT
 
 
 def test_a_bench_that_does_not_exist_is_wrong_usage_and_the_others_are_named() -> None:
-    with pytest.raises(ConfigError, match="there is calls, capture, curve, play, soak, found 'speed'"):
+    with pytest.raises(ConfigError, match="there is calls, capture, curve, draw, play, silence, soak, found 'speed'"):
         bench.run("speed", [])
 
 
@@ -49,6 +49,7 @@ def test_without_a_compiler_nothing_is_measured_but_help_is_shown(
     [
         (["bench", "capture", "--help"], 0, "--finish-threads"),
         (["bench", "calls", "--help"], 0, "--overload"),
+        (["bench", "draw", "--help"], 0, "--uniform"),
         (["bench", "play", "--help"], 0, "--ranges"),
         (["bench", "--help"], 0, "capture"),
         (["bench", "capture", "--nonsense"], 2, "unrecognized arguments: --nonsense"),

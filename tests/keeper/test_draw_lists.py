@@ -117,7 +117,7 @@ def test_a_day_whose_list_is_refused_is_logged_and_holds_no_other_up(
 def test_a_crash_between_the_two_files_leaves_a_bundle_whose_list_the_next_look_writes(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = draw_lists._publish
+    real = draw_lists.publish
 
     def crashes(path: Path, header: bytes, records: Scratch) -> None:
         if path.name == "public.mdl":
@@ -125,7 +125,7 @@ def test_a_crash_between_the_two_files_leaves_a_bundle_whose_list_the_next_look_
         real(path, header, records)
 
     with monkeypatch.context() as patched:
-        patched.setattr(draw_lists, "_publish", crashes)
+        patched.setattr(draw_lists, "publish", crashes)
         with pytest.raises(NoSpace, match="cannot be written"):
             site.lists.write(days(site)[0])
     assert [path.name for path in site.file(MONDAY, "").iterdir()] == ["council.mdl"]

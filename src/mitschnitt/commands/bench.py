@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
-from mitschnitt.commands import bench_calls, bench_play, bench_silence
+from mitschnitt.commands import bench_calls, bench_draw, bench_play, bench_silence
 from mitschnitt.errors import ConfigError
 from mitschnitt.gateways.bench import capture, curve, soak
 
@@ -13,6 +13,7 @@ BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "calls": bench_calls.main,
     "capture": capture.main,
     "curve": curve.main,
+    "draw": bench_draw.main,
     "play": bench_play.main,
     "silence": bench_silence.main,
     "soak": soak.main,

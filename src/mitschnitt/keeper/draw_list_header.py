@@ -13,6 +13,7 @@ from typing import Any
 
 import rfc8785
 
+from mitschnitt.core.policy import Policy
 from mitschnitt.errors import VaultError
 from mitschnitt.store.list_queries import Amount, ListDay, Lot
 
@@ -33,6 +34,18 @@ class ListRules:
     agent_share: Fraction | None
     share: Fraction | None
     cell_calls: int
+
+
+def rules_of(policy: Policy) -> ListRules:
+    """What lists repeat of this policy."""
+    return ListRules(
+        strata=tuple((stratum.name, stratum.rate) for stratum in policy.strata),
+        exclusions=tuple(exclusion.name for exclusion in policy.exclusions),
+        agent_week=policy.caps.agent_week,
+        agent_share=policy.caps.agent_share,
+        share=policy.caps.share,
+        cell_calls=policy.cells.calls,
+    )
 
 
 def class_of(stratum: int | None, exclusion: int | None) -> int:

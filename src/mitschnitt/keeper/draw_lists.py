@@ -112,8 +112,8 @@ class DrawLists:
                     raise VaultError("draws were added to a day while its list was made")
             for block in ids.blocks():
                 public.write(block)
-            _publish(folder / COUNCIL, header.council(council.sha256, key, sources, lots), council)
-            _publish(folder / PUBLIC, header.public(public.sha256), public)
+            publish(folder / COUNCIL, header.council(council.sha256, key, sources, lots), council)
+            publish(folder / PUBLIC, header.public(public.sha256), public)
         return True
 
 
@@ -125,7 +125,7 @@ def _writing(folder: Path) -> Iterator[None]:
         raise NoSpace(f"the lists of the draw cannot be written to {folder}: {error.strerror}") from error
 
 
-def _publish(path: Path, header: bytes, records: Scratch) -> None:
+def publish(path: Path, header: bytes, records: Scratch) -> None:
     """The file appears whole, synced, and never in place of another; one that says the same may be there already."""
     if path.exists():
         _compare(path, header, records)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from mitschnitt.errors import MalformedPacket, MitschnittError
+from mitschnitt.proof.drand import chain_named, verify_round
 from mitschnitt.proof.draw_format import HEX32, Header, canonical
 from mitschnitt.proof.draw_report import Cheat, From, Report
 from mitschnitt.proof.draw_tickets import ZERO_BEACON, commit_beacon, commitment, drand_beacon
 
 ROLES = ("council", "officer", "operator")
+ROUND_BEFORE = timedelta(hours=1)
 SIGNATURE = re.compile(r"(?:[0-9a-f]{2}){1,200}")
 
 
@@ -42,9 +46,26 @@ def _reckoned(header: Header) -> bytes:
                 raise MalformedPacket(f"the value of {role} is not the one that was committed to")
         return commit_beacon(header.day.isoformat(), {role: value for role, (_, value) in shares.items()})
     number, signature = proof["round"], proof["signature"]
-    if not isinstance(number, int) or not 0 < number < 1 << 63 or not SIGNATURE.fullmatch(signature):
+    if not isinstance(number, int) or not SIGNATURE.fullmatch(signature):
         raise MalformedPacket("expected a round and its signature in hex")
+    verify_round(chain_named(str(proof["chain"])), number, bytes.fromhex(signature))
     return drand_beacon(number, bytes.fromhex(signature))
+
+
+def check_round(header: Header, timezone: str, report: Report, source: From) -> None:
+    """Whether the round is the day's: the first from one hour before its midnight in the policy's zone on."""
+    if header.beacon.kind != "drand":
+        return
+    midnight = datetime.combine(header.day, time(), ZoneInfo(timezone))
+    try:
+        expected = chain_named(str(header.beacon.proof.get("chain"))).first_round(
+            midnight.astimezone(UTC) - ROUND_BEFORE
+        )
+    except MitschnittError:
+        return  # said where the beacon is reckoned
+    if header.beacon.proof.get("round") != expected:
+        sentence = f"the beacon is of another round than the day's, which is {expected}"
+        report.finds(Cheat.REDRAWN, source, header.day, sentence)
 
 
 def _shares(proof: Mapping[str, Any]) -> dict[str, tuple[bytes, bytes]]:

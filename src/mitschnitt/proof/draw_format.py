@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
@@ -69,6 +70,10 @@ ANSWERS = ("kept", "failed", "not_agreed")
 BEACONS = ("none", "commit", "drand")
 KEEPER = "keeper"  # the source of announced calls
 CAPS = ("agent_week", "agent_share", "share")
+
+MAX_DEPTH = 12  # a header has five levels, a day record six
+STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)  # possessive: nothing is kept to try again
+NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 HEX32 = re.compile(r"[0-9a-f]{64}")
 TAG = re.compile(r"[0-9a-f]{16}|")
@@ -222,6 +227,8 @@ def _no_fraction(text: str) -> NoReturn:
 
 def canonical(text: bytes) -> Mapping[str, Any]:
     """The object in canonical JSON (RFC 8785) of whole numbers; MalformedPacket for anything else."""
+    if _depth(text) > MAX_DEPTH:
+        raise MalformedPacket(f"its header is nested more than {MAX_DEPTH} deep")
     try:
         top = json.loads(text, parse_float=_no_fraction, parse_constant=_no_fraction)
         again = json.dumps(top, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -230,6 +237,12 @@ def canonical(text: bytes) -> Mapping[str, Any]:
     if not isinstance(top, dict) or again != text:
         _no("expected one object in canonical JSON (RFC 8785)")
     return top
+
+
+def _depth(text: bytes) -> int:
+    """How deep brackets nest outside of strings: a reader of JSON that recurses must not be sent too deep."""
+    brackets = STRING.sub(b"", text).translate(None, NO_BRACKETS)
+    return max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
 def _keys(table: Any, expected: frozenset[str], what: str) -> Mapping[str, Any]:

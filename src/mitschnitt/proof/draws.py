@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from mitschnitt.errors import PeerError
 from mitschnitt.proof.draw_council import check_council
-from mitschnitt.proof.draw_day import check_beacon, check_day, read_day
+from mitschnitt.proof.draw_day import check_beacon, check_day, check_round, read_day
 from mitschnitt.proof.draw_failures import failing
 from mitschnitt.proof.draw_format import EXCLUDED, DrawList, Header
 from mitschnitt.proof.draw_policy import DrawRules, check_policy, read_policy
@@ -128,6 +128,7 @@ class Verifier:
         check_beacon(header, self.report, source)
         check_policy(header, self._policies, self.report, source)
         if header.policy_hash in self._policies:
+            check_round(header, self._policies[header.policy_hash].timezone, self.report, source)
             self.report.proves(RULES, Cheat.POLICY, Cheat.FILTER)
         if record := self._days.get(header.day.isoformat()):
             check_day(header, record, self.report)
