@@ -76,12 +76,19 @@ class Books:
         self.tell(call, "shred", {"party": None})
 
     def closed(
-        self, call: str, *, kept: bool, ladders: Sequence[Any] = (), pages: Mapping[str, str] | None = None
+        self,
+        call: str,
+        *,
+        kept: bool,
+        ladders: Sequence[Any] = (),
+        pages: Mapping[str, str] | None = None,
+        also: Sequence[str] = (),
     ) -> None:
         outcome = "kept" if kept else "not_kept"
         sealed = own_decision(self.officer_key, call, outcome=outcome, rule="test.rule", policy="p")
         told: dict[str, Any] = {"kept": kept, "decision": base64.b64encode(sealed).decode(), "pages": dict(pages or {})}
-        self.tell(call, "closed", {**told, "ladders": list(ladders)} if ladders else told)
+        told |= {"ladders": list(ladders)} if ladders else {}
+        self.tell(call, "closed", {**told, "also": list(also)} if also else told)
 
     def media_slice(self, call: str, node: bytes, party: int, payload: bytes) -> None:
         """One tick of one party, durable."""

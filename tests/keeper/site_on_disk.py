@@ -87,7 +87,7 @@ def annas_grant(days: int = 90, *, granted_at: datetime | None = None) -> Signed
     return sign_grant(StandingGrant("anna", TRAINING, at, at + timedelta(days=days), "notice-1"), ANNAS_KEY)
 
 
-def make_site(root: Path, *, recorders: int = 2) -> Config:
+def make_site(root: Path, *, recorders: int = 2, policy: str = POLICY) -> Config:
     """A site as `mitschnitt init` makes it, with the agents Anna, who agreed, and Ben, who did not."""
     directory = root / "site"
     for name in ("", "policy", "secrets", "run"):
@@ -98,8 +98,8 @@ def make_site(root: Path, *, recorders: int = 2) -> Config:
         f"[metrics]\nport = {free_port()}\n"
         f'[limits]\nrecorders = {recorders}\n[keys]\nstate_copies = ["{second}"]\n'
     )
-    digest = hashlib.sha256(POLICY.encode()).hexdigest()
-    (directory / "policy" / f"{digest}.toml").write_text(POLICY)
+    digest = hashlib.sha256(policy.encode()).hexdigest()
+    (directory / "policy" / f"{digest}.toml").write_text(policy)
     (directory / "policy" / "active").write_text(digest + "\n")
     annas = base64.b64encode(ANNAS_KEY.public_key().public_bytes_raw()).decode()
     (directory / "agents.toml").write_text(

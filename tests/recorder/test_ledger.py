@@ -160,6 +160,15 @@ def test_outside_the_decision_there_is_a_ladder_of_a_kept_call_only(tmp_path: Pa
     assert set(other.data) == {"kept", "decision", "pages"}
 
 
+def test_further_purposes_that_were_agreed_stand_in_the_entry_of_a_kept_call_only(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for kept in ("kept", "not_kept"):
+        scene.ledger.closed(CALL, decision(), OFFICER_PUBLIC, kept=kept, ladders=[], also=["dispute"], at=AT)
+    kept_entry, other = scene.close()
+    assert kept_entry.data["also"] == ["dispute"]
+    assert set(other.data) == {"kept", "decision", "pages"}
+
+
 def test_entries_of_calls_that_are_not_kept_have_one_size_however_much_went_over_the_wire(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     for acts, rungs in ((0, 0), (1, 7), (8, 64)):

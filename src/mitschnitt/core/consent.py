@@ -5,7 +5,7 @@ Facts in, decisions out: this module keeps nothing and reads no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -124,33 +124,71 @@ def window_of(asked: Asked, policy: Policy) -> tuple[datetime, datetime]:
     return asked.ended_at, asked.ended_at + policy.window
 
 
-def spoken_consent(party: str, asked: Iterable[Asked], acts: Iterable[Act], policy: Policy, now: datetime) -> Decision:
-    """What a caller or third party answered to the prompts of the policy. A no beats a yes.
+def spoken_consent(
+    party: str,
+    asked: Iterable[Asked],
+    acts: Iterable[Act],
+    policy: Policy,
+    now: datetime,
+    *,
+    purpose: Purpose | None = None,
+) -> Decision:
+    """What a caller or third party answered to the policy's prompts for a purpose (None: the one that records).
 
-    Only a digit between the end of a complete, known prompt and the end of its window counts; all others are as
-    if they had never been pressed. A yes whose time has not come yet is awaited.
+    A no beats a yes. Only a digit between the end of a complete, known prompt and the end of its window counts; all
+    others are as if they had never been pressed. A yes whose time has not come yet is awaited. An answer belongs to
+    the question before it: once another purpose is asked for, no yes counts for this one any more (Art. 7(2) GDPR),
+    and a no that comes while it is asked for counts for both.
     """
     role = "caller" if party == "caller" else "third"
+    wanted = policy.purpose if purpose is None else purpose
     questions = [item for item in asked if item.party == party]
-    known = [item for item in questions if policy.knows_prompt(item.prompt, item.sha256, item.length_ms)]
+    known = [item for item in questions if _asks_for(item, policy, {wanted})]
+    others = [item for item in questions if _asks_for(item, policy, set(policy.purposes) - {wanted})]
     whole = [item for item in known if item.complete]
     if not whole:
         rule = "prompt.cut" if known else "prompt.unknown" if questions else "waiting"
         return Decision(Verdict.WAIT, f"consent.{role}.{rule}", party)
-    answers = [
-        act
-        for act in acts
-        if act.party == party
-        and act.kind is ActKind.DIGIT
-        and any(start <= act.at <= end for start, end in (window_of(item, policy) for item in whole))
-    ]
-    if any(act.value == policy.no for act in answers):
+    digits = [act for act in acts if act.party == party and act.kind is ActKind.DIGIT]
+    if any(act.value == policy.no and _answers(act, whole, policy, _noes_until(others)) for act in digits):
         return Decision(Verdict.REFUSE, f"consent.{role}.refused", party)
-    if any(act.value == policy.yes and act.at <= now for act in answers):
+    yeses = [act for act in digits if act.value == policy.yes and act.at <= now]
+    if any(_answers(act, whole, policy, _yeses_until(others)) for act in yeses):
         return _yes(party)
     if all(now >= window_of(item, policy)[1] + LATE_POST for item in whole):
         return Decision(Verdict.REFUSE, f"consent.{role}.silent", party)
     return Decision(Verdict.WAIT, f"consent.{role}.waiting", party)
+
+
+def _asks_for(item: Asked, policy: Policy, purposes: Set[Purpose]) -> bool:
+    return any(policy.knows_prompt(item.prompt, item.sha256, item.length_ms, purpose=one) for one in purposes)
+
+
+Until = Callable[[Asked], datetime | None]  # from when on no answer belongs to this question; None: its window tells
+
+
+def _answers(act: Act, whole: Iterable[Asked], policy: Policy, until: Until) -> bool:
+    for item in whole:
+        start, end = window_of(item, policy)
+        cut = until(item)
+        if start <= act.at <= end and (cut is None or act.at < cut):
+            return True
+    return False
+
+
+def _yeses_until(others: Sequence[Asked]) -> Until:
+    def begun(item: Asked) -> datetime | None:
+        later = [other for other in others if other.ended_at >= item.ended_at]
+        return min((max(other.started_at, item.ended_at) for other in later), default=None)
+
+    return begun
+
+
+def _noes_until(others: Sequence[Asked]) -> Until:
+    def ended(item: Asked) -> datetime | None:
+        return min((other.ended_at for other in others if other.ended_at > item.ended_at), default=None)
+
+    return ended
 
 
 def withdrawn(acts: Iterable[Act]) -> Act | None:

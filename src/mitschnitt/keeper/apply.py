@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,9 @@ from mitschnitt.keeper.leases import Leases
 from mitschnitt.keeper.pages import pages_at_end, pages_in, write_pages
 from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.punctures import Punctures
+from mitschnitt.keeper.purposes import due_of, purposes_in
 from mitschnitt.store import page_queries, queries
+from mitschnitt.store.purpose_queries import add_purposes
 from mitschnitt.store.queries import BlobRow, CallRow, PartyRow, Position
 from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import checked_name
@@ -332,12 +334,13 @@ class Applier:
             decision,
         )
         policy = call.policy if call is not None and kept else None
-        due = policy.due_at(datetime.fromisoformat(entry.at)) if policy is not None else None
+        also = purposes_in(entry.data, policy) if policy is not None else ()
+        due = due_of(policy, also, datetime.fromisoformat(entry.at)) if policy is not None else None
         ladders = ladders_in(entry.data) if kept else ""
         # Of a call that is not kept the recorder sealed the agents' page to nobody; what it took for kept may not be.
         agents_read = kept or entry.data["kept"] is not True
         pages = pages_at_end(entry.call, pages_in(entry.data), agents_read=agents_read)
-        return lambda connection: close_call(connection, row, pages, due=due, ladders=ladders)
+        return lambda connection: close_call(connection, row, pages, due=due, ladders=ladders, also=also)
 
     def _erase(self, doomed: Mapping[str, LiveCall]) -> None:
         """Puncture, then remove files. A crash between leaves files that no key opens; the entry is taken again."""
@@ -390,11 +393,18 @@ class Applier:
 
 
 def close_call(
-    connection: Connection, row: CallRow, pages: Mapping[str, bytes], *, due: datetime | None, ladders: str = ""
+    connection: Connection,
+    row: CallRow,
+    pages: Mapping[str, bytes],
+    *,
+    due: datetime | None,
+    ladders: str = "",
+    also: Sequence[str] = (),
 ) -> None:
     """The call of `row` is over: kept until `due`, or with None nothing of it is left. A closed call stays as it is.
 
-    `pages` are those of its persons; `ladders` is JSON of a kept call's dialogs, "" when nobody told of them.
+    `pages` are those of its persons; `ladders` is JSON of a kept call's dialogs, "" when nobody told of them; `also`
+    are purposes that everybody agreed to beside the first.
     """
     state = queries.state_of(connection, row.call_id)
     if state is None:
@@ -404,6 +414,7 @@ def close_call(
         queries.close_kept(connection, row.call_id, due_at=rfc3339(due), decision=row.sealed_decision)
         if ladders:
             queries.add_ladders(connection, row.call_id, ladders)
+        add_purposes(connection, row.call_id, also)
     elif state == queries.LIVE:
         queries.close_not_kept(connection, row.call_id, decision=row.sealed_decision)
     if state in (None, queries.LIVE):

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from mitschnitt.core.access import DEEDS, Action, Kept, decide
+from mitschnitt.core.access import DEEDS, Action, Kept, Limits, decide
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.purpose import Purpose
-from mitschnitt.errors import NotAllowed
+from mitschnitt.errors import ConfigError, NotAllowed
 from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.bindings import binding_told
 from mitschnitt.keeper.clock import rfc3339
@@ -23,6 +23,7 @@ from mitschnitt.keeper.erasing import erase
 from mitschnitt.keeper.ladders import shown_ladders
 from mitschnitt.keeper.permission import limits_of, require
 from mitschnitt.store import queries
+from mitschnitt.store.purpose_queries import purposes_of
 from mitschnitt.store.queries import AccessRow, CallRow, PartyRow
 
 T = TypeVar("T")
@@ -49,11 +50,14 @@ class Records:
     ) -> tuple[CallRow, str]:
         """The call and the rule by which this role may. NotAllowed with the rule that refuses, or `call.unknown`."""
         row = self._ask(lambda connection: queries.call_by_id(connection, call_id))
-        wanted = None if purpose is None else Purpose(purpose)
-        # The policy that the call began with is what its parties agreed to; a later one widens nothing of it.
-        limits = limits_of(self._holdings.policies.get(row.policy_hash)) if row is not None else {}
+        wanted: Purpose | None = None
+        limits: Limits = {}
+        kept = _kept(row)
+        if purpose is not None and now is not None:
+            wanted, limits = Purpose(purpose), self._limits(row, now)
+            kept = _kept(row, self._ask(lambda connection: purposes_of(connection, call_id)))
         try:
-            rule = require(role, action, call=_kept(row), purpose=wanted, limits=limits, now=now)
+            rule = require(role, action, call=kept, purpose=wanted, limits=limits, now=now)
         except NotAllowed as refused:
             if row is None and refused.rule == DEEDS[action].state:
                 raise call_unknown() from None
@@ -61,6 +65,19 @@ class Records:
         if row is None:
             raise call_unknown()
         return row, rule
+
+    def _limits(self, row: CallRow | None, now: datetime) -> Limits:
+        """Whom a policy lets hear: that of a kept call, of all others that of today, or they would differ."""
+        policies, digest = self._holdings.policies, ""
+        try:
+            if row is not None and row.state == queries.KEPT:
+                digest = row.policy_hash
+            else:
+                tenure = policies.tenure_at(now)
+                digest = "" if tenure is None else tenure.hash
+            return limits_of(policies.get(digest))
+        except ConfigError:  # a policy that is not here lets nobody hear
+            return {}
 
     def list_calls(self, role: str) -> list[dict[str, Any]]:
         """Every call with its day and its one word."""
@@ -122,13 +139,14 @@ class Records:
         return {"call": call_id, "state": queries.NOT_KEPT, "epoch": self._holdings.keyring.epoch}
 
 
-def _kept(row: CallRow | None) -> Kept | None:
+def _kept(row: CallRow | None, also: frozenset[str] = frozenset()) -> Kept | None:
     """What access needs to know of a call."""
     if row is None:
         return None
     if row.due_at is None:
         return Kept(row.state, Purpose(row.purpose))
-    return Kept(row.state, Purpose(row.purpose), datetime.fromisoformat(row.due_at))
+    agreed = frozenset(Purpose(one) for one in also)
+    return Kept(row.state, Purpose(row.purpose), datetime.fromisoformat(row.due_at), agreed)
 
 
 def _party(party: PartyRow) -> dict[str, Any]:

@@ -135,12 +135,14 @@ class Ledger:
         kept: str,
         ladders: Sequence[Ladder],
         pages: Sequence[Page] = (),
+        also: Sequence[str] = (),
         at: datetime,
     ) -> None:
         """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only.
 
         Each of the `pages` opens for its own readers only, and has one size. The ladders of its dialogs stand in the
-        decision; outside of it only those of a kept call: a ladder shows whether a call was ever opened.
+        decision; outside of it only those of a kept call: a ladder shows whether a call was ever opened. `also` are the
+        purposes beside the first that everybody agreed to; of a call that is not kept nobody needs them.
         """
 
         def job(writer: JournalWriter) -> None:
@@ -151,6 +153,7 @@ class Ledger:
             data["pages"] = _sealed_pages(call, pages)
             if kept == "kept":
                 data["ladders"] = [ladder.to_json() for ladder in ladders[:MAX_LADDERS]]
+                data["also"] = list(also)
             writer.append(call, "closed", data, at=rfc3339(at))
 
         self._jobs.put((job, None))

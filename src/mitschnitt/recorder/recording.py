@@ -130,11 +130,17 @@ class Recording:
         self.key = None
 
     def close(
-        self, decision: Mapping[str, Any], officer_key: bytes, ladders: Sequence[Any], pages: Sequence[Page] = ()
+        self,
+        decision: Mapping[str, Any],
+        officer_key: bytes,
+        ladders: Sequence[Any],
+        pages: Sequence[Page] = (),
+        also: Sequence[str] = (),
     ) -> bool:
         """The last word on the call, which is journalled if it had a key; False when it was said before.
 
-        `ladders` are those of its dialogs and `pages` those of its persons, handed on unread.
+        `ladders` are those of its dialogs and `pages` those of its persons, handed on unread; `also` are the
+        purposes beside the first that everybody agreed to.
         """
         if self.is_closed:
             return False
@@ -142,7 +148,9 @@ class Recording:
         if self._call:
             told = {"call": self._call, **decision}
             kept, now = str(decision["outcome"]), self._clock.now()
-            self._ledger.closed(self._call, told, officer_key, kept=kept, ladders=ladders, pages=pages, at=now)
+            self._ledger.closed(
+                self._call, told, officer_key, kept=kept, ladders=ladders, pages=pages, also=also, at=now
+            )
         return True
 
     def _finish(self, track: Track, reason: str) -> asyncio.Future[SealedParty]:

@@ -31,6 +31,7 @@ from mitschnitt.core.gate import (
     step,
 )
 from mitschnitt.core.policy import Asking
+from mitschnitt.core.purposes import agreed_also
 from mitschnitt.errors import KeyGone, MitschnittError
 from mitschnitt.recorder.behaviour import behaviour_of
 from mitschnitt.recorder.branch import Branch, Signalling
@@ -585,5 +586,6 @@ class Session:
         view = self._around().view
         told = told_decision(outcome, self.decision, self.facts.acts, policy=self._policy_hash)
         pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
-        if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders, pages):
+        also = agreed_also(self.facts, view, self._services.clock.now()) if outcome == "kept" else ()
+        if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders, pages, also):
             self._services.link.send({"type": "ended", "call": self.call})

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from mitschnitt.store.tables import accesses, calls, grants, journal_offsets, ladders, leases, parties, punctures
+from mitschnitt.store.tables import (
+    accesses,
+    call_purposes,
+    calls,
+    grants,
+    journal_offsets,
+    ladders,
+    leases,
+    parties,
+    punctures,
+)
 
 LIVE, KEPT, NOT_KEPT = "live", "kept", "not_kept"
 
@@ -176,6 +186,7 @@ def close_not_kept(connection: Connection, call_id: str, *, decision: bytes | No
         values["sealed_decision"] = decision
     connection.execute(delete(parties).where(parties.c.call_id == call_id))
     connection.execute(delete(ladders).where(ladders.c.call_id == call_id))
+    connection.execute(delete(call_purposes).where(call_purposes.c.call_id == call_id))
     connection.execute(update(calls).where(calls.c.call_id == call_id).values(**values))
 
 
