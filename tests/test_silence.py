@@ -59,9 +59,12 @@ def door() -> FastAPI:
 
 
 def sentences() -> set[str]:
-    """What every call of a logger says, or how it begins."""
-    nodes = [node for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
-    return {beginning(node.args[0]) for node in nodes if logs(node.func)}
+    """What every call of a logger says, how it begins, or where it is chosen."""
+    found = set()
+    for module in modules():
+        nodes = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+        found |= {beginning(node.args[0]) or f"chosen in {module.name}" for node in nodes if logs(node.func)}
+    return found
 
 
 def logs(function: ast.expr) -> bool:
@@ -72,9 +75,12 @@ def logs(function: ast.expr) -> bool:
 
 
 def beginning(node: ast.expr) -> str:
-    """The constant that an expression begins with."""
-    texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
-    return texts[0] if texts else "<not a constant>"
+    """The constant that a text begins with, "" for what is none."""
+    if isinstance(node, ast.BinOp):
+        return beginning(node.left)
+    if isinstance(node, ast.JoinedStr):
+        return beginning(node.values[0])
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 FOUND: dict[str, set[str]] = {
@@ -111,4 +117,5 @@ def test_what_is_looked_for_is_found() -> None:
     assert "POST /v1/calls" in FOUND["control"]
     assert "GET /calls/{call}/page" in FOUND["door"]
     assert "leak" in sentences()
-    assert beginning(ast.parse("f'a{b}c'").body[0].value) == "a"  # type: ignore[attr-defined]  # an expression statement
+    texts = ("f'a{b}c'", "'a' + b", "a if b else 'c'", "'a'")
+    assert [beginning(ast.parse(text, mode="eval").body) for text in texts] == ["a", "a", "", "a"]

@@ -1,6 +1,7 @@
 """What each rule says, in German and English, in words for somebody who only made a telephone call.
 
-One table, and nothing else: who may be told which rule stands in `core/silence`. A test holds it against docs/rules.md.
+One table, and one of families for what no person of a call is told: who may be told which rule stands in
+`core/silence`. A test holds both against docs/rules.md.
 """
 
 from __future__ import annotations
@@ -52,24 +53,9 @@ _AGENT_NO = Sentence(
     "Von Seiten der Mitarbeitenden lag keine gültige Einwilligung vor. Es wurde nichts aufgezeichnet.",
     "There was no valid consent on the agents' side. Nothing was recorded.",
 )
-_NOT_ALLOWED = Sentence("Diese Rolle darf das nicht.", "This role may not do that.")
 _NOTHING_THERE = Sentence("Es gibt keine Aufzeichnung.", "There is no recording.")
 _NOT_FOUND = Sentence("Unter diesem Namen ist hier nichts bekannt.", "Nothing of that name is known here.")
 _LATER = Sentence("Das Gespräch läuft noch; danach ist mehr zu sagen.", "The call is still running; ask again later.")
-_DAMAGED = Sentence(
-    "Gespeichertes lässt sich zurzeit nicht lesen oder schreiben.",
-    "What is stored cannot be read or written at the moment.",
-)
-_TRIAL = Sentence(
-    "Ein Testanruf dieser Art ist hier nicht möglich.",
-    "A test call of this kind is not possible here.",
-)
-_MAY = Sentence("Diese Rolle darf das.", "This role may do that.")
-_BEACON = Sentence(
-    "Ein Wert für die Auslosung passt nicht zu dem, was vorher festgelegt war.",
-    "A value of the draw does not fit what was fixed before.",
-)
-
 SENTENCES: Mapping[str, Sentence] = MappingProxyType(
     {
         "consent.all": Sentence(
@@ -171,12 +157,7 @@ SENTENCES: Mapping[str, Sentence] = MappingProxyType(
         "draw.missing": _DRAW_MISSING,
         "draw.day.missing": _DRAW_MISSING,
         "draw.beacon.missing": _DRAW_MISSING,
-        "draw.beacon.early": _BEACON,
-        "draw.beacon.record": _BEACON,
-        "draw.beacon.uncommitted": _BEACON,
-        "draw.beacon.commitment": _BEACON,
-        "draw.round.form": _BEACON,
-        "draw.round.forged": _BEACON,
+        "policy.unknown": _FAULT,
         "session.lost": _FAULT,
         "client.refused": _FAULT,
         "view.missing": _FAULT,
@@ -202,52 +183,6 @@ SENTENCES: Mapping[str, Sentence] = MappingProxyType(
             "Wer ausbildet, darf hören, wozu für Ausbildung zugestimmt wurde.",
             "Coaches may hear what was agreed for training.",
         ),
-        "access.coach.own": Sentence(
-            "Wer ausbildet, darf hören, wozu für einen eigenen Zweck des Regelwerks zugestimmt wurde.",
-            "Coaches may hear what was agreed for a purpose of the policy's own.",
-        ),
-        "access.obligation": Sentence(
-            "Diese Aufzeichnung verlangt ein Gesetz; für anderes wird sie nicht verwendet.",
-            "A law demands this recording; it is used for nothing else.",
-        ),
-        "access.purpose.unknown": Sentence("Diesen Zweck gibt es nicht.", "There is no such purpose."),
-        "access.list": _MAY,
-        "access.call": _MAY,
-        "access.facts": _MAY,
-        "access.decision": _MAY,
-        "access.page": _MAY,
-        "access.grant": _MAY,
-        "access.consent": _MAY,
-        "access.agents": _MAY,
-        "access.cells": _MAY,
-        "access.policy": _MAY,
-        "access.status": _MAY,
-        "access.drain": _MAY,
-        "access.trial": _MAY,
-        "erase.officer": _MAY,
-        "access.policy.role": _NOT_ALLOWED,
-        "access.list.role": _NOT_ALLOWED,
-        "access.call.role": _NOT_ALLOWED,
-        "access.facts.role": _NOT_ALLOWED,
-        "access.grant.role": _NOT_ALLOWED,
-        "access.consent.role": _NOT_ALLOWED,
-        "access.agents.role": _NOT_ALLOWED,
-        "access.cells.role": _NOT_ALLOWED,
-        "access.policy.reader": _NOT_ALLOWED,
-        "access.status.role": _NOT_ALLOWED,
-        "erase.role": _NOT_ALLOWED,
-        "drain.role": _NOT_ALLOWED,
-        "erase.live": _LATER,
-        "access.ladder": Sentence(
-            "Betrieb und Datenschutz sehen den Ablauf der Signalisierung.", "Operator and officer see the signalling."
-        ),
-        "access.role.unknown": _NOT_ALLOWED,
-        "access.role.purpose": _NOT_ALLOWED,
-        "access.ladder.role": _NOT_ALLOWED,
-        "access.decision.role": _NOT_ALLOWED,
-        "access.page.role": _NOT_ALLOWED,
-        "access.refused": _NOT_ALLOWED,
-        "role.signature": _NOT_ALLOWED,
         "access.purpose.not_agreed": Sentence(
             "Dafür haben die Beteiligten nicht zugestimmt.", "The parties did not agree to that."
         ),
@@ -262,17 +197,41 @@ SENTENCES: Mapping[str, Sentence] = MappingProxyType(
         ),
         "playback.over": _NOT_FOUND,
         "call.unknown": _NOT_FOUND,
-        "trial.role": _TRIAL,
-        "trial.busy": _TRIAL,
-        "trial.unknown": _TRIAL,
-        "vault.damaged": _DAMAGED,
-        "vault.failing": _DAMAGED,
-        "keeper.failing": _DAMAGED,
+    }
+)
+
+
+# Of what nobody is told who only made a call: how acts, commands and signatures are refused. One sentence a family.
+
+
+FAMILIES: Mapping[str, Sentence] = MappingProxyType(
+    {
+        "access": Sentence("Diese Rolle darf das nicht oder nur so.", "This role may not do that, or only like this."),
+        "clock": Sentence("Die Uhr dieser Anlage geht nicht richtig.", "The clock of this site is not right."),
+        "drain": Sentence("Die Anlage abschalten darf nur der Betrieb.", "Only the operator may drain the site."),
+        "draw": Sentence(
+            "Ein Wert für die Auslosung passt nicht zu dem, was vorher festgelegt war.",
+            "A value of the draw does not fit what was fixed before.",
+        ),
+        "erase": Sentence(
+            "Aufzeichnungen löscht, wer für den Datenschutz zuständig ist.",
+            "Recordings are erased by the data protection officer.",
+        ),
+        "figures": Sentence("Diese Zahl wird niemandem gesagt.", "This figure is told nobody."),
+        "grant": Sentence("Diese Einwilligung gilt so nicht.", "This consent does not count as it is."),
+        "keeper": Sentence("Gespeichertes lässt sich zurzeit nicht ändern.", "Nothing can be written at the moment."),
+        "policy": Sentence(
+            "So kann das Regelwerk nicht in Kraft sein oder treten.",
+            "The policy cannot be in force like this, or come into it.",
+        ),
+        "role": Sentence("Die Unterschrift passt nicht zu dieser Rolle.", "The signature does not fit this role."),
+        "trial": Sentence("Ein Testanruf ist so nicht möglich.", "A test call is not possible like this."),
+        "vault": Sentence("Gespeichertes lässt sich zurzeit nicht lesen.", "What is stored cannot be read now."),
     }
 )
 
 
 def said(rule: str, language: str) -> str:
-    """The sentence of a rule; the rule's own name for one that has none, which a newer process may have told."""
-    sentence = SENTENCES.get(rule)
+    """The sentence of a rule, or of its family; the rule's own name where a newer process has told another one."""
+    sentence = SENTENCES.get(rule) or FAMILIES.get(rule.partition(".")[0])
     return rule if sentence is None else sentence.said(language)
