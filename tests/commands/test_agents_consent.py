@@ -1,4 +1,4 @@
-"""An agent's own acts at the command line: terms before a yes, a withdrawal without a question, each refused by rule."""
+"""An agent's own acts at the command line: terms before a yes, a withdrawal without a question, refusals by rule."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from typer.testing import CliRunner, Result
 
@@ -82,7 +83,7 @@ def says(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:  # noqa: FBT001
         if not answer:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(agents_consent.typer, "confirm", confirm)
+    monkeypatch.setattr(typer, "confirm", confirm)
 
 
 def grant(desk: Desk, **more: Any) -> None:
@@ -103,7 +104,7 @@ def test_the_terms_are_told_before_the_question(
         "Centre Ltd, privacy@example.org",
         "coach",
         "P30D",
-        "section 26(2) BDSG",
+        "section 26(2)",
         "withdraw",
     ):
         assert told in terms
