@@ -27,7 +27,13 @@ call_app = typer.Typer(help="Calls: list them, look at one, ask why, erase one."
 draw_app = typer.Typer(help="The draw: which days can draw, and what fixes them.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure on this machine, against a floor.", no_args_is_help=True)
 policy_app = typer.Typer(help="The policy: which calls, who signs it, from when on.", no_args_is_help=True)
+agents_app = typer.Typer(help="Agents: who works here, and what each of them agrees to.", no_args_is_help=True)
+consent_app = typer.Typer(help="Your own standing consent, signed with your own key.", no_args_is_help=True)
+figures_app = typer.Typer(help="Published figures of groups and months.", no_args_is_help=True)
 app.add_typer(call_app, name="call")
+app.add_typer(agents_app, name="agents")
+agents_app.add_typer(consent_app, name="consent")
+app.add_typer(figures_app, name="figures")
 app.add_typer(policy_app, name="policy")
 app.add_typer(draw_app, name="draw")
 app.add_typer(bench_app, name="bench")
@@ -44,6 +50,9 @@ PasswordFile = Annotated[
     typer.Option(help="A file of mode 0600 with the key's password; otherwise MITSCHNITT_ROLE_PASSWORD or a terminal."),
 ]
 Key = Annotated[Path, typer.Option(help="The role's private key, as `policy key` made it.")]
+AgentId = Annotated[str, typer.Option("--agent", help="The agent's id in agents.toml.")]
+AgentKey = Annotated[Path, typer.Option("--key", help="The agent's private key; `mitschnitt agents key` makes it.")]
+AgreedPurpose = Annotated[str, typer.Option("--purpose", help="A purpose of the policy, such as training.")]
 HERE = Path("mitschnitt-data")
 
 
@@ -307,6 +316,81 @@ def draw_clock(
 ) -> None:
     """Say which day it is, as works council or officer, after the keeper doubted its clock."""
     verb("draw_clock").run(directory, role, day, key=key, password_file=password_file, as_json=as_json)
+
+
+@agents_app.command("list")
+def agents_list(directory: Directory = HERE, role: Role = "operator", as_json: AsJson = False) -> None:
+    """Who works here: id, first day, team. Who agreed to what is the agents' own; see `agents consent show`."""
+    verb("agents").list_agents(directory, role=role, as_json=as_json)
+
+
+@agents_app.command("key")
+def agents_key(
+    agent: AgentId,
+    out: Annotated[Path, typer.Option(help="Where the private key goes: a new file outside the directory.")],
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Make an agent's key, under a password, and print the line for agents.toml."""
+    verb("agents").make_key(directory, agent, out=out, password_file=password_file, as_json=as_json)
+
+
+@consent_app.command("grant")
+def consent_grant(
+    agent: AgentId,
+    purpose: AgreedPurpose,
+    key: AgentKey,
+    notice: Annotated[
+        str, typer.Option(help="The version of the notice that was read; otherwise the one the policy names.")
+    ] = "",
+    months: Annotated[int, typer.Option(min=1, max=12, help="When it ends by itself.")] = 12,
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Read what you are asked for, and agree to it or not."""
+    module = verb("agents_consent")
+    signer = module.Signer(agent, key, password_file)
+    module.grant(directory, signer, purpose, notice=notice, months=months, as_json=as_json)
+
+
+@consent_app.command("withdraw")
+def consent_withdraw(
+    agent: AgentId,
+    purpose: AgreedPurpose,
+    key: AgentKey,
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Take your consent back: one step, in force at once, no reason asked."""
+    module = verb("agents_consent")
+    module.withdraw(directory, module.Signer(agent, key, password_file), purpose, as_json=as_json)
+
+
+@consent_app.command("show")
+def consent_show(
+    agent: AgentId,
+    key: AgentKey,
+    password_file: PasswordFile = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """How it stands with your own consents; nobody else's."""
+    module = verb("agents_consent")
+    module.show(directory, module.Signer(agent, key, password_file), as_json=as_json)
+
+
+@figures_app.command("show")
+def figures_show(
+    month: Annotated[str, typer.Argument(help="Such as 2026-11; it must be over.")],
+    directory: Directory = HERE,
+    role: Role = "operator",
+    as_json: AsJson = False,
+) -> None:
+    """What is published of a month: shares of groups, with their intervals."""
+    verb("figures").show(month, directory, role=role, as_json=as_json)
 
 
 @app.command()

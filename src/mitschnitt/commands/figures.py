@@ -1,4 +1,4 @@
-"""`mitschnitt figures show MONTH`: what is published of a month. Shares of groups with intervals, and no order."""
+"""`mitschnitt figures show MONTH`: what is published of a month: shares of groups with their intervals, in no order."""
 
 from __future__ import annotations
 
