@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from fastapi import Path as PathParameter
 from pydantic import Field
 
-from mitschnitt.core.access import Action, decide
+from mitschnitt.core.access import Action
 from mitschnitt.core.backward import SUBJECT
-from mitschnitt.core.decision import Verdict
+from mitschnitt.core.beacon import ROLES
 from mitschnitt.core.periods import parse_period
 from mitschnitt.errors import MalformedPacket, NotAllowed
 from mitschnitt.keeper.acts import MAX_ACT_BYTES, SignedAct
@@ -26,6 +26,7 @@ from mitschnitt.keeper.backward_draws import MAX_TAKE, BackwardDraws, Wish
 from mitschnitt.keeper.control import Strict
 from mitschnitt.keeper.day_acts import check_clock, check_commitment, check_reveal, is_day
 from mitschnitt.keeper.days import COMMITTED_DAYS, Days
+from mitschnitt.keeper.permission import require
 
 BASE64_ACT = 4 * MAX_ACT_BYTES // 3 + 4
 SubjectName = Annotated[str, PathParameter(pattern=r"^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|backward-[0-9W-]{7,10})$")]
@@ -67,9 +68,9 @@ def add_draw(app: FastAPI, days: Days, backward: BackwardDraws, directory: Path,
 
     @app.post("/draw/backward")
     async def draw_backward(body: BackwardBody) -> dict[str, Any]:
-        decision = decide(body.role, Action.SEE_LIST, now=now())
-        if decision.verdict is not Verdict.OPEN:
-            raise NotAllowed(decision.rule, "who may not see which calls are kept draws none of them")
+        require(body.role, Action.SEE_LIST)  # who may not see which calls are kept draws none of them
+        if body.role not in ROLES:
+            raise NotAllowed("draw.backward.role", f"{', '.join(ROLES)} draw from kept calls")
         at = now()
         wish = Wish(parse_period(body.period), body.take, body.by, days.beacon_on(at))
         return await asyncio.to_thread(backward.draw, wish, at, days.local(at))
