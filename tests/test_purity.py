@@ -52,7 +52,7 @@ MAY_IMPORT = {
     | {"numpy", "cryptography", "py_arkworks_bls12381", "zoneinfo", "mitschnitt.proof", "mitschnitt.errors"},
 }
 PURE_VAULT = ("derive", "sealed", "keytree", "journal", "slices", "artefact")  # the others read or write files
-PURE_PROOF = ("drand", "draws", "draw_")  # the verifier of the draw is handed streams and bytes
+PURE_PROOF = ("drand", "backward", "draws", "draw_")  # the verifier of the draw is handed streams and bytes
 
 BUILTINS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "globals"})
 LAST_NAMES = {

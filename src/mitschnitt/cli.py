@@ -250,7 +250,7 @@ def policy_key(
 def draw_commit(
     role: Signer,
     key: Key,
-    first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, tomorrow or later.")],
+    first: Annotated[str, typer.Option("--from", metavar="DAY", help="Tomorrow or later; or backward-PERIOD.")],
     days: Annotated[int, typer.Option(help="How many days, up to 100.")] = 7,
     values: Annotated[
         Path | None, typer.Option(help="Your own file of values; otherwise beside the key, named FILE.values.")
@@ -274,7 +274,9 @@ def draw_commit(
 
 @draw_app.command("reveal")
 def draw_reveal(
-    period: Annotated[str, typer.Argument(help="A day, ISO week or month: 2026-11-27, 2026-W48, 2026-11.")],
+    period: Annotated[
+        str, typer.Argument(help="A day, ISO week or month: 2026-11-27, 2026-W48, 2026-11; or backward-PERIOD.")
+    ],
     role: Signer,
     key: Key,
     values: Annotated[Path, typer.Option(help="The file of values that `draw commit` wrote.")],
@@ -303,6 +305,20 @@ def draw_round(
 ) -> None:
     """Bring in the round of drand that fixes a day; it is verified before it is believed."""
     verb("draw_round").run(directory, file=file, fetch=fetch, as_json=as_json)
+
+
+@draw_app.command("backward")
+def draw_backward(
+    period: Annotated[str, typer.Argument(help="A day, ISO week or month that is over.")],
+    take: Annotated[int, typer.Option(min=1, help="How many calls of each stratum.")] = 1,
+    by: Annotated[str, typer.Option(help="Strata: purpose or day.")] = "purpose",
+    check: Annotated[bool, typer.Option("--check", help="Check the draw from its files.")] = False,
+    role: Role = "officer",
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Draw from calls that are kept of a closed period: first the record, later, with its beacon, the picks."""
+    sys.exit(verb("draw_backward").run(directory, period, take=take, by=by, check=check, role=role, as_json=as_json))
 
 
 @draw_app.command("clock")

@@ -58,7 +58,7 @@ def ceremony(root: Path, monkeypatch: pytest.MonkeyPatch, **more: object) -> Ite
     with site(directory, **more) as found:
         app = FastAPI()
         _add_errors(app)
-        add_draw(app, found.days, directory, lambda: found.now)
+        add_draw(app, found.days, found.backward, directory, lambda: found.now)
         monkeypatch.setattr(Door, "_connection", lambda _door: client_of(app))
         with socket.socket(socket.AF_UNIX) as listening:
             monkeypatch.chdir(directory / "run")  # the path of a socket is short

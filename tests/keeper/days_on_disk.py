@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,12 +16,14 @@ from py_arkworks_bls12381 import G1Point, G2Point, Scalar
 from sqlalchemy import Connection
 
 from mitschnitt.core.beacon import COMMIT, ROLES, commitment_of
+from mitschnitt.keeper.backward_draws import BackwardDraws
 from mitschnitt.keeper.day_steps import Plan
 from mitschnitt.keeper.days import Days
 from mitschnitt.proof.drand import DST, QUICKNET, Chain
-from mitschnitt.store import day_queries
+from mitschnitt.store import day_queries, queries
 from mitschnitt.store.day_queries import DayRow, ShareRow
 from mitschnitt.store.engine import open_engine
+from mitschnitt.store.queries import CallRow
 from mitschnitt.store.upgrade import upgrade
 from mitschnitt.store.writer import Writer
 
@@ -76,6 +79,7 @@ class Site:
         self.writer = Writer(engine)
         self.policies.setdefault(date(2020, 1, 1), POLICY)
         self.days = self.start()
+        self.backward = BackwardDraws(self.writer, self.root / "draw" / "backward", SECRET, chain=self.chain)
 
     def start(self) -> Days:
         """Days as a new process has them."""
@@ -93,6 +97,16 @@ class Site:
     def plan(self, day: date) -> Plan | None:
         begun = [first for first in self.policies if first <= day]
         return Plan(self.policies[max(begun)], self.beacon) if begun else None
+
+    def keep(self, calls: Mapping[str, str], *, purpose: str = "training") -> None:
+        """Kept calls with the day on which each came."""
+        for number, (call_id, day) in enumerate(calls.items()):
+            row = CallRow(call_id, 1, None, day, "kept", purpose, POLICY, "2027-01-31T00:00:00.000000Z", b"sealed")
+            row = replace(row, tree_index=int(hashlib.sha256(call_id.encode()).hexdigest()[:8], 16) + number)
+            self.writer.submit(partial(queries.add_call, row=row)).result()
+
+    def erase(self, call_id: str) -> None:
+        self.writer.submit(lambda connection: queries.close_not_kept(connection, call_id, decision=b"sealed")).result()
 
     def wait(self, how_long: timedelta) -> None:
         self.now += how_long

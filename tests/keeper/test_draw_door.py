@@ -31,7 +31,7 @@ def here(tmp_path: Path) -> Iterator[tuple[Site, httpx.Client]]:
     with site(tmp_path) as found:
         app = FastAPI()
         _add_errors(app)
-        add_draw(app, found.days, tmp_path, lambda: found.now)
+        add_draw(app, found.days, found.backward, tmp_path, lambda: found.now)
         yield found, client_of(app)
 
 

@@ -14,6 +14,7 @@ import typer
 from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.draw_values import load_values, save_values, values_path
 from mitschnitt.commands.passwords import role_password
+from mitschnitt.core.backward import SUBJECT
 from mitschnitt.core.beacon import VALUE_BYTES, commitment_of
 from mitschnitt.core.periods import parse_period
 from mitschnitt.errors import ConfigError
@@ -54,7 +55,8 @@ def run(
     if as_json:
         typer.echo(json.dumps({"role": role, "days": wanted, "values": str(path)}))
         return
-    typer.echo(f"committed as {role} for {len(wanted)} days, {wanted[0]} to {wanted[-1]}")
+    span = wanted[0] if len(wanted) == 1 else f"{len(wanted)} days, {wanted[0]} to {wanted[-1]}"
+    typer.echo(f"committed as {role} for {span}")
     typer.echo(f"your values are in {path}: keep them to yourself until you tell them with `mitschnitt draw reveal`")
     typer.echo("a value that is not told before its day begins means that nobody is asked on that day")
 
@@ -68,6 +70,9 @@ def sent(acts: Iterable[SignedAct]) -> list[dict[str, str]]:
 
 
 def _days(first: str, count: int) -> list[str]:
+    """Days, or the one backward draw that `--from backward-PERIOD` names."""
+    if first.startswith(SUBJECT):
+        return [SUBJECT + parse_period(first.removeprefix(SUBJECT)).name]
     begin = parse_period(first)
     if begin.first != begin.last:
         raise ConfigError(f"--from: expected a day such as 2026-11-27, found {first!r}")

@@ -16,6 +16,7 @@ from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.draw_commit import sent
 from mitschnitt.commands.draw_values import load_values
 from mitschnitt.commands.passwords import role_password
+from mitschnitt.core.backward import SUBJECT
 from mitschnitt.core.beacon import commitment_of
 from mitschnitt.core.periods import Period, parse_period
 from mitschnitt.errors import ConfigError, MalformedPacket, NotAllowed
@@ -37,11 +38,11 @@ def run(
 
     ConfigError when none of them is in the file; NotAllowed with the rule, and then no value was told.
     """
-    span = parse_period(period)
+    span = parse_period(period.removeprefix(SUBJECT))
     known = load_values(values, checked_signer(role))
     private = load_private(key, role_password(role, file=password_file))
     door = Door(directory)
-    days = _waiting(door, span, role)
+    days = [SUBJECT + span.name] if period.startswith(SUBJECT) else _waiting(door, span, role)
     lacking = [day for day in days if day not in known]
     if not days or lacking:
         what = (
@@ -76,7 +77,7 @@ def _own_record(told: Any, role: str, day: str, value: bytes) -> bytes:
         record = json.loads(text)
         beacon = record["beacon"]
         committed = beacon["commitments"][role] if beacon["kind"] == "commit" else ""
-        found = record["day"]
+        found = record["day"] if "day" in record else SUBJECT + record["period"]
     except (ValueError, KeyError, TypeError) as error:
         raise MalformedPacket(f"the keeper told a record of {day} that is none") from error
     if not committed:

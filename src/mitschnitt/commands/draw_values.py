@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from mitschnitt.core.backward import SUBJECT
 from mitschnitt.core.beacon import VALUE_BYTES
+from mitschnitt.core.periods import parse_period
 from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.keeper.kek import replace_file
 
@@ -44,14 +46,21 @@ def load_values(path: Path, role: str) -> dict[str, bytes]:
             raise ValueError("too long")
         told = json.loads(data)
         owner, version = told["role"], told["v"]
-        values = {date.fromisoformat(day).isoformat(): bytes.fromhex(value) for day, value in told["values"].items()}
+        values = {_subject(day): bytes.fromhex(value) for day, value in told["values"].items()}
         if version != VERSION or any(len(value) != VALUE_BYTES for value in values.values()):
             raise ValueError("another form")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"values: {path} is not a file that `mitschnitt draw commit` wrote") from error
     if owner != role:
         raise ConfigError(f"values: {path} holds the values of {owner!r}, expected those of {role}")
     return values
+
+
+def _subject(name: str) -> str:
+    """A day, or a backward draw by its period; ValueError or ConfigError for anything else."""
+    if name.startswith(SUBJECT):
+        return SUBJECT + parse_period(name.removeprefix(SUBJECT)).name
+    return date.fromisoformat(name).isoformat()
 
 
 def save_values(path: Path, role: str, values: Mapping[str, bytes]) -> None:

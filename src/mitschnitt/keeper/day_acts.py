@@ -13,7 +13,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mitschnitt.core.backward import SUBJECT
 from mitschnitt.core.beacon import ROLES
+from mitschnitt.core.periods import parse_period
 from mitschnitt.errors import ConfigError, MalformedPacket, NotAllowed
 from mitschnitt.keeper.acts import VERSION, SignedAct, read_fields
 from mitschnitt.keeper.role_keys import check, load_public, sign
@@ -92,12 +94,20 @@ def _checked(directory: Path, signed: SignedAct, kind: str, roles: tuple[str, ..
     except ConfigError as error:
         raise NotAllowed("role.unenrolled", str(error)) from error
     check(public, DOMAIN, signed.act, signed.signature)
-    try:
-        if date.fromisoformat(fields["day"]).isoformat() != fields["day"]:
-            raise ValueError("another spelling")
-    except ValueError as error:
-        raise MalformedPacket("`day` of an act must be a day such as 2026-11-26") from error
+    subject = fields["day"]
+    if kind != CLOCK and subject.startswith(SUBJECT):
+        parse_period(subject.removeprefix(SUBJECT))
+    elif not is_day(subject):
+        raise MalformedPacket("`day` of an act must be a day such as 2026-11-26")
     return fields
+
+
+def is_day(name: str) -> bool:
+    """Whether this is a day in the one spelling that counts, `2026-11-26`."""
+    try:
+        return date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
 
 
 def _hex(fields: Mapping[str, Any], name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from mitschnitt.core.beacon import COMMIT, DRAND, DayRecord
+from mitschnitt.core.beacon import COMMIT, DRAND, NONE, DayRecord
 from mitschnitt.core.draw import Day, day_key
 from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.clock import rfc3339
@@ -99,7 +99,7 @@ class Days:
         """The day of this moment. None: it was not opened, is another policy's, or the clock is not to be trusted."""
         if self._watch.look(now):
             return None
-        local = self._local(now)
+        local = self.local(now)
         day, plan = self._days.get(local.isoformat()), self._near.get(local)
         return day if day is not None and plan is not None and day.policy_hash == plan.policy_hash else None
 
@@ -132,6 +132,15 @@ class Days:
         self._publish(row)
         return record_of(row)
 
+    def local(self, now: datetime) -> date:
+        """The day of this moment in the policy's zone, whether or not the clock is to be trusted."""
+        return now.astimezone(self._zone()).date()
+
+    def beacon_on(self, now: datetime) -> str:
+        """Which kind of beacon the policy of this moment's day asks for; none without a policy."""
+        plan = self._plan(self.local(now))
+        return NONE if plan is None else plan.beacon
+
     def record(self, day: str) -> bytes | None:
         """The published record of a day, None before it is opened."""
         row = self._ask(lambda connection: day_queries.day_row(connection, day))
@@ -143,7 +152,7 @@ class Days:
         NotAllowed with `draw.commit.day` for a day that began or is too far ahead, `draw.commit.second`, `clock.*`.
         """
         self._trust(now)
-        today = self._local(now)
+        today = self.local(now)
         for row in given:
             if not 0 < (date.fromisoformat(row.day) - today).days <= COMMITTED_DAYS:
                 sentence = f"roles commit for days from tomorrow on, at most {COMMITTED_DAYS} ahead; found {row.day}"
@@ -162,7 +171,7 @@ class Days:
         All of them, or none; the same again changes nothing. NotAllowed with `clock.*`, and what `take_reveal` raises.
         """
         self._trust(now)
-        today = self._local(now)
+        today = self.local(now)
         # A crash may have come between the row and the file; no value is taken for what nobody could read.
         for row in self._ask(lambda connection: day_queries.days_from(connection, today.isoformat())):
             self._publish(row)
@@ -183,19 +192,19 @@ class Days:
         verify_round(self.chain, number, signature)
         if self.chain.time_of(number) > now + MAX_JUMP:
             raise NotAllowed(BACK, "the round is signed, but this clock says that its time is still to come")
-        return self._ask(lambda connection: take_round(connection, number, signature, self._local(now)))
+        return self._ask(lambda connection: take_round(connection, number, signature, self.local(now)))
 
     def confirm_clock(self, day: date, now: datetime) -> None:
         """Somebody who may says that today is this day. NotAllowed(`clock.day`) when the clock says another."""
-        if self._local(now) != day:
-            raise NotAllowed("clock.day", f"this clock says {self._local(now)}, not {day}")
+        if self.local(now) != day:
+            raise NotAllowed("clock.day", f"this clock says {self.local(now)}, not {day}")
         self._watch.confirm(now)
         self.look_ahead(now)
 
     def awaited_rounds(self, now: datetime) -> list[int]:
         """Rounds of drand that are signed by now and that a coming day still waits for."""
-        rows = self._ask(lambda connection: day_queries.days_from(connection, self._local(now).isoformat()))
-        today = self._local(now).isoformat()
+        rows = self._ask(lambda connection: day_queries.days_from(connection, self.local(now).isoformat()))
+        today = self.local(now).isoformat()
         numbers = [row.drand_round for row in rows if row.drand_round and row.beacon is None and row.day > today]
         return [number for number in numbers if self.chain.time_of(number) <= now]
 
@@ -273,14 +282,14 @@ class Days:
         if plan is None:
             return None
         midnight = datetime.combine(day, time.min, self._zone())
-        return Opening(day, plan, midnight.astimezone(UTC) - ROUND_BEFORE, self._local(now), now)
+        return Opening(day, plan, midnight.astimezone(UTC) - ROUND_BEFORE, self.local(now), now)
 
     def _horizon(self, now: datetime) -> Iterator[date]:
-        today = self._local(now)
+        today = self.local(now)
         return (today + timedelta(days=ahead) for ahead in range(COMMITTED_DAYS + 1))
 
     def _stand(self, connection: Connection, now: datetime) -> Iterator[Standing]:
-        fault, today = self._watch.look(now), self._local(now)
+        fault, today = self._watch.look(now), self.local(now)
         rows = {row.day: row for row in day_queries.days_from(connection, today.isoformat())}
         shares = _by_day(day_queries.shares_from(connection, today.isoformat()))
         days = self._read(connection)
@@ -310,12 +319,9 @@ class Days:
     def _remember(self, now: datetime) -> None:
         """What `today` needs at once; past tomorrow it knows nothing without another look."""
         # A day earlier too: what was today a moment ago may still be asked for.
-        today = self._local(now)
+        today = self.local(now)
         self._first = (today - timedelta(days=1)).isoformat()
         self._near = {day: self._plan(day) for day in (today, today + timedelta(days=1))}
-
-    def _local(self, now: datetime) -> date:
-        return now.astimezone(self._zone()).date()
 
 
 def _by_day(rows: list[ShareRow]) -> dict[str, list[ShareRow]]:

@@ -10,20 +10,26 @@ import base64
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
 from fastapi import Path as PathParameter
 from pydantic import Field
 
+from mitschnitt.core.access import Action
+from mitschnitt.core.backward import SUBJECT
+from mitschnitt.core.beacon import ROLES
+from mitschnitt.core.periods import parse_period
 from mitschnitt.errors import MalformedPacket, NotAllowed
 from mitschnitt.keeper.acts import MAX_ACT_BYTES, SignedAct
+from mitschnitt.keeper.backward_draws import MAX_TAKE, BackwardDraws, Wish
 from mitschnitt.keeper.control import Strict
-from mitschnitt.keeper.day_acts import check_clock, check_commitment, check_reveal
+from mitschnitt.keeper.day_acts import check_clock, check_commitment, check_reveal, is_day
 from mitschnitt.keeper.days import COMMITTED_DAYS, Days
+from mitschnitt.keeper.permission import require
 
 BASE64_ACT = 4 * MAX_ACT_BYTES // 3 + 4
-DayName = Annotated[str, PathParameter(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+SubjectName = Annotated[str, PathParameter(pattern=r"^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|backward-[0-9W-]{7,10})$")]
 
 
 class ActBody(Strict):
@@ -46,8 +52,28 @@ class RoundBody(Strict):
     signature: Annotated[str, Field(max_length=256)]
 
 
-def add_draw(app: FastAPI, days: Days, directory: Path, now: Callable[[], datetime]) -> None:
+class BackwardBody(Strict):
+    """Which calls are to be drawn from a closed period, and who asks."""
+
+    role: Annotated[str, Field(min_length=1, max_length=32)]
+    period: Annotated[str, Field(max_length=16)]
+    take: Annotated[int, Field(ge=1, le=MAX_TAKE)]
+    by: Literal["purpose", "day"] = "purpose"
+
+
+def add_draw(app: FastAPI, days: Days, backward: BackwardDraws, directory: Path, now: Callable[[], datetime]) -> None:
     """Let the door take acts towards the draw; `directory` holds the enrolled keys of roles."""
+    _add_acts(app, days, backward, directory, now)
+    _add_rounds(app, days, backward, now)
+
+    @app.post("/draw/backward")
+    async def draw_backward(body: BackwardBody) -> dict[str, Any]:
+        require(body.role, Action.SEE_LIST)  # who may not see which calls are kept draws none of them
+        if body.role not in ROLES:
+            raise NotAllowed("draw.backward.role", f"{', '.join(ROLES)} draw from kept calls")
+        at = now()
+        wish = Wish(parse_period(body.period), body.take, body.by, days.beacon_on(at))
+        return await asyncio.to_thread(backward.draw, wish, at, days.local(at))
 
     @app.get("/draw/days")
     async def standing() -> dict[str, Any]:
@@ -66,9 +92,20 @@ def add_draw(app: FastAPI, days: Days, directory: Path, now: Callable[[], dateti
             ]
         }
 
+    @app.post("/draw/clock", status_code=201)
+    async def clock(body: ActBody) -> dict[str, Any]:
+        day = check_clock(directory, _signed(body))
+        await asyncio.to_thread(days.confirm_clock, day, now())
+        return {"day": day.isoformat()}
+
+
+def _add_acts(app: FastAPI, days: Days, backward: BackwardDraws, directory: Path, now: Callable[[], datetime]) -> None:
     @app.get("/draw/days/{day}")
-    async def record(day: DayName) -> dict[str, Any]:
-        found = await asyncio.to_thread(days.record, day)
+    async def record(day: SubjectName) -> dict[str, Any]:
+        if is_day(day):
+            found = await asyncio.to_thread(days.record, day)
+        else:
+            found = await asyncio.to_thread(backward.record, parse_period(day.removeprefix(SUBJECT)).name)
         if found is None:
             raise NotAllowed("draw.day.missing", f"{day} has no record yet")
         return {"record": found.decode()}
@@ -76,18 +113,24 @@ def add_draw(app: FastAPI, days: Days, directory: Path, now: Callable[[], dateti
     @app.post("/draw/commitments", status_code=201)
     async def commitments(body: ActsBody) -> dict[str, Any]:
         given = [check_commitment(directory, _signed(item)) for item in body.acts]
-        await asyncio.to_thread(days.commit, given, now())
+        taken_by = _side([row.day for row in given], days, backward)
+        await asyncio.to_thread(taken_by.commit, given, now())
         return {"days": [row.day for row in given]}
 
     @app.post("/draw/reveals", status_code=201)
     async def reveals(body: ActsBody) -> dict[str, Any]:
         told = [check_reveal(directory, _signed(item)) for item in body.acts]
-        await asyncio.to_thread(days.reveal, told, now())
+        taken_by = _side([row.day for row, _ in told], days, backward)
+        await asyncio.to_thread(taken_by.reveal, told, now())
         return {"days": [row.day for row, _ in told]}
 
+
+def _add_rounds(app: FastAPI, days: Days, backward: BackwardDraws, now: Callable[[], datetime]) -> None:
     @app.get("/draw/rounds")
     async def awaited() -> dict[str, Any]:
-        return {"chain": days.chain.name, "rounds": await asyncio.to_thread(days.awaited_rounds, now())}
+        at = now()
+        numbers = await asyncio.to_thread(lambda: {*days.awaited_rounds(at), *backward.awaited_rounds(at)})
+        return {"chain": days.chain.name, "rounds": sorted(numbers)}
 
     @app.post("/draw/rounds", status_code=201)
     async def take_round(body: RoundBody) -> dict[str, Any]:
@@ -95,13 +138,22 @@ def add_draw(app: FastAPI, days: Days, directory: Path, now: Callable[[], dateti
             signature = bytes.fromhex(body.signature)
         except ValueError as error:
             raise MalformedPacket("`signature` must be hex") from error
-        return {"days": await asyncio.to_thread(days.take_round, body.round, signature, now())}
+        at = now()
 
-    @app.post("/draw/clock", status_code=201)
-    async def clock(body: ActBody) -> dict[str, Any]:
-        day = check_clock(directory, _signed(body))
-        await asyncio.to_thread(days.confirm_clock, day, now())
-        return {"day": day.isoformat()}
+        def take() -> list[str]:
+            if body.round in backward.awaited_rounds(at):
+                return backward.take_round(body.round, signature, at)
+            return days.take_round(body.round, signature, at)
+
+        return {"days": await asyncio.to_thread(take)}
+
+
+def _side(subjects: list[str], days: Days, backward: BackwardDraws) -> Days | BackwardDraws:
+    """Who takes these acts: a request is about days, or about backward draws."""
+    of_days = {is_day(subject) for subject in subjects}
+    if len(of_days) != 1:
+        raise MalformedPacket("acts of one request are all for days, or all for backward draws")
+    return days if of_days.pop() else backward
 
 
 def _signed(body: ActBody) -> SignedAct:
