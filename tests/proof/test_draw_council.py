@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mitschnitt.errors import TooLarge
@@ -77,8 +78,8 @@ def test_without_a_public_list_the_bundle_is_checked_for_itself() -> None:
 
 
 def test_two_draw_ids_with_one_first_half_are_both_found() -> None:
-    high = draw_council.np.array([5, 5, 9], draw_council.np.uint64)
-    wanted = draw_council.np.array([5, 9, 10], draw_council.np.uint64)
+    high = np.array([5, 5, 9], np.uint64)
+    wanted = np.array([5, 9, 10], np.uint64)
     first, second = draw_council._candidates(high, wanted)
     assert (first.tolist(), second.tolist()) == ([0, 2, 2], [1, 2, 2])
 
