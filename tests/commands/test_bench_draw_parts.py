@@ -16,7 +16,7 @@ def test_a_part_tells_its_figures_as_json(tmp_path: Path, capsys: pytest.Capture
     for arguments in (["floor", "public.mdl"], ["verify", "public.mdl"], ["verify", "public.mdl", "council.mdl"]):
         assert bench_draw_parts.main([arguments[0], *(str(tmp_path / name) for name in arguments[1:])]) == 0
         told = json.loads(capsys.readouterr().out)
-        assert set(told) == {"seconds", "peak_mb", "findings"}
+        assert set(told) == {"seconds", "cpu_s", "peak_mb", "findings"}
         assert told["findings"] == []
         assert told["peak_mb"] > 1
 

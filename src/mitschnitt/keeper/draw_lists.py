@@ -19,10 +19,13 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, Engine
 
+from mitschnitt.core.draw import day_key
 from mitschnitt.core.periods import week_of
 from mitschnitt.errors import MitschnittError, NoSpace, NotAllowed, VaultError
-from mitschnitt.keeper.draw_list_header import Header, ListRules
+from mitschnitt.keeper.days import Days
+from mitschnitt.keeper.draw_list_header import Header, ListRules, rules_of
 from mitschnitt.keeper.draw_list_records import Scratch, SortedById, write_records
+from mitschnitt.keeper.policies import Policies
 from mitschnitt.store import list_queries
 from mitschnitt.store.list_queries import ListDay
 from mitschnitt.store.writer import Writer
@@ -46,6 +49,18 @@ class ListSources:
     beacon: Callable[[str], Mapping[str, Any]]
     rules: Callable[[str], ListRules]  # of the policy with this hash
     settled: Callable[[], bool]
+
+
+def list_sources(
+    policies: Policies, days: Days, secret: bytes, *, settled: Callable[[], bool] = lambda: True
+) -> ListSources:
+    """The facts of a running keeper: its policies by hash, its days, the secret of the draw."""
+    return ListSources(
+        day_key=lambda day: day_key(secret, day),
+        beacon=days.proof_of,
+        rules=lambda policy_hash: rules_of(policies.get(policy_hash)),
+        settled=settled,
+    )
 
 
 class DrawLists:
