@@ -215,14 +215,14 @@ def _look_up(batch: list[tuple[Halves, Numbers]], public: DrawList | None, tally
         return
     halves, places = np.concatenate([item[0] for item in batch]), np.concatenate([item[1] for item in batch])
     order = np.lexsort((halves[:, 1], halves[:, 0]))
-    halves, places = halves[order], places[order]
-    found = np.zeros(len(halves), bool)
+    # Columns of their own: a search in every second number of an array would copy it for each block.
+    highs, lows, places = halves[order, 0], halves[order, 1], places[order]
+    found = np.zeros(len(highs), bool)
     for rows in public.rows():
         high, low, place = rows["high"].astype(np.uint64), rows["low"].astype(np.uint64), rows["place"]
-        begin, end = np.searchsorted(halves[:, 0], high[0]), np.searchsorted(halves[:, 0], high[-1], side="right")
-        wanted = halves[begin:end]
-        for at in _candidates(high, wanted[:, 0]):
-            here = (high[at] == wanted[:, 0]) & (low[at] == wanted[:, 1]) & ~found[begin:end]
+        begin, end = np.searchsorted(highs, high[0]), np.searchsorted(highs, high[-1], side="right")
+        for at in _candidates(high, highs[begin:end]):
+            here = (high[at] == highs[begin:end]) & (low[at] == lows[begin:end]) & ~found[begin:end]
             tally.elsewhere += int(np.count_nonzero(here & (place[at] != places[begin:end])))
             found[begin:end] |= here
     tally.matched += int(np.count_nonzero(found))
