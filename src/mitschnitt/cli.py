@@ -41,7 +41,9 @@ app.add_typer(bench_app, name="bench")
 Directory = Annotated[
     Path, typer.Option("--dir", "-d", envvar="MITSCHNITT_DIR", help="The directory that `init` made.")
 ]
-Role = Annotated[str, typer.Option("--as", help="Role that asks: caller, agent, coach, officer, council, operator.")]
+Role = Annotated[
+    str, typer.Option("--as", help="Role that asks: caller, agent, coach, officer, council, operator, analyst, client.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PolicyHash = Annotated[str, typer.Argument(metavar="HASH", help="The policy's hash, or its first 8 digits.")]
 Signer = Annotated[str, typer.Option("--as", help="Role that signs: officer, council, operator.")]
@@ -224,10 +226,14 @@ def policy_activate(
 @policy_app.command("show")
 def policy_show(
     policy: Annotated[str, typer.Argument(metavar="[HASH]", help="One policy; otherwise how the site stands.")] = "",
+    roles: Annotated[bool, typer.Option("--roles", help="Who may do what, by which rule.")] = False,
     directory: Directory = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Which policy is in force, which comes, and who signed what and when."""
+    """Which policy is in force, which comes, and who signed what and when; with --roles who may do what."""
+    if roles:
+        verb("policy_roles").run(directory, policy, as_json=as_json)
+        return
     verb("policy_show").run(directory, policy, as_json=as_json)
 
 
