@@ -55,7 +55,7 @@ def control() -> FastAPI:
 def door() -> FastAPI:
     """The door; nobody is behind it."""
     nobody = cast(Any, None)
-    return door_app(nobody, nobody, nobody, nobody, HARDENING)
+    return door_app(nobody, nobody, nobody, nobody, HARDENING, months=nobody)
 
 
 def sentences() -> set[str]:

@@ -86,6 +86,15 @@ class FakePages:
         return [{"role": role, "after": after}]
 
 
+class FakeMonths:
+    """Says which month was asked for, as whom."""
+
+    def show(self, month: str, role: str) -> dict[str, Any]:
+        if role == "caller":
+            raise NotAllowed("access.cells.role", "not for callers")
+        return {"month": month, "role": role}
+
+
 class FakeKeeper:
     """Takes grants."""
 
@@ -126,8 +135,16 @@ class Door:
     def __init__(self) -> None:
         self.records, self.keeper = FakeRecords(), FakeKeeper()
         hardening = Hardening(no_core=True, not_dumpable=True, memory_locked=False, swap_off=True)
-        self.playbacks, self.pages = FakePlaybacks(), FakePages()
-        self.app = door_app(self.keeper, self.records, self.playbacks, self.pages, hardening, now=lambda: NOW)  # type: ignore[arg-type]  # twins
+        self.playbacks, self.pages, self.months = FakePlaybacks(), FakePages(), FakeMonths()
+        self.app = door_app(
+            self.keeper,  # type: ignore[arg-type]  # a twin
+            self.records,  # type: ignore[arg-type]  # a twin
+            self.playbacks,  # type: ignore[arg-type]  # a twin
+            self.pages,  # type: ignore[arg-type]  # a twin
+            hardening,
+            months=self.months,  # type: ignore[arg-type]  # a twin
+            now=lambda: NOW,
+        )
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -215,6 +232,13 @@ def test_a_grant_comes_in_as_base64(door: Door) -> None:
     assert door.ask("POST", "/grants", json=body).json() == {"recorders": 2}
     assert door.keeper.acts == [SignedAct(b"{}", b"s")]
     assert door.ask("POST", "/grants", json={**body, "act": "?"}).status_code == 422
+
+
+def test_figures_are_asked_for_by_month_and_role(door: Door) -> None:
+    assert door.ask("GET", "/figures/2026-11?as=council").json() == {"month": "2026-11", "role": "council"}
+    refused = door.ask("GET", "/figures/2026-11?as=caller")
+    assert (refused.status_code, refused.json()["rule"]) == (403, "access.cells.role")
+    assert door.ask("GET", f"/figures/{'9' * 33}").status_code == 422
 
 
 def test_agents_are_listed_and_see_what_they_can_agree_to_and_their_own(door: Door) -> None:

@@ -24,6 +24,7 @@ from mitschnitt.core.access import ROLES, TABLE, Action
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.apply import Applier
+from mitschnitt.keeper.cells import Months
 from mitschnitt.keeper.consents import listed
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.draining import Drain
@@ -78,7 +79,9 @@ class Way:
             look_at_trial=lambda role, token: trials.look(role, token, NOW),
             stop_trial=lambda role, token: trials.stop(role, token, NOW),
         )
-        self.app = door_app(cast(Keeper, keeper), records, playbacks, pages, HARDENING, now=lambda: NOW)
+        self.app = door_app(
+            cast(Keeper, keeper), records, playbacks, pages, HARDENING, months=cast(Months, None), now=lambda: NOW
+        )
 
     def ways(self) -> set[tuple[str, str]]:
         return {

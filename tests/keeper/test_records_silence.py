@@ -20,6 +20,7 @@ from mitschnitt.core.access import ROLES
 from mitschnitt.core.call import encode_call_id
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.cells import Months
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.pages import Pages
@@ -38,7 +39,14 @@ class World:
 
     def __init__(self, holdings: Holdings, records: Records, reader: Engine) -> None:
         self.holdings = holdings
-        self._app = door_app(cast(Keeper, None), records, Playbacks(holdings, records), Pages(reader), HARDENING)
+        self._app = door_app(
+            cast(Keeper, None),
+            records,
+            Playbacks(holdings, records),
+            Pages(reader),
+            HARDENING,
+            months=cast(Months, None),
+        )
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def send() -> httpx.Response:

@@ -21,6 +21,7 @@ from mitschnitt.core.call import CALL_ID_CHARS, decode_call_id
 from mitschnitt.errors import Damaged, KeyGone, MalformedPacket, MitschnittError, NotAllowed, VaultError
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.acts import SignedAct
+from mitschnitt.keeper.cells import Months
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import Strict, problem, told
 from mitschnitt.keeper.draining import LONGEST_SECONDS
@@ -97,6 +98,7 @@ def door_app(
     pages: Pages,
     hardening: Hardening,
     *,
+    months: Months,
     now: Callable[[], datetime] = wall_clock,
 ) -> FastAPI:
     """The application."""
@@ -107,6 +109,7 @@ def door_app(
     _add_records(app, records)
     _add_pages(app, pages)
     _add_agents(app, keeper)
+    _add_figures(app, months)
 
     @app.get("/status")
     async def status(role: RoleQuery = "operator") -> dict[str, Any]:
@@ -182,6 +185,12 @@ def _add_agents(app: FastAPI, keeper: Keeper) -> None:
     async def grants(body: SignedBody) -> dict[str, Any]:
         require(body.role, Action.GIVE_CONSENT)
         return {"recorders": await keeper.import_grant(body.signed())}
+
+
+def _add_figures(app: FastAPI, months: Months) -> None:
+    @app.get("/figures/{month}")
+    async def show(month: Annotated[str, PathParameter(max_length=32)], role: RoleQuery = "operator") -> dict[str, Any]:
+        return await asyncio.to_thread(months.show, month, role)
 
 
 def _add_playbacks(app: FastAPI, playbacks: Playbacks, now: Callable[[], datetime]) -> None:

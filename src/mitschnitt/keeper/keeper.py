@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
 from mitschnitt.core.decision import Verdict
-from mitschnitt.core.view import View
+from mitschnitt.core.view import Agent, View
 from mitschnitt.errors import ConfigError, MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper import erasing
 from mitschnitt.keeper.acts import SignedAct
@@ -159,6 +159,11 @@ class Keeper:
             if done == len(connected) or time.monotonic() >= until:
                 return done
             await asyncio.sleep(LOOK_SECONDS)
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """Who works here now."""
+        return self._site.agents
 
     def consents_offered(self) -> list[dict[str, Any]]:
         """What agents can agree to; public, as the policy is."""

@@ -26,9 +26,11 @@ from mitschnitt.config import Config
 from mitschnitt.errors import ConfigError, PeerError, VaultError
 from mitschnitt.hardening import harden
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.cells import Directory, Months
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import control_app
 from mitschnitt.keeper.door import door_app
+from mitschnitt.keeper.draw_secret import load_secret
 from mitschnitt.keeper.erasing import finish_erasures
 from mitschnitt.keeper.figures import CountingDoor, Stopwatch, outcomes, read, ready, table
 from mitschnitt.keeper.keeper import Keeper
@@ -39,6 +41,7 @@ from mitschnitt.keeper.link import Link, bind_private
 from mitschnitt.keeper.pages import Pages
 from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.policies import Policies
+from mitschnitt.keeper.policy_files import zone_of
 from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
@@ -46,6 +49,7 @@ from mitschnitt.keeper.serving import serve_always, server
 from mitschnitt.keeper.site import Site, load_site
 from mitschnitt.log import log_to_stderr
 from mitschnitt.notify import notify
+from mitschnitt.store.cell_queries import first_drawn_day
 from mitschnitt.store.engine import open_engine, open_reader
 from mitschnitt.store.upgrade import upgrade
 from mitschnitt.store.writer import Writer
@@ -119,15 +123,16 @@ def run_keeper(config: Config) -> int:
     commits = Stopwatch()
     rules.say()
     with opened(config, site, rules, commits=commits) as (keeper, records, playbacks, pages):
+        months = _months(config, keeper, rules)
         make_directories(config.run)
         check_private(config.run, mode=PRIVATE, what="run")
         link = bind_private(config.run / "keeper.sock")
         door = bind_private(config.run / "door.sock")
         bind_control = partial(_bind_control, config)
         control = partial(serve_always, control_app(keeper, site.token), bind_control(), bind_control)
-        counted = CountingDoor(door_app(keeper, records, playbacks, pages, hardening))
+        counted = CountingDoor(door_app(keeper, records, playbacks, pages, hardening, months=months))
         telemetry = _telemetry(config, keeper, commits, counted)
-        uvloop.run(_run(keeper, link, control, (counted, door), telemetry))
+        uvloop.run(_run(keeper, months, link, control, (counted, door), telemetry))
     return 0
 
 
@@ -248,8 +253,31 @@ def _telemetry(
     return start
 
 
+def _months(config: Config, keeper: Keeper, rules: PolicyWatch) -> Months:
+    """Figures, with agents and policy as they are whenever a month is over."""
+
+    def directory() -> Directory:
+        policy = rules.current.policy
+        return Directory(keeper.agents, policy, zone_of(policy))
+
+    reader = open_reader(config.database)
+    with reader.connect() as connection:
+        drew_before = first_drawn_day(connection) is not None
+    secret = load_secret(config.directory / "secrets", drew_before=drew_before)
+    files = rules.policies.files
+    return Months(
+        keeper.writer,
+        reader,
+        secret,
+        directory=directory,
+        policy_of=lambda digest: files.read(digest).policy,
+        now=wall_clock,
+    )
+
+
 async def _run(
     keeper: Keeper,
+    months: Months,
     link: socket.socket,
     serve_control: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     door: tuple[ASGIApp, socket.socket],
@@ -264,7 +292,11 @@ async def _run(
         asyncio.create_task(serve_control(stop)),
         asyncio.create_task(at_door.serve(sockets=[door[1]])),
     ]
-    always = [asyncio.create_task(Link(keeper, link).run()), asyncio.create_task(keeper.step_forever())]
+    always = [
+        asyncio.create_task(Link(keeper, link).run()),
+        asyncio.create_task(keeper.step_forever()),
+        asyncio.create_task(months.run()),
+    ]
     telemetry = await start_telemetry()
     log.info("keeper is ready", extra={"version": keeper.view.version})
     notify(READY=1, X_PART="keeper")
