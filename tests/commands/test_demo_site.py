@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from mitschnitt.commands.call import load_key
+from mitschnitt.commands.call_page import load_page_key
 from mitschnitt.commands.demo_site import (
     CONTROL_PORT,
     FIRST_RTP_PORT,
@@ -22,6 +25,7 @@ from mitschnitt.gateways import cast, centre
 from mitschnitt.keeper.agents_file import load_agents
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_reader
+from mitschnitt.vault.page import public_of
 
 OWN_PORTS = {"sip_port": 15_999, "control_port": 18_999, "first_rtp_port": 21_000, "last_rtp_port": 21_999}
 
@@ -76,3 +80,12 @@ def test_the_centre_understands_what_it_is_told(site: DemoSite) -> None:
     assert options.token_file == site.directory / "secrets" / "control.token"
     assert options.token_file.is_file()
     assert (options.recorder.host, options.recorder.port) == ("127.0.0.1", 15_999)
+
+
+def test_the_agents_keys_are_written_where_somebody_wants_them(tmp_path: Path) -> None:
+    prepare(tmp_path / "site", agent_keys=tmp_path / "keys", **OWN_PORTS)
+    agents = {agent.id: agent for agent in load_agents(tmp_path / "site" / "agents.toml")}
+    assert {path.stem for path in (tmp_path / "keys").iterdir()} == set(agents)
+    for name, agent in agents.items():
+        own = public_of(load_page_key(tmp_path / "keys" / f"{name}.pem"))
+        assert base64.b64decode(agent.page_key) == own

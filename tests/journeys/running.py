@@ -162,6 +162,7 @@ def running_site(
     host: str = "127.0.0.1",
     rtp: Sequence[str] = (),
     rtp_ports: int = RTP_PORTS,
+    agent_keys: Path | None = None,
 ) -> Iterator[Site]:
     """A site that serves, and is stopped at the end; `module` is what is run instead of `mitschnitt`.
 
@@ -174,6 +175,7 @@ def running_site(
         control_port=free_port(),
         first_rtp_port=first_rtp_port,
         last_rtp_port=first_rtp_port + rtp_ports - 1,
+        agent_keys=agent_keys,
     )
     lines = [*sip, *([f"max_calls = {max_calls}"] if max_calls is not None else [])]
     config = demo.directory / "config.toml"

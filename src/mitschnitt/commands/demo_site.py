@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from mitschnitt.commands.init import provision
 from mitschnitt.config import load_config
@@ -20,6 +20,7 @@ from mitschnitt.keeper.grants import import_grants, sign_grant
 
 NOTICE = "notice-training-1"  # the text-form notice that the agents signed
 GRANT_DAYS = 365
+PRIVATE_DIRECTORY = 0o700
 SIP_PORT, CONTROL_PORT = 15_060, 18_471  # beside those of a site that serves on this machine
 FIRST_RTP_PORT, LAST_RTP_PORT = 20_000, 23_999
 Keys = Mapping[str, tuple[cast.Speaker, Ed25519PrivateKey]]
@@ -71,8 +72,12 @@ def prepare(
     first_rtp_port: int = FIRST_RTP_PORT,
     last_rtp_port: int = LAST_RTP_PORT,
     metrics_port: int = 0,
+    agent_keys: Path | None = None,
 ) -> DemoSite:
-    """Make the directory, the agents with their keys, and their standing grants."""
+    """Make the directory, the agents with their keys, and their standing grants.
+
+    `agent_keys` is a new directory beside it, for the agents' private keys; without one nobody has them afterwards.
+    """
     keys = {
         agent_id(speaker): (speaker, Ed25519PrivateKey.generate())
         for speaker in (*cast.AGENTS_WITH_GRANT, cast.AGENT_WITHOUT_GRANT, cast.AGENT_EXPIRED_GRANT)
@@ -87,6 +92,11 @@ def prepare(
     )
     officer_key = provision(directory, allow_unsigned_policy=True, config_text=ports, agents_text=agents)
     _import_grants(directory, keys)
+    if agent_keys is not None:
+        agent_keys.mkdir(mode=PRIVATE_DIRECTORY)
+        for name, (_, key) in keys.items():
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (agent_keys / f"{name}.pem").write_bytes(pem)
     return DemoSite(directory, officer_key, sip_port, control_port)
 
 
