@@ -98,7 +98,7 @@ class Scene:
 
 Told = Callable[[Scene], Scene]
 
-QUIET = Scene(CallFacts(unbound=""), Surroundings(view_with(grant()), timedelta(seconds=1)))
+QUIET = Scene(CallFacts(unbound="", undrawn=""), Surroundings(view_with(grant()), timedelta(seconds=1)))
 
 
 def nothing(scene: Scene) -> Scene:
@@ -167,6 +167,11 @@ def resumed_it(*, at: float, by: Party = CALLER) -> Told:
 def excluded(rule: str) -> Told:
     """This call is not to be asked ("" = it is)."""
     return lambda scene: replace(scene, facts=replace(scene.facts, excluded=rule))
+
+
+def undrawn(rule: str) -> Told:
+    """The draw lets nobody be asked ("" = the call is drawn)."""
+    return lambda scene: replace(scene, facts=replace(scene.facts, undrawn=rule))
 
 
 def unbound(rule: str) -> Told:

@@ -23,12 +23,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dialogue import JENS, POLICY, POLICY_TEXT, PROMPT_MS, PROMPT_SHA256, START, grant, view_with
 from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.draw import Day, Told
 from mitschnitt.core.gate import State, Surroundings
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.view import View
 from mitschnitt.errors import KeyGone
 from mitschnitt.recorder.branch import Branch
 from mitschnitt.recorder.clock import SteadyClock, rfc3339
+from mitschnitt.recorder.draws import Draws
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink, LeasedKey
 from mitschnitt.recorder.media import Media, Track
@@ -54,6 +56,7 @@ CLARA, JENS_AOR, TAREK = (
     JENS.patterns[0],
     "sip:+49305550042@carrier.example.org",
 )
+DRAWN = Told("2026-11-23", "keeper", 7, drawn=True, rule="draw.drawn")
 EVENTS = 101
 PCMA = 8
 PATIENCE_SECONDS = 10.0  # until a test gives up; nothing waits that long when it works
@@ -119,6 +122,7 @@ def joined(*, answer_by: str = "post", again: bool = False, **facts: Sequence[Ma
         "answer_by": answer_by,
         "again": again,
         "matched": [],
+        "draw": DRAWN.to_json(),
     }
     return {**told, "asked": [], "acts": [], "parties": [], **facts}
 
@@ -242,6 +246,8 @@ class Stage:
         self.ledger = Ledger(
             lambda: self.writer_in(self.directory, next_seq=1), recorder=1, on_synced=on_synced, on_full=lambda: None
         )
+        self.draws = Draws("recorder-1")
+        self.draws.start(self.ledger)
         self.slices = self.slices_in(self.directory)
         self.media = Media(
             address=self.address,
@@ -263,6 +269,7 @@ class Stage:
             self.clock,
             self.around,
             self.address,
+            self.draws,
         )
         self.voices = {name: Voice(name, self.address) for name in ("clara", "jens", "tarek")}
 
@@ -392,6 +399,17 @@ def view(*grants: Any, mode: str = "announced") -> View:
     return replace(
         view_with(*grants), policy=policy, policy_text=text, officer_key=OFFICER.public_key().public_bytes_raw()
     )
+
+
+def drawn_on(view: View) -> View:
+    """The view on a day of the draw, with the beacon of a policy that draws everybody."""
+    return replace(view, day=Day("2026-11-23", view.policy.hash, bytes(32), bytes(32)))
+
+
+def ended(outcome: str | None, drawn: Told = DRAWN) -> dict[str, Any]:
+    """The frame that tells the keeper of the end; `outcome` is that of the draw, None when it was not drawn."""
+    told = {"day": drawn.day, "source": drawn.source, "n": drawn.n, "outcome": outcome}
+    return {"type": "ended", "call": CALL, "draw": None if outcome is None else told}
 
 
 @contextlib.contextmanager

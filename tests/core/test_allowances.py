@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitschnitt.core.allowances import (
-    Caps,
     Purse,
     agent_cap,
     agent_free,
@@ -23,6 +22,7 @@ from mitschnitt.core.allowances import (
     whole_free,
 )
 from mitschnitt.core.draw import KEEPER, Cap
+from mitschnitt.core.policy import Caps
 
 FIVE_PERCENT = Fraction(1, 20)
 AGENTS = ("a", "b", "c")

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitschnitt.core.criteria import Placed
 from mitschnitt.core.draw import (
     CAPPED,
     DOMAIN,
@@ -23,7 +24,6 @@ from mitschnitt.core.draw import (
     Day,
     Drawn,
     Outcome,
-    Placed,
     agent_tag,
     day_key,
     decide,

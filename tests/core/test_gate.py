@@ -237,12 +237,19 @@ DIALOGUES: dict[str, Callable[[], Play]] = {
     "no facts at all": lambda: (
         play(replace(QUIET, facts=CallFacts()))
         .hears(nothing, t(0))
+        .goes(State.NOT_ASKED, OFFER, because="draw.missing")
+        .ends(t(9))
+        .goes(State.ENDED, FORGET, because="draw.missing")
+    ),
+    "drawn, and nothing else is known": lambda: (
+        play(replace(QUIET, facts=CallFacts(undrawn="")))
+        .hears(nothing, t(0))
         .goes(State.NOT_ASKED, OFFER, because="binding.missing")
         .ends(t(9))
         .goes(State.ENDED, FORGET, because="binding.missing")
     ),
     "no view at all": lambda: (
-        play(Scene(CallFacts(), Surroundings(None, timedelta(0))))
+        play(Scene(CallFacts(undrawn=""), Surroundings(None, timedelta(0))))
         .hears(nothing, t(0))
         .goes(State.NOT_ASKED, OFFER, because="view.missing")
     ),

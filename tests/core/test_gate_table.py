@@ -36,6 +36,7 @@ from dialogue import (
     t,
     took_back,
     unbound,
+    undrawn,
     view_with,
 )
 from examples import many
@@ -202,6 +203,7 @@ TOLD: st.SearchStrategy[Told] = st.one_of(
     st.builds(clock, steady=st.booleans()),
     st.builds(hindered, st.sampled_from(["", "vault.no_space", "store.locked"])),
     st.builds(unbound, st.sampled_from(["", "", "binding.mixed"])),
+    st.builds(undrawn, st.sampled_from(["", "", "draw.waiting", "draw.cap.agent_week"])),
     st.builds(excluded, st.sampled_from(["", "", "call.unmatched"])),
     st.builds(took_back, at=SECONDS, by=st.sampled_from(PEOPLE)),
     st.builds(broke, st.sampled_from(["", "vault.no_space"])),
@@ -217,7 +219,7 @@ def may_be_kept(scene: Scene, now: float) -> bool:
     facts, view = scene.facts, scene.around.view
     if view is None or facts.failed or facts.excluded or facts.unbound or scene.around.view_age > timedelta(minutes=1):
         return False
-    if any(item.kind is ActKind.WITHDRAW for item in facts.acts):
+    if facts.undrawn or any(item.kind is ActKind.WITHDRAW for item in facts.acts):
         return False
     present = [party for party in facts.parties if party.present]
     roles = {party.role for party in present}

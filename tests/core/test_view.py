@@ -120,7 +120,8 @@ def test_an_address_matches_exactly_or_by_a_final_star(agent: Agent, aor: str, m
 
 
 def test_all_agents_that_match_are_named_so_that_two_are_no_binding() -> None:
-    view = view_from_json(changed(agents=[*VECTOR["json"]["agents"], {**VECTOR["json"]["agents"][0], "id": "twin"}]))
+    twins = [*VECTOR["json"]["agents"], {**VECTOR["json"]["agents"][0], "id": "twin"}]
+    view = view_from_json(changed(agents=twins, caps={}))
     aor = VECTOR["json"]["agents"][0]["patterns"][0]
     assert [agent.id for agent in view.agents_at(aor)] == [VECTOR["says"]["agents"][0], "twin"]
     assert view.agents_at("sip:nobody@elsewhere.example.org") == ()

@@ -44,7 +44,7 @@ class FakeKeeper:
         self.ready = 1
         self.ask: dict[str, Any] | None = None
 
-    def announce(self, refs: list[Ref], **more: Any) -> dict[str, Any]:
+    async def announce(self, refs: list[Ref], **more: Any) -> dict[str, Any]:
         if self.fails:
             raise NoSpace("full")
         self.told.append((refs, more))

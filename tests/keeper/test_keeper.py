@@ -22,6 +22,7 @@ from mitschnitt.keeper import keeper as keeper_module
 from mitschnitt.keeper.announced import PartyPost, Ref
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.consents import sign_question
+from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.grants import sign_grant, sign_withdrawal
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.site import load_site
@@ -41,8 +42,10 @@ class World:
         self.sent.append(message)
 
     def announce(self, agent: str | None = "anna", value: str = "leg") -> dict[str, Any]:
-        return self.keeper.announce(
-            [Ref("header", value)], queue="q", direction="in", agent=agent, language="", answer_by="digit"
+        return asyncio.run(
+            self.keeper.announce(
+                [Ref("header", value)], queue="q", direction="inbound", agent=agent, language="", answer_by="digit"
+            )
         )
 
     def kinds(self) -> list[str]:
@@ -58,15 +61,18 @@ def world(tmp_path: Path) -> Iterator[World]:
     with open_holdings(config) as holdings:
         made = World(config, holdings, None, datetime.now(UTC))  # type: ignore[arg-type]  # the keeper comes next
         appliers = [Applier(1, config.journal(1), holdings)]
+        rules = rules_of(config)
         made.keeper = Keeper(
-            load_site(config, rules_of(config).current.policy),
+            load_site(config, rules.current.policy),
             holdings,
             LocalBlobs(config.audio),
             appliers,
-            rules=rules_of(config),
+            rules=rules,
+            drawing=open_drawing(config, rules, holdings.writer),
             announced_limit=9,
             now=lambda: made.now,
         )
+        asyncio.run(made.keeper.renew_draw())
         yield made
         asyncio.run(made.keeper.close())
 

@@ -67,7 +67,7 @@ class Keeper:
     def _answer(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "hello":
             self.hellos += 1
-            self.send({"type": "ready", "next_seq": 17})
+            self.send({"type": "ready", "next_seq": 17, "drawn": {"numbers": {}, "agents": {}, "whole": {}}})
         elif message["type"] == "lease" and self.leases:
             self.send(keys(self._given, message["count"]))
             self._given += int(message["count"])
@@ -87,6 +87,13 @@ class Events:
         self.trials: list[Mapping[str, Any]] = []
         self.live: list[str] = []
         self.drains: list[float] = []
+        self.drawn: list[Mapping[str, Any]] = []
+
+    def drawn_before(self, data: Mapping[str, Any]) -> None:
+        self.drawn.append(data)
+
+    def live_draws(self) -> Mapping[str, Mapping[str, Any]]:
+        return {call: {"n": 1} for call in self.live}
 
     def drain_wanted(self, within_s: float) -> None:
         self.drains.append(within_s)
@@ -156,7 +163,9 @@ def test_it_says_who_it_is_and_which_calls_it_holds_and_learns_the_next_seq() ->
     async def scene(stage: Scene) -> None:
         stage.events.live = ["A" * 26]
         assert await stage.link.ready == 17
-        assert stage.keeper.heard[0] == {"type": "hello", "recorder": 2, "boot": "b1", "live": ["A" * 26]}
+        hello = {"type": "hello", "recorder": 2, "boot": "b1", "live": ["A" * 26]}
+        assert stage.keeper.heard[0] == hello | {"draws": {"A" * 26: {"n": 1}}}
+        assert stage.events.drawn == [{"numbers": {}, "agents": {}, "whole": {}}]  # before it draws anything
 
     play(scene)
 

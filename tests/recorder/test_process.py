@@ -81,7 +81,7 @@ class PlayedKeeper:
         now = datetime.now(UTC)
         grant = StandingGrant(JENS.id, TRAINING, now - timedelta(days=1), now + timedelta(days=1), "notice")
         self.send({"type": "view", **view(grant).to_json()})
-        self.send({"type": "ready", "next_seq": 5})
+        self.send({"type": "ready", "next_seq": 5, "drawn": {"numbers": {}, "agents": {}, "whole": {}}})
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "lease":

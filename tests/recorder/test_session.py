@@ -27,6 +27,8 @@ from recorder_stage import (
     act,
     asked,
     branch_of,
+    drawn_on,
+    ended,
     is_closed,
     is_open,
     joined,
@@ -71,7 +73,7 @@ def test_nothing_is_kept_before_the_act_and_all_after_it_until_the_end(tmp_path:
         assert told["outcome"] == "kept"
         assert stage.kept(0) == said[0] + newest
         assert stage.kept(1) == said[1]
-        assert stage.link.sent[-1] == {"type": "ended", "call": CALL}
+        assert stage.link.sent[-1] == ended("kept")
 
     play(tmp_path, scene)
 
@@ -245,11 +247,18 @@ def test_an_asserted_prompt_is_for_calls_that_nobody_announced_not_for_contradic
     tmp_path: Path, rule: str, state: State
 ) -> None:
     async def scene(stage: Stage) -> None:
-        stage.view = view(grant(), mode="asserted")
+        stage.view = drawn_on(view(grant(), mode="asserted"))
         session = stage.session()
         stage.link.answer({"call": None, "rule": rule})
+        if state is State.ASKING:
+            assert state_of(session) is State.ARRIVED  # its draw is being written
+            await stage.journalled("arrived", "draw")
+        async with asyncio.timeout(10):
+            while state_of(session) is State.ARRIVED:
+                await asyncio.sleep(0.002)
         assert state_of(session) is state
-        await over(stage, session, "arrived", "closed")
+        drawn = ("draw",) if state is State.ASKING else ()
+        await over(stage, session, "arrived", *drawn, "closed")
 
     play(tmp_path, scene)
 
@@ -262,7 +271,7 @@ def test_without_a_leased_key_nothing_is_kept_or_journalled_and_the_keeper_hears
         stage.link.answer(joined(asked=[asked()], acts=[act("1", 5)]))
         assert state_of(session) is State.NOT_ASKED
         await over(stage, session)
-        assert stage.link.sent == [{"type": "ended", "call": CALL}]
+        assert stage.link.sent == [ended("failed")]
 
     play(tmp_path, scene)
 

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
 from mitschnitt.core.draw import KEEPER, Cap
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """How many calls may be drawn; None: not limited in this way."""
-
-    agent_week: int | None = None  # draws per agent and ISO week
-    agent_share: Fraction | None = None  # of an agent's calls of the week so far
-    share: Fraction | None = None  # of all calls of the day so far
+from mitschnitt.core.policy import Caps
 
 
 def units(share: Fraction, seen: int) -> int:
@@ -63,8 +54,10 @@ def lend(pot: str, free: int, untaken: Mapping[str, int]) -> dict[str, int]:
     All that is left belongs in equal parts to the keeper, whose part stays in the pot, and to the recorders. Where
     it does not divide, the pot's name says whose turn is first, so that no source has every agent's only unit.
     """
+    each, over = divmod(free + sum(untaken.values()), len(untaken) + 1)
+    if all(held >= each + bool(over) for held in untaken.values()):
+        return {}  # as nearly always
     turns = in_turn(pot, [KEEPER, *untaken])
-    each, over = divmod(free + sum(untaken.values()), len(turns))
     lent: dict[str, int] = {}
     for place, source in enumerate(turns):
         wanted = each + (place < over) - untaken.get(source, 0)

@@ -10,10 +10,13 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
+from typing import Any
 
+from mitschnitt.core.criteria import Placed
 from mitschnitt.errors import ConfigError, MalformedPacket
 
 DOMAIN = b"mitschnitt/v1/draw".ljust(32, b"\0")  # before every ticket: no other hash of ours can be one
@@ -21,15 +24,10 @@ DRAW_ID_BYTES = 16
 AGENT_TAG_BYTES = 8  # agents of one week at one site: two alike once in 10^11 weeks of 20,000 agents
 KEY_BYTES = 32  # of the site's secret, a day's key, a beacon, a policy's hash
 TICKET_BITS = 256  # of SHA-256
+MAX_NUMBER = 1 << 32  # lists hold four bytes of it
+MAX_TEXT_CHARS = 64  # of a day, a source or a rule
+UNKNOWN_TENURE = -1  # no criterion about tenure holds for a number of days
 KEEPER = "keeper"  # the source of announced calls
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where a call falls: in a stratum by its place in the policy, or under an exclusion by its number."""
-
-    stratum: int | None
-    exclusion: int | None
 
 
 class Cap(StrEnum):
@@ -120,6 +118,43 @@ class Draw:
         return self.verdict is Drawn.DRAWN
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a recorder is told of its call's draw. `n` is 0 where nothing was drawn, and `rule` says why."""
+
+    day: str
+    source: str
+    n: int
+    drawn: bool
+    rule: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The field `draw` of frames."""
+        return {"day": self.day, "source": self.source, "n": self.n, "drawn": self.drawn, "rule": self.rule}
+
+
+UNTOLD = Told("", "", 0, drawn=False, rule="draw.missing")  # until somebody says otherwise
+
+
+def told_of(draw: Draw) -> Told:
+    """The draw as a recorder is told of it."""
+    return Told(draw.day, draw.source, draw.n, draw.is_drawn, draw.rule)
+
+
+def told_from_json(data: object) -> Told:
+    """The field `draw` of a frame; MalformedPacket for what is none, and then nothing is drawn."""
+    if not isinstance(data, Mapping):
+        raise MalformedPacket("`draw` must be an object")
+    day, source, n = data.get("day"), data.get("source"), data.get("n")
+    drawn, rule = data.get("drawn"), data.get("rule")
+    texts = all(isinstance(text, str) and len(text) <= MAX_TEXT_CHARS for text in (day, source, rule))
+    if not texts or type(n) is not int or not 0 <= n < MAX_NUMBER or type(drawn) is not bool:
+        raise MalformedPacket("`draw` needs day, source, rule as texts, n as a whole number, drawn as true or false")
+    if drawn and not (day and source and n):
+        raise MalformedPacket("a drawn call has a day, a source and a number")
+    return Told(str(day), str(source), n, drawn, str(rule))
+
+
 def day_key(secret: bytes, day: str) -> bytes:
     """The 32-byte key of a day (ISO 8601 date); its SHA-256 is published before the beacon is known."""
     return _derived(secret, f"mitschnitt/v1/day|{day}")
@@ -195,6 +230,15 @@ def outcome_of(rule: str, *, kept: bool) -> Outcome:
     if kept:
         return Outcome.KEPT
     return Outcome.NOT_AGREED if rule in NOT_AGREED else Outcome.FAILED
+
+
+def tenure_days(started: str, today: date) -> int:
+    """Days since an agent began (ISO 8601 date); -1 where that is not known, or lies ahead."""
+    try:
+        days = (today - date.fromisoformat(started)).days
+    except ValueError:
+        return UNKNOWN_TENURE
+    return days if days >= 0 else UNKNOWN_TENURE
 
 
 def _derived(secret: bytes, info: str) -> bytes:

@@ -127,6 +127,7 @@ class Party:
 class CallFacts:
     """All that is known of one live call. A change is a new value."""
 
+    undrawn: str = "draw.missing"  # rule by which the draw lets nobody be asked, "" when the call is drawn
     excluded: str = ""  # rule by which this call is not to be asked, "" if it may be
     unbound: str = "binding.missing"  # rule by which streams cannot be laid to parties, "" if they can
     parties: tuple[Party, ...] = ()
@@ -162,12 +163,20 @@ def judge(facts: CallFacts, around: Surroundings, *, running: State, now: dateti
         return Decision(Verdict.FAIL, facts.failed)
     if facts.excluded:
         return Decision(Verdict.EXCLUDE, facts.excluded)
+    if facts.undrawn:
+        # What is being written down stops a call that runs, and does not end it.
+        closed = _closed(running) if facts.undrawn == "draw.waiting" else Verdict.EXCLUDE
+        return Decision(closed, facts.undrawn)
     outside = _surroundings(around, running)
     if outside is not None:
         return outside
     if facts.unbound:
         return Decision(Verdict.EXCLUDE, facts.unbound)
     return _parties(facts, around, now)
+
+
+def _closed(running: State) -> Verdict:
+    return Verdict.EXCLUDE if running is State.ARRIVED else Verdict.WAIT
 
 
 def _surroundings(around: Surroundings, running: State) -> Decision | None:
@@ -177,7 +186,7 @@ def _surroundings(around: Surroundings, running: State) -> Decision | None:
         if around.view_age > VIEW_TOO_OLD_FOR_KEEPING:
             return Decision(Verdict.EXCLUDE, "view.stale")
         return None
-    closed = Verdict.EXCLUDE if running is State.ARRIVED else Verdict.WAIT
+    closed = _closed(running)
     if around.view_age > VIEW_TOO_OLD_FOR_GRANTS:
         return Decision(closed, "view.stale")
     if not around.clock_steady:

@@ -11,6 +11,8 @@ from datetime import date
 from typing import Any
 
 from mitschnitt.core.consent import StandingGrant, grant_from_json, grant_to_json
+from mitschnitt.core.draw import Day
+from mitschnitt.core.lent import Lent, day_from_json, day_to_json, lent_from_json, lent_to_json
 from mitschnitt.core.policy import Policy
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import ConfigError, MalformedPacket
@@ -50,6 +52,8 @@ class View:
     agents: tuple[Agent, ...]
     grants: tuple[StandingGrant, ...]
     officer_key: bytes
+    day: Day | None = None  # None: nobody is drawn
+    lent: Lent | None = None
 
     def agents_at(self, aor: str) -> tuple[Agent, ...]:
         """All agents whose patterns match; none or several is no binding."""
@@ -62,7 +66,7 @@ class View:
             "policy_hash": self.policy.hash,
             "policy": base64.b64encode(self.policy_text).decode(),
             "strata": [],
-            "caps": {},
+            "caps": lent_to_json(self.lent),
             "agents": [
                 {
                     "id": agent.id,
@@ -74,8 +78,7 @@ class View:
                 for agent in self.agents
             ],
             "grants": [grant_to_json(grant) for grant in self.grants],
-            "beacon": None,
-            "day_key": None,
+            **day_to_json(self.day),
             "officer_key": base64.b64encode(self.officer_key).decode(),
         }
 
@@ -142,4 +145,5 @@ def view_from_json(data: Mapping[str, Any]) -> View:
         raise MalformedPacket(f"view: the officer's key has {len(officer_key)} bytes, not {OFFICER_KEY_BYTES}")
     if len(agents) > MAX_AGENTS:
         raise MalformedPacket(f"view: {len(agents)} agents, at most {MAX_AGENTS}")
-    return View(version, policy, text, agents, grants, officer_key)
+    lent = lent_from_json(data.get("caps"), len(agents))
+    return View(version, policy, text, agents, grants, officer_key, day_from_json(data), lent)

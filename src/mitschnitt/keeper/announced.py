@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, asked_to_json
+from mitschnitt.core.draw import UNTOLD, Told
 from mitschnitt.errors import NotAllowed, TooLarge
 
 ACTS_BEFORE_INVITE = timedelta(seconds=120)  # an older act is no act for the call that comes (design section 11)
@@ -55,6 +56,7 @@ class AnnouncedCall:
     agent: str | None
     answer_by: str  # post | digit: whether the gateway posts the answer or the recorder hears it
     heard_at: datetime  # the announcement, or the first act if there is one
+    draw: Told = UNTOLD  # until it is told nobody is asked
     recorder: int | None = None  # who joined it; from then on its references find it for further recording sessions
     asked: list[Asked] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
@@ -136,22 +138,29 @@ class Announced:
         agent: str | None,
         now: datetime,
         answer_by: str = "post",
+        draw: Told = UNTOLD,
         page_key: bytes = b"",
         policy: str = "",
     ) -> AnnouncedCall:
         """A call will come. TooLarge when there are too many, or too many references."""
+        self.expect(refs, now)
+        # Whoever speaks to the caller may hand on the call's id itself in the header.
+        known = (*refs, Ref("header", call_id))
+        call = AnnouncedCall(
+            call_id, known, queue, direction, agent, answer_by, now, page_key=page_key, policy=policy, draw=draw
+        )
+        self._calls[call_id] = call
+        for key in self._keys(call):
+            self._by_ref.setdefault(key, set()).add(call_id)
+        return call
+
+    def expect(self, refs: Sequence[Ref], now: datetime) -> None:
+        """Whether a call of these references could be announced; TooLarge says why not."""
         self.expire(now)
         if len(self._calls) >= self._limit:
             raise TooLarge(f"{len(self._calls)} calls are announced; at most {self._limit} are")
         if not 1 <= len(refs) <= MAX_REFS:
             raise TooLarge(f"a call has 1 to {MAX_REFS} references, found {len(refs)}")
-        # Whoever speaks to the caller may hand on the call's id itself in the header.
-        known = (*refs, Ref("header", call_id))
-        call = AnnouncedCall(call_id, known, queue, direction, agent, answer_by, now, page_key=page_key, policy=policy)
-        self._calls[call_id] = call
-        for key in self._keys(call):
-            self._by_ref.setdefault(key, set()).add(call_id)
-        return call
 
     def get(self, call_id: str, now: datetime) -> AnnouncedCall:
         """The call; NotAllowed when it is unknown, over, or was announced too long ago."""
@@ -214,11 +223,11 @@ class Announced:
     def _named_by(self, ref: Ref) -> set[str]:
         return set().union(*(self._by_ref.get(key, set()) for key in _index_keys(ref)))
 
-    def adopt(self, call_id: str, recorder: int, now: datetime) -> AnnouncedCall:
+    def adopt(self, call_id: str, recorder: int, now: datetime, *, draw: Told = UNTOLD) -> AnnouncedCall:
         """A recorder says, after a restart of ours, that this call is running: posts reach it again."""
         call = self._calls.get(call_id)
         if call is None:
-            call = AnnouncedCall(call_id, (), "", "", None, "post", now)
+            call = AnnouncedCall(call_id, (), "", "", None, "post", now, draw)
             self._calls[call_id] = call
         self._forget_refs(call)
         call.recorder = recorder

@@ -28,6 +28,7 @@ from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.keeper.bindings import binding_text
 from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.decisions import decision_in, own_decision
+from mitschnitt.keeper.draw_entries import draw_change
 from mitschnitt.keeper.keyring import Keyring, Span
 from mitschnitt.keeper.ladders import ladders_in
 from mitschnitt.keeper.leases import Leases
@@ -222,6 +223,7 @@ class Applier:
             "shred": self._shred,
             "sealed": self._sealed,
             "closed": self._closed,
+            "draw": self._draw,
         }
         taker = takers.get(entry.type)
         try:
@@ -267,6 +269,9 @@ class Applier:
         except ConfigError:
             log.exception("a call names a policy that is not known here; it is not kept", extra={"seq": entry.seq})
             return None
+
+    def _draw(self, entry: Entry, _doomed: dict[str, LiveCall]) -> Change:
+        return draw_change(self.recorder, entry.data)
 
     def _track(self, entry: Entry, _doomed: dict[str, LiveCall]) -> Change:
         if entry.call not in self._live:

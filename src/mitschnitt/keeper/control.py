@@ -126,7 +126,7 @@ def control_app(keeper: Keeper, token: str, *, now: Callable[[], datetime] = wal
     @app.post("/v1/calls", status_code=201)
     async def announce(body: CallBody) -> CallAnswer:
         refs = [Ref(ref.kind, ref.value) for ref in body.refs]
-        told = keeper.announce(
+        told = await keeper.announce(
             refs,
             queue=body.queue,
             direction=body.direction,

@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
 from mitschnitt.core.decision import Verdict
+from mitschnitt.core.draw import UNTOLD, told_from_json
 from mitschnitt.core.view import Agent, View
 from mitschnitt.errors import ConfigError, MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper import erasing
@@ -31,6 +33,7 @@ from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.clock import rfc3339, wall_clock
 from mitschnitt.keeper.consents import listed, notices_of, offered, own_consents
 from mitschnitt.keeper.draining import Drain
+from mitschnitt.keeper.drawing import Drawing
 from mitschnitt.keeper.grants import counting, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.policy_watch import PolicyWatch
@@ -44,6 +47,7 @@ from mitschnitt.store.queries import AccessRow
 from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import Blobs
 
+RENEW_SECONDS = 5.0  # between two looks at days and at what is free of the caps, as between two views
 IN_FORCE_SECONDS = 1.0  # design: consent changes are in force within a second, on every recorder
 LOOK_SECONDS = 0.005  # between two looks at what recorders have acknowledged
 STEP_SECONDS = 0.2  # without a poke, journals are looked at this often
@@ -51,6 +55,7 @@ STEP_SECONDS = 0.2  # without a poke, journals are looked at this often
 log = logging.getLogger("mitschnitt.keeper")
 Send = Callable[[Mapping[str, Any]], None]
 T = TypeVar("T")
+NO_DRAWS: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class Keeper:
         blobs: Blobs,
         appliers: Sequence[Applier],
         *,
+        drawing: Drawing,
         rules: PolicyWatch,
         announced_limit: int,
         now: Callable[[], datetime] = wall_clock,
@@ -87,6 +93,9 @@ class Keeper:
         self._rules = rules
         self._now = now
         self._announced = Announced(limit=announced_limit)
+        self._drawing = drawing
+        self._renewal: asyncio.Task[None] | None = None
+        self._renewed_at = float("-inf")
         self.recorders = {
             applier.recorder: Recorder(applier, ThreadPoolExecutor(1, f"recorder-{applier.recorder}"))
             for applier in appliers
@@ -121,11 +130,20 @@ class Keeper:
 
     def push_view(self) -> None:
         """Tell every connected recorder how the world is."""
-        self._tell_all(self._view_message())
+        for number, recorder in self.recorders.items():
+            if recorder.send is not None:
+                recorder.send(self._view_message(number))
 
-    def _view_message(self) -> dict[str, Any]:
+    def _view_message(self, number: int) -> dict[str, Any]:
+        day, lent = self._drawing.days.today(self._now()), self._drawing.lending.lent(number, self.view.agents)
         around = {"store_locked": self._pulse.is_locked, "closed": self._rules.closed}
-        return {"type": "view", **self.view.to_json(), **around}
+        return {"type": "view", **replace(self.view, day=day, lent=lent).to_json(), **around}
+
+    async def renew_draw(self) -> None:
+        """Open days, lend recorders what is free of the caps, and tell them."""
+        self._renewed_at = time.monotonic()
+        if await asyncio.to_thread(self._drawing.renew, self.view, self._now()):
+            self.push_view()
 
     def _look_at_rules(self) -> bool:
         """Whether another policy is in force, or nobody new may be asked any more, or people may again."""
@@ -195,7 +213,7 @@ class Keeper:
 
     # -- whoever speaks to the caller ------------------------------------------------------------
 
-    def announce(
+    async def announce(
         self,
         refs: Sequence[Ref],
         *,
@@ -205,15 +223,24 @@ class Keeper:
         language: str,
         answer_by: str,
     ) -> dict[str, Any]:
-        """A call will come: its id, and what to ask, or null where nothing may come of asking."""
+        """A call will come: its id, and what to ask, or null where nobody is to be asked.
+
+        First the draw, then what the agent agreed to: consent is never an exclusion from the draw. Null is one word
+        for all that it may mean.
+        """
         now = self._now()
         named = None if agent is None else self._site.agent_named(agent)
+        self._announced.expect(refs, now)
+        view, told = self.view, UNTOLD
+        if not self._pulse.is_locked:
+            told = await self._drawing.draws.announced(view, queue=queue, direction=direction, agent=named, now=now)
         call_id, receipt = encode_call_id(secrets.token_bytes(CALL_ID_BYTES)), new_receipt()
         self._announced.announce(
             call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now,
-            page_key=receipt.page_key, policy=self.view.policy.hash,
+            page_key=receipt.page_key, policy=view.policy.hash, draw=told,
         )  # fmt: skip
-        return {"call": call_id, "ask": self._ask(named, language, now), "receipt_code": receipt.code}
+        ask = self._ask(named, language, now) if told.drawn else None
+        return {"call": call_id, "ask": ask, "receipt_code": receipt.code}
 
     def _ask(self, agent: str | None, language: str, now: datetime) -> dict[str, Any] | None:
         policy = self.view.policy
@@ -291,7 +318,7 @@ class Keeper:
         """A recorder is connected; it gets the view at once."""
         recorder = self.recorders[number]
         recorder.send, recorder.ready = send, False
-        send(self._view_message())
+        send(self._view_message(number))
         for message in (*self.trials.greeting(self._now()), *self.drain.greeting()):
             send(message)
 
@@ -301,22 +328,34 @@ class Keeper:
         if recorder.send == send:
             recorder.send, recorder.ready = None, False
 
-    async def hello(self, number: int, boot: str, live: Sequence[str]) -> tuple[int, list[Mapping[str, Any]]]:
+    async def hello(
+        self, number: int, boot: str, live: Sequence[str], draws: Mapping[str, object] = NO_DRAWS
+    ) -> tuple[int, list[Mapping[str, Any]]]:
         """The next seq for this boot after recovery of former ones, and what was posted about its running calls.
 
-        MalformedPacket when what is said to be running is no call id.
+        MalformedPacket when what is said to be running is no call id, or a draw is none. `draws` are those of running
+        calls, for a keeper that was started anew.
         """
         for call in live:
             decode_call_id(call)
+        told = {call: told_from_json(draw) for call, draw in draws.items()}
         recorder, now = self.recorders[number], self._now()
         recorder.boot = boot
         self._announced.end_all_but(number, live)
-        calls = [self._announced.adopt(call, number, now) for call in live]
+        calls = [self._announced.adopt(call, number, now, draw=told.get(call, UNTOLD)) for call in live]
         next_seq = await self._in_thread(
             recorder, lambda: recover(recorder.applier, self._holdings, self._blobs, boot=boot, now=now)
         )
         recorder.ready = True
         return next_seq, [message for call in calls for message in call.facts()]
+
+    async def drawn_before(self, number: int) -> dict[str, object]:
+        """What a recorder must know of its former lives before it draws: its numbers, and the units it took."""
+        spent, now = self._drawing.lending.spent, self._now()
+        future = self._holdings.writer.submit(lambda connection: spent(connection, number, now))
+        told = await asyncio.wrap_future(future)
+        await self.renew_draw()
+        return told
 
     async def lease(self, number: int, count: int) -> Block:
         """Fresh keys for a recorder."""
@@ -343,6 +382,7 @@ class Keeper:
             "direction": found.direction,
             "agent": found.agent,
             "answer_by": found.answer_by,
+            "draw": found.draw.to_json(),
             "page_key": base64.b64encode(found.page_key).decode(),
             **self._policy_told(found.policy),
             "asked": [asked_to_json(asked) for asked in found.asked],
@@ -395,9 +435,14 @@ class Keeper:
         row = AccessRow(call_id, "operator", "trial", rfc3339(self._now()), "trial.operator")
         self._holdings.writer.submit(lambda connection: queries.add_access(connection, row)).result()
 
-    def ended(self, call: str) -> None:
-        """The call is over for those who post facts."""
+    def ended(self, call: str, drawn: object = None) -> None:
+        """The call is over for those who post facts. `drawn` is {day, source, n, outcome} of its draw, if it had one.
+
+        Outcomes stand beside draws, never beside calls, and come in memory only: what is lost counts as failed.
+        """
         self._announced.end(call)
+        if drawn is not None:
+            self._drawing.draws.note_outcome(drawn)
 
     def poke(self, number: int) -> None:
         """New entries are in the journal of this recorder."""
@@ -414,11 +459,19 @@ class Keeper:
             news = self._look_at_rules(), self._pulse.look()
             if any(news):
                 self.push_view()
+            self._renew_when_due()
             await self._look_at_agents()
             await asyncio.sleep(STEP_SECONDS)
 
+    def _renew_when_due(self) -> None:
+        is_idle = self._renewal is None or self._renewal.done()
+        if is_idle and time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+            self._renewal = asyncio.get_running_loop().create_task(self.renew_draw())
+
     async def close(self) -> None:
         """Apply what is in the journals, then end the threads."""
+        if self._renewal is not None:
+            await self._renewal
         for recorder in self.recorders.values():
             if recorder.stepping is not None:
                 await recorder.stepping

@@ -134,7 +134,7 @@ class _Connection:
         elif kind == "draining":
             self._keeper.drain.told(self.recorder, message)
         elif kind == "ended":
-            self._keeper.ended(str(message["call"]))
+            self._keeper.ended(str(message["call"]), message.get("draw"))
         # Anything else is of a newer recorder, and nothing depends on it.
 
     async def _hello(self, message: Mapping[str, Any]) -> None:
@@ -145,9 +145,13 @@ class _Connection:
             raise MalformedPacket(f"`boot` of hello must be a text of 1 to {MAX_BOOT_CHARS} characters")
         if not isinstance(live, list):
             raise MalformedPacket("`live` of hello must be a list of call ids")
+        told = message.get("draws", {})
+        if not isinstance(told, Mapping):
+            raise MalformedPacket("`draws` of hello must be an object: a draw for each call")
         self.recorder = number
         self._keeper.attach(number, self.send)
-        next_seq, facts = await self._keeper.hello(number, boot, [str(call) for call in live])
-        self.send({"type": "ready", "next_seq": next_seq})
+        next_seq, facts = await self._keeper.hello(number, boot, [str(call) for call in live], told)
+        drawn = await self._keeper.drawn_before(number)
+        self.send({"type": "ready", "next_seq": next_seq, "drawn": drawn})
         for fact in facts:
             self.send(fact)

@@ -30,7 +30,8 @@ from mitschnitt.keeper.cells import Directory, Months
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import control_app
 from mitschnitt.keeper.door import door_app
-from mitschnitt.keeper.draw_secret import load_secret
+from mitschnitt.keeper.draw_secret import load_secret, make_secret
+from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.erasing import finish_erasures
 from mitschnitt.keeper.figures import CountingDoor, Stopwatch, outcomes, read, ready, table
 from mitschnitt.keeper.keeper import Keeper
@@ -83,6 +84,7 @@ def init_keeper_state(config: Config) -> None:
     for copy in config.state_copies:
         make_directories(copy.parent)
     _write_new(config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
+    make_secret(config.directory / "secrets")
     keyring = Keyring.create(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
     # Last: without a database the keeper does not start, so a crash before it leaves no half-made site in use.
     engine = open_engine(config.database)
@@ -173,7 +175,15 @@ def opened(
             for number in numbers:
                 make_directories(config.journal(number))
             appliers = [Applier(number, config.journal(number), holdings) for number in numbers]
-            keeper = Keeper(site, holdings, blobs, appliers, rules=rules, announced_limit=config.limits.announced_calls)
+            keeper = Keeper(
+                site,
+                holdings,
+                blobs,
+                appliers,
+                rules=rules,
+                drawing=open_drawing(config, rules, holdings.writer),
+                announced_limit=config.limits.announced_calls,
+            )
             records = Records(holdings, reader)
             yield keeper, records, Playbacks(holdings, records), Pages(reader)
         finally:

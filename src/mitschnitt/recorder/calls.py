@@ -227,6 +227,10 @@ class Calls:
         """The calls that the keeper must know us to hold."""
         return [session.call for session in self if session.call]
 
+    def live_draws(self) -> dict[str, dict[str, Any]]:
+        """Their draws, for a keeper that was started anew."""
+        return {session.call: session.draw.told.to_json() for session in self if session.call}
+
     # -- what SIP brings -------------------------------------------------------------------------
 
     def on_event(self, event: sip.SipEvent) -> None:

@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -35,6 +35,8 @@ from mitschnitt.wire.sip.ladder import Ladder
 ROTATE_SECONDS = 600.0  # a file tells which calls were kept for a while; the keeper drops it when the next one begins
 RETRY_SECONDS = 1.0  # between two attempts to write to a disk that takes no more
 SYNC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # buckets of the metrics
+
+NO_CALL = "0" * 26  # the call id of sixteen zero bytes, which no call has: stands where an entry is of no call
 
 Job = Callable[[JournalWriter], None]
 Then = Callable[[], None]
@@ -117,6 +119,11 @@ class Ledger:
         named = {str(number): list(codec) for number, codec in codecs.items()}
         data = {"party": party, "track": party, "role": role, "codecs": named, "started_at": rfc3339(at)}
         self._append(call, "track", {**data, "binding": list(binding)}, at)
+
+    def draw(self, data: Mapping[str, Any], *, on: date, then: Then) -> None:
+        """A draw or a unit of a cap. Names no call, and no time but its day: a journal joins no call to its draw."""
+        at = datetime(on.year, on.month, on.day, tzinfo=UTC)
+        self._append(NO_CALL, "draw", data, at, then=then)
 
     def shred(self, call: str, *, at: datetime) -> None:
         """The keys of this call are to be punctured now."""

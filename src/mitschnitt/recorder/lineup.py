@@ -28,6 +28,19 @@ class Lineup:
         return self._roll.parties
 
     @property
+    def agents(self) -> list[str]:
+        """The ids of the agents who are on the line now."""
+        return [party.agent for party in self._roll.parties if party.present and party.agent is not None]
+
+    @property
+    def word(self) -> str:
+        """What the directory makes of the line: known, none or ambiguous, "" while nobody is reported."""
+        if self.problem == "agent.ambiguous":
+            return "ambiguous"
+        known = any(party.agent is not None for party in self.parties)
+        return "known" if known else "none" if self.parties else ""
+
+    @property
     def problem(self) -> str:
         """The rule by which people cannot be told apart, "" when they can."""
         return self._roll.problem

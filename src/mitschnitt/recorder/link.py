@@ -51,6 +51,12 @@ class LinkEvents(Protocol):
     def drain_wanted(self, within_s: float) -> None:
         """A `drain` frame came: no new calls, and those that run are ended after so many seconds."""
 
+    def drawn_before(self, data: Mapping[str, Any]) -> None:
+        """What former lives of this recorder numbered and took, before anything is drawn."""
+
+    def live_draws(self) -> Mapping[str, Mapping[str, Any]]:
+        """The draws of these calls; only a keeper that was started anew does not know them."""
+
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder, told again after each reconnect."""
 
@@ -86,7 +92,8 @@ class KeeperLink:
                 reader, self._writer = await asyncio.open_unix_connection(str(self._path))
                 self._asked_for_keys = False
                 live = list(self._events.live_calls())
-                self.send({"type": "hello", "recorder": self._recorder, "boot": self._boot, "live": live})
+                hello = {"type": "hello", "recorder": self._recorder, "boot": self._boot, "live": live}
+                self.send(hello | {"draws": dict(self._events.live_draws())})
                 try:
                     await self._read(reader)
                 finally:
@@ -113,6 +120,7 @@ class KeeperLink:
     def _take(self, message: Mapping[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
+            self._events.drawn_before(message["drawn"])
             if not self.ready.done():
                 self.ready.set_result(int(message["next_seq"]))
             self._top_up()

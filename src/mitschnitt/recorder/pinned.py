@@ -35,6 +35,11 @@ class Pinned:
         """The call's policy; None before it began, or while no view has come."""
         return None if self._own is None else self._own[0]
 
+    @property
+    def policy_hash(self) -> str:
+        """Its hash, "" while nobody told us of any."""
+        return self._own[0].hash if self._own is not None else ""
+
     def begin(self, told: Mapping[str, Any]) -> str:
         """The call begins, by the policy that the keeper asked it by, or by the newest; the rule if there is none.
 

@@ -27,6 +27,7 @@ from mitschnitt.recorder.calls import Calls
 from mitschnitt.recorder.clock import SteadyClock
 from mitschnitt.recorder.disk import Disk
 from mitschnitt.recorder.drain import Drain
+from mitschnitt.recorder.draws import Draws
 from mitschnitt.recorder.figures import TABLE, Parts, alive, read, ready
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.link import KeeperLink
@@ -95,6 +96,7 @@ class Recorder:
         self._disk: Disk | None = None
         self._looking: asyncio.Future[None] | None = None
         self._calls = Calls(call_header=config.sip.call_header, max_calls=config.sip.max_calls)
+        self._draws = Draws(f"recorder-{number}")
         self._users = UsersFile(config.sip_users)
         self._authenticator = self._doorkeeper()
         self._drain = Drain(self._calls, time.monotonic)
@@ -104,7 +106,11 @@ class Recorder:
 
     def view_changed(self, data: Mapping[str, Any]) -> None:
         """A new view; it is believed once it has been read whole."""
-        if self._outlook.take(data):
+        is_new = self._outlook.take(data)
+        view = self._outlook.surroundings().view
+        if view is not None:
+            self._draws.see(view)
+        if is_new:
             self._calls.look_at_all()
 
     def fact_posted(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -120,6 +126,14 @@ class Recorder:
         if not self._calls.is_draining:
             log.info("no new calls are taken; those that run go on", extra={"count": self._calls.running})
         self._drain.begin(within_s)
+
+    def drawn_before(self, data: Mapping[str, Any]) -> None:
+        """Our numbers and units go on where a former life left them."""
+        self._draws.drawn_before(data)
+
+    def live_draws(self) -> Mapping[str, Mapping[str, Any]]:
+        """The draws of the calls of this recorder."""
+        return self._calls.live_draws()
 
     def live_calls(self) -> Sequence[str]:
         """The calls of this recorder."""
@@ -172,12 +186,13 @@ class Recorder:
             on_synced=synced,
             on_full=full,
         )
+        self._draws.start(ledger)
         media = self._media(slices := SliceWriter(directory), way)
         self._disk = Disk([directory, config.audio], failures=lambda: media.counts.no_space)
         # Read before anything is bound: who cannot prove who they are must not start.
         tls = Tls(TlsFiles(*config.tls_files)) if config.sip.tls_port else None
         server = SipServer(self._agent(), self._calls.on_event, tls=tls)
-        services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host)
+        services = Services(media, ledger, link, self._clock, self._outlook.surroundings, config.rtp.host, self._draws)
         self._calls.start(services, server)
         await server.start(config.sip.host, self._sip_ports)
         parts = Parts(

@@ -35,7 +35,9 @@ from mitschnitt.core.purposes import agreed_also
 from mitschnitt.errors import KeyGone, MitschnittError
 from mitschnitt.recorder.behaviour import behaviour_of
 from mitschnitt.recorder.branch import Branch, Signalling
+from mitschnitt.recorder.call_draw import CallDraw
 from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds
+from mitschnitt.recorder.draws import Draws
 from mitschnitt.recorder.keys import Keys
 from mitschnitt.recorder.ledger import Ledger
 from mitschnitt.recorder.legs import Leg
@@ -55,7 +57,7 @@ from mitschnitt.wire.siprec import Update
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
 MAX_BRANCHES = 12  # recording sessions of one call: one for each party that it can have
 # What a later snapshot or a further recording session may still tell: until then the call has just arrived.
-NOT_TOLD_YET = ("binding.missing", "parties.none", "parties.alone")
+NOT_TOLD_YET = ("binding.missing", "parties.none", "parties.alone", "draw.missing", "draw.waiting")
 LATE_SECONDS = 1.0  # how long after the end a line still has its session: keys come with the next drains
 LIVE_STATES = (State.ARRIVED, State.ASKING, State.KEEPING, State.PAUSED)  # in which who is on the line matters
 
@@ -72,6 +74,7 @@ class Services:
     clock: SteadyClock
     surroundings: Callable[[], Surroundings]
     address: str  # where media is received, as the client must see it
+    draws: Draws
     owners: dict[Line, Session] = field(default_factory=dict)  # whose line it is
     running: dict[str, Session] = field(default_factory=dict)  # announced calls that run, by their id
 
@@ -86,6 +89,7 @@ class Session:
         self._lineup = Lineup()
         self._keys = Keys()
         self._around = Pinned(services.surroundings)
+        self.draw = CallDraw(services.draws, self._redraw)
         self._branches: list[Branch] = []
         self._left: list[Branch] = []  # over; keys pressed just before are still on their way
         self._heir: Session | None = None
@@ -184,10 +188,7 @@ class Session:
     @property
     def agents(self) -> str:
         """What the directory makes of the line: known, none or ambiguous, "" while nobody is reported."""
-        if self._lineup.problem == "agent.ambiguous":
-            return "ambiguous"
-        known = any(party.agent is not None for party in self._lineup.parties)
-        return "known" if known else "none" if self._lineup.parties else ""
+        return self._lineup.word
 
     def behaviour(self) -> Behaviour:
         """What can be counted while the lines stand: open and silent ones, leaks, telephone events."""
@@ -223,8 +224,8 @@ class Session:
 
     def _begin(self, told: Mapping[str, Any], *, rule: str) -> None:
         unruled = self._around.begin(told)
-        view = self._around().view
-        matched = bool(told.get("call"))
+        around = self._around()
+        view, matched = around.view, bool(told.get("call"))
         # Several announced calls fit: that is a contradiction, not a call that nobody announced.
         is_asserted = rule == "call.unmatched" and view is not None and view.policy.asking is Asking.ASSERTED
         self.call = str(told["call"]) if matched else encode_call_id(secrets.token_bytes(CALL_ID_BYTES))
@@ -232,6 +233,7 @@ class Session:
         self._lineup.announced_agent = told.get("agent")
         self._recording.readers.joined(told)
         if matched:
+            self.draw.announced(told.get("draw"))
             self._services.running[self.call] = self
         elif not is_asserted:
             self._exclude(rule)
@@ -239,6 +241,9 @@ class Session:
             self._exclude(unruled)
         self._take_key(told.get("matched"))
         self._bind()
+        if rule == "call.unmatched" and around.clock_steady:
+            self.draw.unmatched(view, self._lineup.agents, self._services.clock.now())
+            self._bind()
         if is_asserted and not matched and view is not None:
             self.facts = self.facts.with_asked(asserted(view.policy, self._services.clock.now()))
         for kind, plural in (("asked", "asked"), ("act", "acts"), ("party", "parties")):
@@ -249,10 +254,10 @@ class Session:
                     self._exclude("facts.broken")  # what it said may have been a no
         self.look()
 
-    @property
-    def _policy_hash(self) -> str:
-        """Of the policy that the call began with, "" while nobody told us of any."""
-        return self._around.policy.hash if self._around.policy is not None else ""
+    def _redraw(self) -> None:
+        """The draw of this call says more than before: it is on disk."""
+        self._bind()
+        self.look()
 
     def _exclude(self, rule: str) -> None:
         self.facts = replace(self.facts, excluded=self.facts.excluded or rule)
@@ -272,13 +277,14 @@ class Session:
         except KeyGone:
             self._exclude("keys.none")
         else:
-            self._recording.begin(self.call, key, refs, policy=self._policy_hash)
+            self._recording.begin(self.call, key, refs, policy=self._around.policy_hash)
 
     def _bind(self) -> None:
         view = self._around().view
         if view is not None:
             unbound = self._lineup.bind(self._branches, view, at_ns=self._services.clock.now_ns())
-            self.facts = replace(self.facts, unbound=unbound, parties=self._lineup.parties)
+            undrawn = self.draw.undrawn(view, self._lineup.agents)
+            self.facts = replace(self.facts, unbound=unbound, parties=self._lineup.parties, undrawn=undrawn)
 
     # -- facts -----------------------------------------------------------------------------------
 
@@ -584,8 +590,9 @@ class Session:
         if not self.call:
             return
         view = self._around().view
-        told = told_decision(outcome, self.decision, self.facts.acts, policy=self._policy_hash)
+        told = told_decision(outcome, self.decision, self.facts.acts, policy=self._around.policy_hash)
         pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
         also = agreed_also(self.facts, view, self._services.clock.now()) if outcome == "kept" else ()
         if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders, pages, also):
-            self._services.link.send({"type": "ended", "call": self.call})
+            drawn = self.draw.outcome(self.decision.rule, kept=outcome == "kept")
+            self._services.link.send({"type": "ended", "call": self.call, "draw": drawn})
