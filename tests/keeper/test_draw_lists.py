@@ -112,6 +112,9 @@ def test_a_day_whose_list_is_refused_is_logged_and_holds_no_other_up(
     site.file(MONDAY, "public.mdl").unlink()
     assert site.lists.look(LATE) == [str(TUESDAY)]
     assert "a second, different list for a day of the draw is refused" in caplog.text
+    caplog.clear()
+    assert site.lists.look(LATE) == []
+    assert caplog.text == ""
 
 
 def test_a_crash_between_the_two_files_leaves_a_bundle_whose_list_the_next_look_writes(
@@ -150,6 +153,7 @@ def test_a_day_without_a_beacon_has_no_list_because_nobody_was_drawn(tmp_path: P
     site.beacons[str(MONDAY)]["value"] = None
     assert site.lists.look(LATE) == []
     assert not site.published.exists()
+    assert site.lists.due(LATE) == []
     site.close()
 
 

@@ -70,18 +70,23 @@ class DrawLists:
         self._writer, self._reader = writer, reader
         self._directory = directory
         self._sources = sources
+        self._settled: set[str] = set()  # days that need no further look: without a beacon, or refused
 
     def look(self, local: datetime) -> list[str]:
         """Writes the lists of every day that is over at this time in the policy's zone; which were written.
 
-        A day whose lists cannot be written is logged and tried again at the next look; it holds no other up.
+        A day whose lists cannot be written is logged and tried again at the next look; one whose list is refused is
+        not. Neither holds another up.
         """
         written = []
         for day in self.due(local):
             try:
                 if self.write(day):
                     written.append(day.day)
+                else:
+                    self._settled.add(day.day)  # a day that is over gets no beacon any more
             except NotAllowed:
+                self._settled.add(day.day)
                 log.error("a second, different list for a day of the draw is refused")
             except MitschnittError:
                 log.exception("the lists of a day of the draw could not be written")
@@ -91,8 +96,11 @@ class DrawLists:
         """Days without a list whose calls are all over, or whose end is 24 h ago."""
         with self._reader.connect() as connection:
             before = list_queries.days_before(connection, local.date().isoformat())
-            missing = [day for day in before if not (self._directory / day.day / PUBLIC).exists()]
+            missing = [day for day in before if day.day not in self._settled and not self._has_list(day.day)]
             return [day for day in missing if self._is_over(connection, day.day, local)]
+
+    def _has_list(self, day: str) -> bool:
+        return (self._directory / day / PUBLIC).exists()
 
     def _is_over(self, connection: Connection, day: str, local: datetime) -> bool:
         ended = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), local.tzinfo)
