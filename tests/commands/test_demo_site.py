@@ -6,6 +6,7 @@ import base64
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,12 @@ from mitschnitt.store import queries
 from mitschnitt.store.engine import open_reader
 from mitschnitt.vault.page import public_of
 
-OWN_PORTS = {"sip_port": 15_999, "control_port": 18_999, "first_rtp_port": 21_000, "last_rtp_port": 21_999}
+OWN_PORTS: dict[str, Any] = {
+    "sip_port": 15_999,
+    "control_port": 18_999,
+    "first_rtp_port": 21_000,
+    "last_rtp_port": 21_999,
+}
 
 
 @pytest.fixture(scope="module", name="site")

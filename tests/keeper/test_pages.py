@@ -59,7 +59,13 @@ def pages(tmp_path: Path) -> Iterator[Pages]:
         books = Books(config, 1, holdings.officer_key)
         for offset, call in enumerate(CALLS):
             at_arrival = {"caller": sealed(call, "caller", CALLER)} if call == LOST else {}
-            entry = {"index": block.first + offset, "block": block.number, "sealed": "AAAA", "pages": at_arrival}
+            entry = {
+                "index": block.first + offset,
+                "block": block.number,
+                "sealed": "AAAA",
+                "policy": books.policy,
+                "pages": at_arrival,
+            }
             books.tell(call, "arrived", entry)
             if call in (KEPT, ERASED):
                 books.track(call)
@@ -129,7 +135,7 @@ def test_a_recorder_that_died_leaves_its_calls_the_page_of_their_arrival(tmp_pat
         books = Books(config, 1, holdings.officer_key)
         applier = Applier(1, config.journal(1), holdings)
         applier.set_boot("boot")
-        entry = {"index": block.first, "block": block.number, "sealed": "AAAA"}
+        entry = {"index": block.first, "block": block.number, "sealed": "AAAA", "policy": books.policy}
         books.tell(LOST, "arrived", {**entry, "pages": {"caller": sealed(LOST, "caller", CALLER)}})
         recover(applier, holdings, LocalBlobs(config.audio), boot="next", now=NOW)
         reader = open_reader(config.database)
