@@ -75,6 +75,7 @@ def _parties() -> None:
         sa.Column("reason", sa.String(32), nullable=True),
         sa.Column("started_at", sa.String(27), nullable=False),
         sa.Column("ended_at", sa.String(27), nullable=True),
+        sa.Column("pseudonym", sa.String(17), nullable=True),
         sa.Column("binding", sa.Text, nullable=True),
         sqlite_with_rowid=False,
     )
