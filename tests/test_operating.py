@@ -34,7 +34,11 @@ def test_every_command_is_on_the_page() -> None:
 
 def test_every_command_on_the_page_exists() -> None:
     there = commands(typer.main.get_command(cli.app), "mitschnitt")
-    named = re.findall(r"^(?:\| )?`?(mitschnitt (?:(?:call|bench|policy|draw|figures|agents(?: consent)?) )?[a-z]+)\b", PAGE, re.MULTILINE)
+    named = re.findall(
+        r"^(?:\| )?`?(mitschnitt (?:(?:call|bench|policy|draw|figures|agents(?: consent)?) )?[a-z]+)\b",
+        PAGE,
+        re.MULTILINE,
+    )
     assert len(named) >= len(there) - 1  # one row is for two commands
     assert [command for command in named if command not in there] == []
 

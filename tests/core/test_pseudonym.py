@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialogue import view_with
 from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
 from mitschnitt.core.consent import Role
 from mitschnitt.core.gate import Party
@@ -60,8 +62,9 @@ def test_another_key_makes_another_name(one: bytes, other: bytes, call: str, age
 
 def test_agents_have_names_and_others_have_none() -> None:
     caller, agent = Party("caller", Role.CALLER, 0), Party("agent", Role.AGENT, 1, "anna")
-    assert names_of(KEY, CALL, (caller, agent, Party("third-1", Role.THIRD, 2))) == {1: pseudonym(KEY, CALL, "anna")}
-    assert names_of(b"", CALL, (agent,)) == {}
+    view = replace(view_with(), pseudonym_key=KEY)
+    assert names_of(view, CALL, (caller, agent, Party("third-1", Role.THIRD, 2))) == {1: pseudonym(KEY, CALL, "anna")}
+    assert names_of(view_with(), CALL, (agent,)) == names_of(None, CALL, (agent,)) == {}
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.gate import Party
+from mitschnitt.core.view import View
 
 KEY_BYTES = 32  # of `secrets/pseudonym.key`
 WORDS = 3  # of 16 bits each: among 1,000 names two are alike once in 500 million
@@ -35,8 +36,9 @@ def pseudonym(key: bytes, call: str, agent: str) -> str:
     return "-".join(_word(int.from_bytes(digest[2 * place : 2 * place + 2], "big")) for place in range(WORDS))
 
 
-def names_of(key: bytes, call: str, parties: Iterable[Party]) -> dict[int, str]:
-    """The pseudonyms of the agents of a call, by number of the party; none where there is no key."""
+def names_of(view: View | None, call: str, parties: Iterable[Party]) -> dict[int, str]:
+    """The pseudonyms of the agents of a call, by number of the party; none without view or key."""
+    key = b"" if view is None else view.pseudonym_key
     return {party.number: pseudonym(key, call, party.agent) for party in parties if key and party.agent is not None}
 
 

@@ -594,8 +594,7 @@ class Session:
         told = told_decision(outcome, self.decision, self.facts.acts, policy=self._around.policy_hash)
         pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
         also = agreed_also(self.facts, view, self._services.clock.now()) if outcome == "kept" else ()
-        officer_key = view.officer_key if view is not None else b""
-        names = names_of(view.pseudonym_key if view is not None else b"", self.call, self.facts.parties)
-        if self._recording.close(told, officer_key, self._ladders, pages, also, names=names):
+        names = names_of(view, self.call, self.facts.parties)
+        if self._recording.close(told, view.officer_key if view else b"", self._ladders, pages, also, names=names):
             drawn = self.draw.outcome(self.decision.rule, kept=outcome == "kept")
             self._services.link.send({"type": "ended", "call": self.call, "draw": drawn})

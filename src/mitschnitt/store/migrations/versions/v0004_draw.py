@@ -16,6 +16,7 @@ def upgrade() -> None:
     _draw()
     _beacons()
     _forget_order()
+    op.add_column("parties", sa.Column("pseudonym", sa.String(17), nullable=True))
     _persons()
     _figures()
 
@@ -75,7 +76,6 @@ def _parties() -> None:
         sa.Column("reason", sa.String(32), nullable=True),
         sa.Column("started_at", sa.String(27), nullable=False),
         sa.Column("ended_at", sa.String(27), nullable=True),
-        sa.Column("pseudonym", sa.String(17), nullable=True),
         sa.Column("binding", sa.Text, nullable=True),
         sqlite_with_rowid=False,
     )
