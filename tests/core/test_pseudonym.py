@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dialogue import view_with
 from mitschnitt.core.call import CALL_ID_BYTES, encode_call_id
-from mitschnitt.core.pseudonym import KEY_BYTES, pseudonym
+from mitschnitt.core.consent import Role
+from mitschnitt.core.gate import Party
+from mitschnitt.core.pseudonym import KEY_BYTES, SPEAKABLE, names_of, pseudonym
 from mitschnitt.errors import MalformedPacket
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -20,7 +23,6 @@ VECTORS: list[dict[str, Any]] = json.loads(
 )
 KEY = bytes(range(KEY_BYTES))
 CALL = encode_call_id(bytes(CALL_ID_BYTES))
-SPEAKABLE = re.compile(r"(?:[bdfghjklmnprstvz][aiou][bdfghjklmnprstvz][aiou][bdfghjklmnprstvz]-?){3}")
 CALLS = st.binary(min_size=CALL_ID_BYTES, max_size=CALL_ID_BYTES).map(encode_call_id)
 KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 AGENTS = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
@@ -56,6 +58,13 @@ def test_names_say_neither_whether_two_calls_are_of_one_agent_nor_whether_of_two
 @given(KEYS, KEYS, CALLS, AGENTS)
 def test_another_key_makes_another_name(one: bytes, other: bytes, call: str, agent: str) -> None:
     assert (pseudonym(one, call, agent) == pseudonym(other, call, agent)) is (one == other)
+
+
+def test_agents_have_names_and_others_have_none() -> None:
+    caller, agent = Party("caller", Role.CALLER, 0), Party("agent", Role.AGENT, 1, "anna")
+    view = replace(view_with(), pseudonym_key=KEY)
+    assert names_of(view, CALL, (caller, agent, Party("third-1", Role.THIRD, 2))) == {1: pseudonym(KEY, CALL, "anna")}
+    assert names_of(view_with(), CALL, (agent,)) == names_of(None, CALL, (agent,)) == {}
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ def test_the_vector_comes_back_as_it_was() -> None:
 def test_a_view_comes_back_through_json_text() -> None:
     view = view_with(grant(), grant(agent="nora.feld", withdrawn=5), version=7)
     assert view_from_json(json.loads(json.dumps(view.to_json()))) == view
+
+
+def test_the_key_of_pseudonyms_comes_back_and_one_of_another_length_is_refused() -> None:
+    view = replace(view_with(grant()), pseudonym_key=bytes(32))
+    assert view_from_json(json.loads(json.dumps(view.to_json()))) == view
+    with pytest.raises(MalformedPacket, match="the key of pseudonyms has 31 bytes"):
+        view_from_json(changed(pseudonym_key=base64.b64encode(bytes(31)).decode()))
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -23,6 +23,7 @@ from journeys.running import Site, running_site
 from mitschnitt.commands.demo_site import NOTICE, DemoSite
 from mitschnitt.config import load_config
 from mitschnitt.core.consent import StandingGrant
+from mitschnitt.core.pseudonym import SPEAKABLE
 from mitschnitt.core.purpose import TRAINING
 from mitschnitt.keeper.grants import import_grants, sign_grant
 from mitschnitt.keeper.role_keys import load_private, make_private
@@ -141,8 +142,15 @@ def test_a_withdrawal_is_in_force_on_both_recorders_within_a_second(tmp_path: Pa
         with centre_at(site, ports[0], calls=1):
             pass
         calls = site.wait_closed(2 * CALLS + 1)
+        kept = [call["call"] for call in calls if call["state"] == "kept"]
+        shown = [site.door.get(f"/calls/{call}", **{"as": "coach"}) for call in kept]
         rules = [site.rule(call["call"]) for call in calls if call["state"] == "not_kept"]
     assert rules == ["consent.agent.withdrawn"] * 3
-    assert sum(call["state"] == "kept" for call in calls) == 2 * (CALLS - 1)
+    assert len(kept) == 2 * (CALLS - 1)
+    # Whoever hears them knows an agent by a name that is another in every call, and by nothing else.
+    names = [party["pseudonym"] for call in shown for party in call["parties"] if party["role"] == "agent"]
+    assert len(set(names)) == len(kept)
+    assert all(SPEAKABLE.fullmatch(name) for name in names)
+    assert not any(name in json.dumps(shown) for name in ("lorenz", "okafor", "yildiz"))
     assert min(took) > 0
     assert max(took) < MAX_SECONDS

@@ -83,11 +83,13 @@ class Books:
         ladders: Sequence[Any] = (),
         pages: Mapping[str, str] | None = None,
         also: Sequence[str] = (),
+        names: Mapping[str, object] | None = None,
     ) -> None:
         outcome = "kept" if kept else "not_kept"
         sealed = own_decision(self.officer_key, call, outcome=outcome, rule="test.rule", policy="p")
         told: dict[str, Any] = {"kept": kept, "decision": base64.b64encode(sealed).decode(), "pages": dict(pages or {})}
         told |= {"ladders": list(ladders)} if ladders else {}
+        told |= {"names": dict(names)} if names else {}
         self.tell(call, "closed", {**told, "also": list(also)} if also else told)
 
     def media_slice(self, call: str, node: bytes, party: int, payload: bytes) -> None:

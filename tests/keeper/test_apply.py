@@ -83,6 +83,29 @@ def test_a_kept_call_has_its_row_its_parties_and_its_due_date(
     assert applier.outcomes == {"kept": 1}
 
 
+@pytest.mark.parametrize(
+    "names, kept",
+    [
+        ({"0": "lusab-babad-gutih"}, "lusab-babad-gutih"),
+        ({"0": "Anna Muster"}, None),
+        ({"0": 7}, None),
+        ({"x": "lusab-babad-gutih"}, None),
+        ({"99": "lusab-babad-gutih"}, None),
+        (None, None),
+    ],
+)
+def test_an_agents_pseudonym_is_kept_with_the_call_and_nothing_else_is(
+    applier: Applier, books: Books, block: Block, holdings: Holdings, names: dict[str, object] | None, kept: str | None
+) -> None:
+    books.arrived(ONE, block.first, block.number)
+    books.track(ONE)
+    books.media_slice(ONE, block.nodes[0], 0, stamped("x", 2))
+    books.sealed(ONE, block.nodes[0], 0)
+    books.closed(ONE, kept=True, names=names)
+    applier.drain()
+    assert [party.pseudonym for party in parties(holdings, ONE)] == [kept]
+
+
 def test_a_voice_that_comes_by_another_way_is_the_same_party_with_one_more_reason(
     applier: Applier, books: Books, block: Block, holdings: Holdings
 ) -> None:

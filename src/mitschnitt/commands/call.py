@@ -43,6 +43,8 @@ def show(call: str, directory: Path, *, role: str, as_json: bool) -> None:
     ladders = found.pop("ladders", None)
     for party in found.pop("parties", []):
         label = f"party {party['party']}"
+        if party.get("pseudonym"):
+            label += f", {party['pseudonym']}"  # of an agent, in this call only
         found[label] = "{role}, {started_at} to {ended_at} ({reason}), {media_size} bytes".format_map(party)
         for number, binding in enumerate(party.get("binding") or (), 1):
             told = (f"{name} {json.dumps(value)}" for name, value in binding.items())

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from collections.abc import Iterable
 
 from mitschnitt.core.call import decode_call_id
+from mitschnitt.core.gate import Party
+from mitschnitt.core.view import View
 
 KEY_BYTES = 32  # of `secrets/pseudonym.key`
 WORDS = 3  # of 16 bits each: among 1,000 names two are alike once in 500 million
 CONSONANTS = "bdfghjklmnprstvz"  # 4 bits each; the alphabet of proquints (Wilkerson 2009): no two sound alike
 VOWELS = "aiou"  # 2 bits each
+WORD = f"[{CONSONANTS}][{VOWELS}][{CONSONANTS}][{VOWELS}][{CONSONANTS}]"
+SPEAKABLE = re.compile("-".join([WORD] * WORDS))  # the form of every pseudonym
 DOMAIN = b"mitschnitt/v1/pseudonym|"
 
 
@@ -28,6 +34,12 @@ def pseudonym(key: bytes, call: str, agent: str) -> str:
     decode_call_id(call)
     digest = hmac.digest(key, DOMAIN + call.encode() + b"|" + agent.encode(), hashlib.sha256)
     return "-".join(_word(int.from_bytes(digest[2 * place : 2 * place + 2], "big")) for place in range(WORDS))
+
+
+def names_of(view: View | None, call: str, parties: Iterable[Party]) -> dict[int, str]:
+    """The pseudonyms of the agents of a call, by number of the party; none without view or key."""
+    key = b"" if view is None else view.pseudonym_key
+    return {party.number: pseudonym(key, call, party.agent) for party in parties if key and party.agent is not None}
 
 
 def _word(number: int) -> str:

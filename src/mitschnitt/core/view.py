@@ -18,6 +18,7 @@ from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import ConfigError, MalformedPacket
 
 OFFICER_KEY_BYTES = 32  # X25519
+PSEUDONYM_KEY_BYTES = 32  # of HMAC-SHA-256
 MAX_AGENTS = 20_000  # of one site; a view with more does not fit a frame
 MAX_PATTERN_CHARS = 200  # an address, not a program
 MAX_FOUND_CHARS = 60  # of a wrong value that is shown
@@ -54,6 +55,7 @@ class View:
     officer_key: bytes
     day: Day | None = None  # None: nobody is drawn
     lent: Lent | None = None
+    pseudonym_key: bytes = b""  # empty: agents have no names towards coaches
 
     def agents_at(self, aor: str) -> tuple[Agent, ...]:
         """All agents whose patterns match; none or several is no binding."""
@@ -80,6 +82,7 @@ class View:
             "grants": [grant_to_json(grant) for grant in self.grants],
             **day_to_json(self.day),
             "officer_key": base64.b64encode(self.officer_key).decode(),
+            **({"pseudonym_key": base64.b64encode(self.pseudonym_key).decode()} if self.pseudonym_key else {}),
         }
 
 
@@ -131,6 +134,7 @@ def view_from_json(data: Mapping[str, Any]) -> View:
     try:
         text = base64.b64decode(data["policy"], validate=True)
         officer_key = base64.b64decode(data["officer_key"], validate=True)
+        pseudonym_key = base64.b64decode(data.get("pseudonym_key", ""), validate=True)
         version = data["version"]
         agents = tuple(agent_from_json(item) for item in data["agents"])
         grants = tuple(grant_from_json(item) for item in data["grants"])
@@ -143,7 +147,9 @@ def view_from_json(data: Mapping[str, Any]) -> View:
         raise MalformedPacket("view: the policy's text does not have the hash that the view names")
     if len(officer_key) != OFFICER_KEY_BYTES:
         raise MalformedPacket(f"view: the officer's key has {len(officer_key)} bytes, not {OFFICER_KEY_BYTES}")
+    if len(pseudonym_key) not in (0, PSEUDONYM_KEY_BYTES):
+        raise MalformedPacket(f"view: the key of pseudonyms has {len(pseudonym_key)} bytes, not {PSEUDONYM_KEY_BYTES}")
     if len(agents) > MAX_AGENTS:
         raise MalformedPacket(f"view: {len(agents)} agents, at most {MAX_AGENTS}")
     lent = lent_from_json(data.get("caps"), len(agents))
-    return View(version, policy, text, agents, grants, officer_key, day_from_json(data), lent)
+    return View(version, policy, text, agents, grants, officer_key, day_from_json(data), lent, pseudonym_key)

@@ -17,12 +17,14 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection
 
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.policy import Policy
+from mitschnitt.core.pseudonym import SPEAKABLE
 from mitschnitt.core.purpose import Purpose
 from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.keeper.bindings import binding_text
@@ -345,7 +347,8 @@ class Applier:
         # Of a call that is not kept the recorder sealed the agents' page to nobody; what it took for kept may not be.
         agents_read = kept or entry.data["kept"] is not True
         pages = pages_at_end(entry.call, pages_in(entry.data), agents_read=agents_read)
-        return lambda connection: close_call(connection, row, pages, due=due, ladders=ladders, also=also)
+        names = names_in(entry.data) if kept else {}
+        return lambda connection: close_call(connection, row, pages, due=due, ladders=ladders, also=also, names=names)
 
     def _erase(self, doomed: Mapping[str, LiveCall]) -> None:
         """Puncture, then remove files. A crash between leaves files that no key opens; the entry is taken again."""
@@ -405,11 +408,12 @@ def close_call(
     due: datetime | None,
     ladders: str = "",
     also: Sequence[str] = (),
+    names: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
     """The call of `row` is over: kept until `due`, or with None nothing of it is left. A closed call stays as it is.
 
     `pages` are those of its persons; `ladders` is JSON of a kept call's dialogs, "" when nobody told of them; `also`
-    are purposes that everybody agreed to beside the first.
+    are purposes that everybody agreed to beside the first, `names` the pseudonyms of its agents by party.
     """
     state = queries.state_of(connection, row.call_id)
     if state is None:
@@ -420,10 +424,24 @@ def close_call(
         if ladders:
             queries.add_ladders(connection, row.call_id, ladders)
         add_purposes(connection, row.call_id, also)
+        for party, name in names.items():
+            queries.name_party(connection, row.call_id, party, name)
     elif state == queries.LIVE:
         queries.close_not_kept(connection, row.call_id, decision=row.sealed_decision)
     if state in (None, queries.LIVE):
         write_pages(connection, row.call_id, pages)
+
+
+def names_in(data: Mapping[str, Any]) -> dict[int, str]:
+    """The pseudonyms in a `closed` entry, by party; what is none is left out."""
+    told = data.get("names")
+    if not isinstance(told, dict):
+        return {}
+    return {
+        int(party): name
+        for party, name in told.items()
+        if party.isdecimal() and int(party) < PARTY_LEAVES and isinstance(name, str) and SPEAKABLE.fullmatch(name)
+    }
 
 
 def _nothing(_connection: Connection) -> None:

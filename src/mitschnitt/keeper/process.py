@@ -44,6 +44,7 @@ from mitschnitt.keeper.playbacks import Playbacks
 from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.policy_files import zone_of
 from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
+from mitschnitt.keeper.pseudonym_key import load_pseudonym_key
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.serving import serve_always, server
@@ -83,6 +84,7 @@ def init_keeper_state(config: Config) -> None:
         make_directories(config.journal(number))
     for copy in config.state_copies:
         make_directories(copy.parent)
+    load_pseudonym_key(config.directory / "secrets")
     _write_new(config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
     make_secret(config.directory / "secrets")
     keyring = Keyring.create(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))

@@ -156,6 +156,7 @@ def _party(party: PartyRow) -> dict[str, Any]:
         "started_at": party.started_at,
         "ended_at": party.ended_at,
         "reason": party.reason,
+        **({"pseudonym": party.pseudonym} if party.pseudonym else {}),
         "media_size": party.media.size if party.media else 0,
         "timeline_size": party.timeline.size if party.timeline else 0,
         "binding": binding_told(party.binding),

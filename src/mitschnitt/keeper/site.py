@@ -17,6 +17,7 @@ from mitschnitt.errors import ConfigError
 from mitschnitt.keeper.agents_file import load_agents
 from mitschnitt.keeper.kek import check_private
 from mitschnitt.keeper.policy_files import PolicyText
+from mitschnitt.keeper.pseudonym_key import load_pseudonym_key
 
 MIN_TOKEN_CHARS = 32  # of the bearer token; shorter ones can be guessed
 PRIVATE_FILE = 0o600
@@ -31,10 +32,13 @@ class Site:
     officer_key: bytes  # X25519, raw
     token: str
     agents_path: Path  # of agents.toml, which may change
+    pseudonym_key: bytes
 
     def view(self, version: int, grants: tuple[StandingGrant, ...], rules: PolicyText) -> View:
         """The picture that recorders get, under this policy."""
-        return View(version, rules.policy, rules.text, self.agents, grants, self.officer_key)
+        return View(
+            version, rules.policy, rules.text, self.agents, grants, self.officer_key, pseudonym_key=self.pseudonym_key
+        )
 
     def agent_named(self, name: str) -> str:
         """The id of the agent whom an id or address means; the name itself when it means none or several."""
@@ -55,6 +59,7 @@ def load_site(config: Config, policy: Policy) -> Site:
         agents_path=agents_path,
         officer_key=_officer_key(secrets / "officer.x25519.pub"),
         token=load_token(secrets / "control.token"),
+        pseudonym_key=load_pseudonym_key(secrets),
     )
 
 

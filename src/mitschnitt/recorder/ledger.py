@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -143,13 +144,15 @@ class Ledger:
         ladders: Sequence[Ladder],
         pages: Sequence[Page] = (),
         also: Sequence[str] = (),
+        names: Mapping[int, str] = MappingProxyType({}),
         at: datetime,
     ) -> None:
         """The call is over. `kept` is `kept` or `not_kept`; the decision opens with the officer's key only.
 
         Each of the `pages` opens for its own readers only, and has one size. The ladders of its dialogs stand in the
         decision; outside of it only those of a kept call: a ladder shows whether a call was ever opened. `also` are the
-        purposes beside the first that everybody agreed to; of a call that is not kept nobody needs them.
+        purposes beside the first that everybody agreed to, `names` pseudonyms of agents by party; of a call that is not
+        kept nobody needs them.
         """
 
         def job(writer: JournalWriter) -> None:
@@ -161,6 +164,7 @@ class Ledger:
             if kept == "kept":
                 data["ladders"] = [ladder.to_json() for ladder in ladders[:MAX_LADDERS]]
                 data["also"] = list(also)
+                data["names"] = {str(party): name for party, name in names.items()}
             writer.append(call, "closed", data, at=rfc3339(at))
 
         self._jobs.put((job, None))

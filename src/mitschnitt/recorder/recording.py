@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,13 @@ class Recording:
         ladders: Sequence[Any],
         pages: Sequence[Page] = (),
         also: Sequence[str] = (),
+        *,
+        names: Mapping[int, str] = MappingProxyType({}),
     ) -> bool:
         """The last word on the call, which is journalled if it had a key; False when it was said before.
 
         `ladders` are those of its dialogs and `pages` those of its persons, handed on unread; `also` are the
-        purposes beside the first that everybody agreed to.
+        purposes beside the first that everybody agreed to, `names` pseudonyms of its agents by party.
         """
         if self.is_closed:
             return False
@@ -149,7 +152,7 @@ class Recording:
             told = {"call": self._call, **decision}
             kept, now = str(decision["outcome"]), self._clock.now()
             self._ledger.closed(
-                self._call, told, officer_key, kept=kept, ladders=ladders, pages=pages, also=also, at=now
+                self._call, told, officer_key, kept=kept, ladders=ladders, pages=pages, also=also, names=names, at=now
             )
         return True
 

@@ -31,6 +31,7 @@ from mitschnitt.core.gate import (
     step,
 )
 from mitschnitt.core.policy import Asking
+from mitschnitt.core.pseudonym import names_of
 from mitschnitt.core.purposes import agreed_also
 from mitschnitt.errors import KeyGone, MitschnittError
 from mitschnitt.recorder.behaviour import behaviour_of
@@ -593,6 +594,7 @@ class Session:
         told = told_decision(outcome, self.decision, self.facts.acts, policy=self._around.policy_hash)
         pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
         also = agreed_also(self.facts, view, self._services.clock.now()) if outcome == "kept" else ()
-        if self._recording.close(told, view.officer_key if view is not None else b"", self._ladders, pages, also):
+        names = names_of(view, self.call, self.facts.parties)
+        if self._recording.close(told, view.officer_key if view else b"", self._ladders, pages, also, names=names):
             drawn = self.draw.outcome(self.decision.rule, kept=outcome == "kept")
             self._services.link.send({"type": "ended", "call": self.call, "draw": drawn})

@@ -61,6 +61,7 @@ class PartyRow:
     reason: str | None = None
     media: BlobRow | None = None
     timeline: BlobRow | None = None
+    pseudonym: str | None = None  # of an agent, once the call is closed
     binding: str | None = None  # JSON list of {label, session, association, cname}, oldest first
 
 
@@ -247,6 +248,12 @@ def seal_party(connection: Connection, row: PartyRow) -> None:
     )
 
 
+def name_party(connection: Connection, call_id: str, party: int, pseudonym: str) -> None:
+    """How an agent is called towards those who hear this call."""
+    named = update(parties).where(parties.c.call_id == call_id, parties.c.party == party)
+    connection.execute(named.values(pseudonym=pseudonym))
+
+
 def drop_parties(connection: Connection, call_id: str) -> None:
     """Nothing of any party of this call is kept."""
     connection.execute(delete(parties).where(parties.c.call_id == call_id))
@@ -282,6 +289,7 @@ def _party(row: Row[tuple[object, ...]]) -> PartyRow:
         reason=found["reason"],
         media=blobs["media"],
         timeline=blobs["timeline"],
+        pseudonym=found["pseudonym"],
         binding=found["binding"],
     )
 

@@ -74,6 +74,7 @@ parties = Table(
     Column("started_at", String(TIME_CHARS), nullable=False),
     Column("ended_at", String(TIME_CHARS), nullable=True),
     Column("binding", Text, nullable=True),  # what it rests on that this is the party's voice, as JSON
+    Column("pseudonym", String(17), nullable=True),  # of an agent in this call only: who hears it does not know whom
     sqlite_with_rowid=False,
 )
 

@@ -42,6 +42,8 @@ def test_calls_of_before_keep_all_that_they_had_but_their_order(
     upgrading.upgrade(engine)
     with engine.connect() as connection:
         for name, rows in zip(("calls", "parties", "ladders"), before, strict=True):
-            assert connection.execute(text(f"SELECT * FROM {name}")).all() == sorted(rows)  # noqa: S608 - of this file
+            after = connection.execute(text(f"SELECT * FROM {name}")).all()  # noqa: S608 - of this file
+            later = [None] if name == "parties" else []  # agents of these calls have no pseudonym
+            assert [list(row) for row in after] == [[*row, *later] for row in sorted(rows)]
         with pytest.raises(OperationalError, match="no such column"):
             connection.execute(text("SELECT rowid FROM calls"))

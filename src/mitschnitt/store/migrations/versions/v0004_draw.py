@@ -16,6 +16,7 @@ def upgrade() -> None:
     _draw()
     _beacons()
     _forget_order()
+    op.add_column("parties", sa.Column("pseudonym", sa.String(17), nullable=True))
     _persons()
     _figures()
 
