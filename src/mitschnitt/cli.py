@@ -109,7 +109,7 @@ def serve(
 
 @app.command()
 def demo(
-    scene: Annotated[str, typer.Option(help="Which scene: calls.")] = "calls",
+    scene: Annotated[str, typer.Option(help="Which scene: calls, or week: a week of draws without media.")] = "calls",
     calls: Annotated[int, typer.Option(min=1, max=500, help="How many calls.")] = 50,
     keep: Annotated[
         Path | None, typer.Option(help="Keep data and WAV: a new directory, and files of its name beside it.")

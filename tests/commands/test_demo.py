@@ -224,7 +224,7 @@ def test_errors_of_the_centre_make_exit_code_4(
 
 
 def test_another_scene_is_wrong_usage(stage: Stage) -> None:
-    with pytest.raises(ConfigError, match="there is the scene calls, found 'coaching'"):
+    with pytest.raises(ConfigError, match="there are the scenes calls and week, found 'coaching'"):
         stage.run(scene="coaching")
 
 

@@ -49,3 +49,22 @@ def _answers(directory: Path) -> bool:
     again = [sys.executable, "-m", "mitschnitt", "call", "list", "--dir", str(directory)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(again, env=environment, capture_output=True, check=False).returncode != 3
+
+
+def test_the_week_is_drawn_verified_tampered_with_and_asked_why() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "mitschnitt", "demo", "--scene", "week"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=140,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert shown.stdout.startswith("a week of 2,000 calls without media")
+    assert ": 2,000 calls seen" in shown.stdout
+    assert "nothing is wrong" in shown.stdout
+    assert len(re.findall(r"^.*: found: \d{4}-", shown.stdout, re.MULTILINE)) == 8
+    assert shown.stdout.count('everybody else:         {"state": "not_kept"}') == 4
+    assert shown.stdout.count('everybody else:         {"state": "kept"}') == 1
+    assert "done: the draw can be recomputed" in shown.stdout

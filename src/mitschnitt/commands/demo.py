@@ -29,6 +29,7 @@ from rich.text import Text
 
 from mitschnitt.commands.call import decide, load_key
 from mitschnitt.commands.demo_site import CONTROL_PORT, SIP_PORT, DemoSite, prepare
+from mitschnitt.commands.demo_week import run_week
 from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.play import Wish, play
 from mitschnitt.commands.ports import free_port
@@ -130,9 +131,11 @@ class Board:
 
 def run(*, scene: str, calls: int, keep: Path | None) -> int:
     """Play a scene; 0 when everything ended as it must, 4 otherwise."""
-    if scene != "calls":
-        raise ConfigError(f"demo: there is the scene calls, found {scene!r}")
     console = Console(highlight=False)
+    if scene == "week":
+        return run_week(console, keep)
+    if scene != "calls":
+        raise ConfigError(f"demo: there are the scenes calls and week, found {scene!r}")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ended_like_by_hand())
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mitschnitt-demo-"))) / "site"
