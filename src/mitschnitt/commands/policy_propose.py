@@ -8,34 +8,25 @@ from pathlib import Path
 
 import typer
 
-from mitschnitt.core.criteria import compile_criteria
+from mitschnitt.commands.policy_file import sound_policy
 from mitschnitt.core.policy import Policy
-from mitschnitt.core.policy_text import MAX_POLICY_BYTES, parse_policy
+from mitschnitt.core.policy_text import MAX_POLICY_BYTES
 from mitschnitt.errors import ConfigError
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.next_step import step_of
 from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_files import zone_of
 
 
 def run(directory: Path, file: Path, *, as_json: bool) -> None:
     """Check and keep the file, or say what is wrong with it (ConfigError) and change nothing."""
     text = _read(file)
     now = wall_clock()
-    policy = sound_policy(text)
+    policy = sound_policy(text, file=str(file)).policy
     if not (directory / "config.toml").is_file():
         raise ConfigError(f"policy: {directory} holds no config.toml; `mitschnitt init {directory}` makes a site")
     policies = Policies(directory)
     policies.files.write(text)
     tell(policies, policy, directory, now=now, as_json=as_json)
-
-
-def sound_policy(text: bytes) -> Policy:
-    """The policy in a text whose criteria compile and whose time zone this machine knows. ConfigError otherwise."""
-    policy = parse_policy(text)
-    compile_criteria(policy)
-    zone_of(policy)
-    return policy
 
 
 def tell(policies: Policies, policy: Policy, directory: Path, *, now: datetime, as_json: bool) -> None:
