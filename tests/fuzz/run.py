@@ -26,7 +26,7 @@ TIMEOUT_S = 20  # a hang; what is merely slow is caught by SLOW_CPU_S, which oth
 SLOW_CPU_S = 1.0  # processor time of one input
 MAX_LEN = {"metadata": 8_192, "agent": 8_192, "stream": 16_384, "rtp": 2_112}  # bytes of one input, else 4,096
 SHARES = {
-    "sip": 18,
+    "sip": 16,
     "stream": 11,
     "sdp": 16,
     "metadata": 18,
@@ -34,6 +34,7 @@ SHARES = {
     "rtp": 4,
     "rtcp": 3,
     "agent": 3,
+    "policy": 2,
     "amr": 2,
     "opus": 2,
     "red": 2,

@@ -60,10 +60,24 @@ def seeds(target: str) -> Iterator[bytes]:
             yield bytes([len(data), 0]) + data.ljust(64, b"\0")
     elif target == "rtcp":
         yield from (path.read_bytes() for path in sorted((VECTORS / "rtcp").glob("*.bin")))
+    elif target == "policy":
+        yield from _policies()
     elif target in MEDIA_SEEDS:
         yield from MEDIA_SEEDS[target]()
     else:
         yield from _dialogues(short)
+
+
+def _policies() -> Iterator[bytes]:
+    example = (VECTORS.parents[1] / "docs" / "policy.example.toml").read_bytes()
+    yield example
+    for old, new in (
+        (b"tenure_days >= 0", b"queue in ['a', 'b'] || hour % 2 == 0"),
+        (b"rate = 0.02", b"rate = 1e-30"),
+        (b'roles = ["coach", "officer"]', b"roles = [\n  'coach', # who\n]"),
+        (b"[cells]\npeople", b"cells.people"),
+    ):
+        yield example.replace(old, new)
 
 
 def _bodies(messages: list[bytes]) -> Iterator[bytes]:

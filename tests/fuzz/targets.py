@@ -12,7 +12,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from fuzz.media_targets import MEDIA_TARGETS
-from mitschnitt.errors import MalformedPacket, PeerError
+from mitschnitt.core.criteria import Traits, compile_criteria
+from mitschnitt.core.policy_check import check_policy
+from mitschnitt.core.policy_diff import differences
+from mitschnitt.core.policy_text import parse_policy
+from mitschnitt.core.toml_lines import lines_of
+from mitschnitt.errors import ConfigError, MalformedPacket, PeerError
 from mitschnitt.wire import rtcp as rtcp_datagrams
 from mitschnitt.wire import rtp as rtp_headers
 from mitschnitt.wire.completeness import statement
@@ -253,6 +258,20 @@ def agent(data: bytes) -> None:
     assert phone.agent.load[1] == 0, "a transaction outlives all patience"
 
 
+def policy(data: bytes) -> None:
+    """A policy: whatever reads is compiled or refused, places a call once, and does not differ from itself."""
+    try:
+        read = parse_policy(data)
+        criteria = compile_criteria(read)
+    except ConfigError:
+        return
+    placed = criteria.place(Traits("hotline", "inbound", 9, 1))
+    assert (placed.stratum is None) != (placed.exclusion is None)
+    lines = lines_of(data.decode())
+    assert all(finding.where[:1] in lines or not lines for finding in check_policy(read) if finding.is_error)
+    assert differences(read, read) == ()
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "sip": sip,
     "stream": stream,
@@ -262,5 +281,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "rtp": rtp,
     "rtcp": rtcp,
     "agent": agent,
+    "policy": policy,
     **MEDIA_TARGETS,
 }

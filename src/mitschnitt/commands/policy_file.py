@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mitschnitt.core.criteria import compile_criteria
 from mitschnitt.core.policy import Policy
-from mitschnitt.core.policy_text import parse_policy
+from mitschnitt.core.policy_text import MAX_POLICY_BYTES, parse_policy
 from mitschnitt.core.toml_lines import lines_of
 from mitschnitt.errors import ConfigError
-
-HASH = re.compile(r"[0-9a-f]{8,64}")  # whole, or the beginning that we print
+from mitschnitt.keeper.policy_files import PolicyFiles, zone_of
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A policy that reads, compiles and names a time zone that exists."""
+    """A policy that reads, compiles and names a time zone that this machine knows."""
 
-    name: str  # as it was asked for
     text: str
     policy: Policy
 
 
 def read_policy(name: str, directory: Path) -> PolicyFile:
     """The policy of this name; ConfigError says what is wrong with it, with file and line where there is one."""
-    path = _path(name, directory)
+    path = Path(name)
+    if not path.exists() and set(name) <= set("0123456789abcdef"):
+        path = PolicyFiles(directory).text_path(PolicyFiles(directory).named(name).policy.hash)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as source:
+            data = source.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"policy: cannot read {path}: {error.strerror}") from error
-    policy = parse_policy(data, file=str(path))
-    text = data.decode()
-    compile_criteria(policy, file=str(path), lines=lines_of(text))
-    try:
-        ZoneInfo(policy.timezone)
-    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: `timezone` must be one that this machine knows, such as Europe/Berlin; found {policy.timezone}"
-        ) from error
-    return PolicyFile(name, text, policy)
+    return sound_policy(data, file=str(path))
 
 
-def _path(name: str, directory: Path) -> Path:
-    path = Path(name)
-    if path.exists() or not HASH.fullmatch(name):
-        return path
-    found = sorted((directory / "policy").glob(f"{name}*.toml"))
-    if len(found) != 1:
-        raise ConfigError(
-            f"policy: expected a file or the hash of one policy in {directory}, found {len(found)} of {name}"
-        )
-    return found[0]
+def sound_policy(data: bytes, *, file: str = "policy") -> PolicyFile:
+    """The policy in a file's bytes, if it reads, its criteria compile and its time zone exists; ConfigError if not."""
+    policy, text = parse_policy(data, file=file), data.decode()
+    compile_criteria(policy, file=file, lines=lines_of(text))
+    zone_of(policy)
+    return PolicyFile(text, policy)

@@ -43,13 +43,11 @@ class Norm:
 
 # Retention norms found in law and supervisory practice. Where several fit a purpose, the shortest counts.
 NORMS = {
-    "training": Norm(
-        Duration(days=30), Duration(months=6), "Art. 5(1)(e) GDPR; CNIL: 6 months; CNPD 629/2010: 30 days"
-    ),
-    "dispute": Norm(Duration(days=90), Duration(years=3), "Art. 5(1)(e) GDPR; CNPD 629/2010: 90 days; section 195 BGB"),
+    "training": Norm(Duration(days=30), Duration(months=6), "CNIL: 6 months; CNPD 629/2010: 30 days"),
+    "dispute": Norm(Duration(days=90), Duration(years=3), "CNPD 629/2010: 90 days; section 195 BGB"),
     "obligation": Norm(Duration(years=7), Duration(years=11), "section 83(8) WpHG; section 23 FinVermV"),
     "live_listening": Norm(Duration(days=1), Duration(days=30), "Art. 5(1)(c) GDPR: listening leaves nothing behind"),
-    "other": Norm(Duration(months=6), Duration(years=1), "Art. 5(1)(e) GDPR; CNIL: 6 months, evaluations 1 year"),
+    "other": Norm(Duration(months=6), Duration(years=1), "CNIL: 6 months, evaluations 1 year"),
 }
 
 
