@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from mitschnitt.commands.init import activate, policy_text, provision, run
 from mitschnitt.config import load_config
-from mitschnitt.core.policy import Asking
+from mitschnitt.core.criteria import Traits, compile_criteria
+from mitschnitt.core.policy import Asking, BeaconKind
+from mitschnitt.core.policy_check import check_policy
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.gateways.speech import prompt, prompt_entries
+from mitschnitt.keeper.clock import wall_clock
+from mitschnitt.keeper.policy_files import PolicyFiles
+from mitschnitt.keeper.policy_watch import watch_of
 from source import ROOT
+
+
+@pytest.fixture(scope="module", name="trial")
+def made_for_trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("init") / "trial"
+    provision(directory, allow_unsigned_policy=True)
+    return directory
 
 
 @pytest.fixture(scope="module", name="site")
@@ -34,19 +47,19 @@ def test_the_configuration_loads_and_loosens_nothing(site: Path) -> None:
     assert not load_config(site).gate.allow_unsigned_policy
 
 
-def test_the_active_policy_is_one_that_parses_under_its_own_hash(site: Path) -> None:
-    digest = (site / "policy" / "active").read_text().strip()
-    policy = parse_policy((site / "policy" / f"{digest}.toml").read_bytes())
+def test_the_active_policy_is_one_that_parses_under_its_own_hash(trial: Path) -> None:
+    digest = (trial / "policy" / "active").read_text().strip()
+    policy = parse_policy((trial / "policy" / f"{digest}.toml").read_bytes())
     assert policy.hash == digest
     assert policy.asking is Asking.ANNOUNCED
 
 
-def test_every_prompt_of_the_policy_lies_beside_it_with_its_hash(site: Path) -> None:
-    digest = (site / "policy" / "active").read_text().strip()
-    policy = parse_policy((site / "policy" / f"{digest}.toml").read_bytes())
+def test_every_prompt_of_the_policy_lies_beside_it_with_its_hash(trial: Path) -> None:
+    digest = (trial / "policy" / "active").read_text().strip()
+    policy = parse_policy((trial / "policy" / f"{digest}.toml").read_bytes())
     assert {item.language for item in policy.prompts} == {"de", "en"}
     for item in policy.prompts:
-        audio = (site / "prompts" / f"{item.name}.{item.language}.pcma").read_bytes()
+        audio = (trial / "prompts" / f"{item.name}.{item.language}.pcma").read_bytes()
         assert hashlib.sha256(audio).hexdigest() == item.sha256
         assert len(audio) // 8 == item.length_ms  # PCMA: 8 bytes a millisecond
 
@@ -103,17 +116,17 @@ def test_the_command_says_where_everything_is(tmp_path: Path, capsys: pytest.Cap
     assert load_config(tmp_path / "new").gate.allow_unsigned_policy
 
 
-def test_a_policy_is_activated_by_its_hash_also_after_a_crash_in_between(site: Path) -> None:
+def test_a_policy_is_activated_by_its_hash_also_after_a_crash_in_between(trial: Path) -> None:
     text = policy_text([prompt(entry["name"], entry["language"]) for entry in prompt_entries()], mode="asserted")
-    first = (site / "policy" / "active").read_text().strip()
+    first = (trial / "policy" / "active").read_text().strip()
     # A crash after the policy's file and the new pointer were written, and before the pointer took effect.
-    (site / "policy" / f"{hashlib.sha256(text).hexdigest()}.toml").write_bytes(text)
-    (site / "policy" / "active.new").write_text("half")
-    digest = activate(site, text)
+    (trial / "policy" / f"{hashlib.sha256(text).hexdigest()}.toml").write_bytes(text)
+    (trial / "policy" / "active.new").write_text("half")
+    digest = activate(trial, text)
     assert digest != first
-    assert (site / "policy" / "active").read_text().strip() == digest
+    assert (trial / "policy" / "active").read_text().strip() == digest
     assert parse_policy(text).asking is Asking.ASSERTED
-    assert not (site / "policy" / "active.new").exists()
+    assert not (trial / "policy" / "active.new").exists()
 
 
 def test_the_command_says_the_same_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +143,22 @@ def test_without_the_switch_it_is_said_that_serve_will_refuse(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tmp_path / "new", allow_unsigned_policy=False, as_json=False)
-    assert "the policy is not signed: serve refuses to start" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "until then `mitschnitt serve` refuses to start" in told
+    for step in ("propose FILE", "key --as officer", "key --as council", "sign HASH --as council", "activate HASH"):
+        assert f"  mitschnitt policy {step}" in told
+    with pytest.raises(ConfigError, match="none is active; next: `mitschnitt policy key --as officer --out FILE --dir"):
+        watch_of(load_config(tmp_path / "new"), now=wall_clock(), monotonic=lambda: 0.0)
+
+
+def test_the_proposed_policy_draws_few_is_not_active_and_nothing_speaks_against_it(site: Path) -> None:
+    assert not (site / "policy" / "active").exists()
+    (digest,) = PolicyFiles(site).known()
+    policy = PolicyFiles(site).read(digest).policy
+    assert {stratum.name: stratum.rate for stratum in policy.strata}["all others"] == Fraction(2, 100)
+    assert (policy.beacon, policy.caps.agent_week) == (BeaconKind.COMMIT, 3)
+    assert compile_criteria(policy).place(Traits("q", "in", 9, 1)).stratum == 1
+    assert [finding for finding in check_policy(policy) if finding.is_error] == []
 
 
 def test_a_path_too_long_for_its_sockets_is_refused_now_and_not_when_serving(tmp_path: Path) -> None:

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from keeper.signed_site import FIRST, contents, directory_of
+from keeper.signed_site import FIRST as ASKS_WITHOUT_NOTICE
+from keeper.signed_site import contents, directory_of
+from mitschnitt.commands.init import SOME, policy_text
 from mitschnitt.commands.policy_propose import run
 from mitschnitt.core.policy_text import parse_policy
-from mitschnitt.errors import ConfigError
+from mitschnitt.errors import ConfigError, NotAllowed
+from mitschnitt.gateways.speech import prompt, prompt_entries
+
+FIRST = policy_text([prompt(entry["name"], entry["language"]) for entry in prompt_entries()], draw=SOME)
 
 
 @pytest.fixture(name="site")
@@ -51,6 +56,14 @@ def test_what_is_no_sound_policy_is_refused_and_nothing_is_changed(
     (tmp_path / "new.toml").write_bytes(text)
     before = contents(site)
     with pytest.raises(ConfigError, match=says):
+        run(site, tmp_path / "new.toml", as_json=False)
+    assert contents(site) == before
+
+
+def test_what_speaks_against_a_policy_keeps_it_from_being_proposed(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.toml").write_bytes(ASKS_WITHOUT_NOTICE)
+    before = contents(site)
+    with pytest.raises(NotAllowed, match=r"`mitschnitt policy check .*new\.toml` says .*policy\.check"):
         run(site, tmp_path / "new.toml", as_json=False)
     assert contents(site) == before
 

@@ -17,10 +17,21 @@ from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.gateways.speech import Prompt, prompt_entries
 from mitschnitt.gateways.speech import prompt as load_prompt
 from mitschnitt.keeper.link import MAX_PATH_BYTES
+from mitschnitt.keeper.policies import Policies
+from mitschnitt.keeper.policy_files import PolicyFiles
 from mitschnitt.keeper.process import init_keeper_state
 
 PRIVATE = 0o600
 POLICY_NAME = "training, everybody is asked"
+PROPOSED_NAME = "training, some calls are drawn"
+STEPS = (
+    "policy propose FILE",
+    "policy key --as officer --out FILE",
+    "policy key --as council --out FILE",
+    "policy sign HASH --as officer --key FILE",
+    "policy sign HASH --as council --key FILE",
+    "policy activate HASH",
+)
 CONTROLLER = "not named yet"
 NOTICE = "notice-training-1"  # the version of the text that agents are given before they agree
 RETENTION = "P30D"  # upper end of what supervisory practice takes for training recordings
@@ -55,14 +66,7 @@ third = "consent"
 notice = "{notice}"
 roles = ["coach"]
 
-[draw]
-beacon = "none"     # nothing is drawn while every rate is 1; otherwise "commit" or "drand"
-
-[[stratum]]
-name = "everybody"
-when = "true"       # of queue, direction, hour, weekday (Monday is 1) and tenure_days (-1: not known)
-rate = 1            # share of its calls that are drawn
-
+{draw}
 [asking]
 mode = "announced"  # the IVR posts call, prompt and end of prompt; "asserted" lets the policy say so instead
 window_s = 12       # an answer counts from the end of the prompt until then
@@ -70,6 +74,36 @@ yes = "1"
 no = "2"
 withdraw = "*9"
 pause = "*0"
+"""
+
+EVERYBODY = """\
+[draw]
+beacon = "none"     # nothing is drawn while every rate is 1; otherwise "commit" or "drand"
+
+[[stratum]]
+name = "everybody"
+when = "true"       # of queue, direction, hour, weekday (Monday is 1) and tenure_days (-1: not known)
+rate = 1            # share of its calls that are drawn
+"""
+
+SOME = """\
+[draw]
+beacon = "commit"   # values of officer, works council and operator fix each day's draw; or "drand"
+
+[[stratum]]
+name = "new agents"
+when = "tenure_days >= 0 && tenure_days < 90"
+rate = 0.04         # share of its calls that are drawn
+
+[[stratum]]
+name = "all others"
+when = "true"       # of queue, direction, hour, weekday (Monday is 1) and tenure_days (-1: not known)
+rate = 0.02
+
+[caps]              # recording everything is unlawful at work (Federal Labour Court, 1 ABR 46/15)
+agent_week = 3      # calls of one agent that are drawn in a week
+agent_share = 0.05  # of the calls of one agent
+share = 0.03        # of all calls
 """
 
 PROMPT = """
@@ -101,9 +135,16 @@ def run(directory: Path, *, allow_unsigned_policy: bool, as_json: bool) -> None:
         return
     typer.echo(f"made {directory} and {keys}")
     typer.echo(f"officer's private key: {officer}  (hand it over and remove it from this machine)")
-    typer.echo(f"next: write {directory / 'agents.toml'}, then `mitschnitt serve --dir {directory}`")
-    if not allow_unsigned_policy:
-        typer.echo("the policy is not signed: serve refuses to start until [gate] allow_unsigned_policy says otherwise")
+    if allow_unsigned_policy:
+        typer.echo(f"next: write {directory / 'agents.toml'}, then `mitschnitt serve --dir {directory}`")
+        return
+    policies = Policies(directory)
+    (digest,) = policies.files.known()
+    typer.echo(f"proposed policy: {policies.files.text_path(digest)}  (copy it, name the controller, propose the copy)")
+    typer.echo(f"write {directory / 'agents.toml'}; a policy is in force when all have signed it and its day begins:")
+    for command in STEPS:
+        typer.echo(f"  mitschnitt {command} --dir {directory}")
+    typer.echo("until then `mitschnitt serve` refuses to start, and says which command comes next")
 
 
 def provision(
@@ -143,11 +184,15 @@ def _refuse_what_exists(config: Config, officer_dir: Path) -> None:
 
 def _make(config: Config, officer_dir: Path, text: str, agents_text: str) -> Path:
     directory = config.directory
-    for place in (directory, officer_dir, *(directory / name for name in ("policy", "prompts", "secrets", "run"))):
+    for place in (
+        directory,
+        officer_dir,
+        *(directory / name for name in ("policy", "prompts", "roles", "secrets", "run")),
+    ):
         place.mkdir(mode=0o700, parents=True)
     _write(directory / "config.toml", text.encode())
     _write(directory / "agents.toml", agents_text.encode())
-    _policy(directory)
+    _policy(directory, config)
     officer = _officer_key(config, officer_dir)
     init_keeper_state(config)
     return officer
@@ -159,9 +204,10 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def policy_text(prompts: list[Prompt], *, mode: str = "announced") -> bytes:
-    """The policy that `init` writes, with these prompts."""
-    head = POLICY.format(name=POLICY_NAME, retention=RETENTION, controller=CONTROLLER, notice=NOTICE).replace(
+def policy_text(prompts: list[Prompt], *, mode: str = "announced", draw: str = EVERYBODY) -> bytes:
+    """The policy that `init` writes, with these prompts; `draw` says which calls are drawn."""
+    name = POLICY_NAME if draw == EVERYBODY else PROPOSED_NAME
+    head = POLICY.format(name=name, retention=RETENTION, controller=CONTROLLER, notice=NOTICE, draw=draw).replace(
         '"announced"', f'"{mode}"', 1
     )
     tail = "".join(
@@ -171,7 +217,7 @@ def policy_text(prompts: list[Prompt], *, mode: str = "announced") -> bytes:
     return (head + tail).encode()
 
 
-def _policy(directory: Path) -> None:
+def _policy(directory: Path, config: Config) -> None:
     prompts = [load_prompt(entry["name"], entry["language"]) for entry in prompt_entries()]
     for item in prompts:
         _write(directory / "prompts" / f"{item.name}.{item.language}.pcma", item.audio)
@@ -179,7 +225,10 @@ def _policy(directory: Path) -> None:
         directory / "prompts" / "prompts.toml",
         (resources.files("mitschnitt.gateways") / "prompts" / "prompts.toml").read_bytes(),
     )
-    activate(directory, policy_text(prompts))
+    if config.gate.allow_unsigned_policy:
+        activate(directory, policy_text(prompts))
+    else:
+        PolicyFiles(directory).write(policy_text(prompts, draw=SOME))
 
 
 def activate(directory: Path, text: bytes) -> str:

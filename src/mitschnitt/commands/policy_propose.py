@@ -8,34 +8,25 @@ from pathlib import Path
 
 import typer
 
-from mitschnitt.core.criteria import compile_criteria
+from mitschnitt.commands.policy_file import read_policy
 from mitschnitt.core.policy import Policy
-from mitschnitt.core.policy_text import MAX_POLICY_BYTES, parse_policy
-from mitschnitt.errors import ConfigError
+from mitschnitt.core.policy_check import check_policy
+from mitschnitt.errors import ConfigError, NotAllowed
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.next_step import step_of
 from mitschnitt.keeper.policies import Policies
-from mitschnitt.keeper.policy_files import zone_of
 
 
 def run(directory: Path, file: Path, *, as_json: bool) -> None:
-    """Check and keep the file, or say what is wrong with it (ConfigError) and change nothing."""
-    text = _read(file)
-    now = wall_clock()
-    policy = sound_policy(text)
+    """Check and keep the file, or say what is wrong with it (ConfigError, NotAllowed) and change nothing."""
+    found = read_policy(str(file), directory)
+    if any(finding.is_error for finding in check_policy(found.policy)):
+        raise NotAllowed("policy.check", f"`mitschnitt policy check {file}` says what speaks against it")
     if not (directory / "config.toml").is_file():
         raise ConfigError(f"policy: {directory} holds no config.toml; `mitschnitt init {directory}` makes a site")
     policies = Policies(directory)
-    policies.files.write(text)
-    tell(policies, policy, directory, now=now, as_json=as_json)
-
-
-def sound_policy(text: bytes) -> Policy:
-    """The policy in a text whose criteria compile and whose time zone this machine knows. ConfigError otherwise."""
-    policy = parse_policy(text)
-    compile_criteria(policy)
-    zone_of(policy)
-    return policy
+    policies.files.write(found.text.encode())
+    tell(policies, found.policy, directory, now=wall_clock(), as_json=as_json)
 
 
 def tell(policies: Policies, policy: Policy, directory: Path, *, now: datetime, as_json: bool) -> None:
@@ -46,11 +37,3 @@ def tell(policies: Policies, policy: Policy, directory: Path, *, now: datetime, 
     typer.echo(f"proposed {policy.hash} ({policy.name!r})")
     typer.echo(f"to come into force it needs signatures of {' and '.join(policy.signed_by)}, and activating")
     typer.echo(f"next: {step_of(policies, policy, directory, now=now)}")
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as source:
-            return source.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"policy: cannot read {file}: {error.strerror}") from error
