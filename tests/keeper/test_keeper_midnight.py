@@ -19,6 +19,7 @@ from mitschnitt.config import Config, load_config
 from mitschnitt.core.policy import Policy
 from mitschnitt.keeper.announced import Ref
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.policies import Policies
@@ -52,10 +53,17 @@ class World:
         rules = watch_of(self.config, now=self.now, monotonic=self.monotonic)
         self.applier = Applier(1, self.config.journal(1), self.holdings)
         site = load_site(self.config, rules.current.policy)
-        blobs = LocalBlobs(self.config.audio)
         self.keeper = Keeper(
-            site, self.holdings, blobs, [self.applier], rules=rules, announced_limit=9, now=lambda: self.now
+            site,
+            self.holdings,
+            LocalBlobs(self.config.audio),
+            [self.applier],
+            rules=rules,
+            drawing=open_drawing(self.config, rules, self.holdings.writer),
+            announced_limit=9,
+            now=lambda: self.now,
         )
+        asyncio.run(self.keeper.renew_draw())
         self.keeper.attach(1, self.sent.append)
 
     def monotonic(self) -> float:
@@ -78,8 +86,9 @@ class World:
         return str(self.sent[-1]["policy_hash"])
 
     def announce(self, value: str) -> dict[str, Any]:
-        return self.keeper.announce(
-            [Ref("header", value)], queue="q", direction="in", agent=None, language="", answer_by="digit"
+        refs = [Ref("header", value)]
+        return asyncio.run(
+            self.keeper.announce(refs, queue="q", direction="in", agent=None, language="", answer_by="digit")
         )
 
     def row(self, call: str) -> CallRow:
