@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection
 
 from keeper.drawing_site import AGENTS, announce, keeper_of, make_capped_site, rows_of, today
-from mitschnitt.core.draw import Day, Told
+from mitschnitt.core.draw import Day, Told, draw_id
 from mitschnitt.core.periods import week_of
 from mitschnitt.errors import MalformedPacket, NoSpace
 from mitschnitt.keeper import draws as draws_module
@@ -43,6 +43,13 @@ def test_calls_are_numbered_from_one_and_are_in_the_table_when_they_are_told(tmp
         for n in (1, 2):
             assert drawn(draws, keeper) == Told(today(), "keeper", n, drawn=True, rule="draw.drawn")
             assert [row.n for row in rows_of(holdings, today())] == list(range(1, n + 1))
+
+
+def test_the_caller_is_told_the_number_by_which_the_public_list_names_the_call(tmp_path: Path) -> None:
+    with keeper_of(make_capped_site(tmp_path, caps="")) as (keeper, holdings):
+        told = drawn(fixed(keeper, holdings), keeper)
+        assert told.to_json()["id"] == draw_id(bytes(32), told.source, told.n).hex()
+        assert "id" not in Told("", "", 0, drawn=False, rule="draw.missing").to_json()
 
 
 def test_caps_close_the_draw_by_their_names_and_are_paid_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from fractions import Fraction
@@ -120,17 +120,22 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a recorder is told of its call's draw. `n` is 0 where nothing was drawn, and `rule` says why."""
+    """What a recorder is told of its call's draw. `n` is 0 where nothing was drawn, and `rule` says why.
+
+    `lot` is the draw_id in hex, for the caller's page; "" where it is not told.
+    """
 
     day: str
     source: str
     n: int
     drawn: bool
     rule: str
+    lot: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The field `draw` of frames."""
-        return {"day": self.day, "source": self.source, "n": self.n, "drawn": self.drawn, "rule": self.rule}
+        told = {"day": self.day, "source": self.source, "n": self.n, "drawn": self.drawn, "rule": self.rule}
+        return {**told, "id": self.lot} if self.lot else told
 
 
 UNTOLD = Told("", "", 0, drawn=False, rule="draw.missing")  # until somebody says otherwise
@@ -138,7 +143,7 @@ UNTOLD = Told("", "", 0, drawn=False, rule="draw.missing")  # until somebody say
 
 def told_of(draw: Draw) -> Told:
     """The draw as a recorder is told of it."""
-    return Told(draw.day, draw.source, draw.n, draw.is_drawn, draw.rule)
+    return Told(draw.day, draw.source, draw.n, draw.is_drawn, draw.rule, draw.draw_id.hex())
 
 
 def told_from_json(data: object) -> Told:
