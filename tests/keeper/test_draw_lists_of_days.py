@@ -12,7 +12,8 @@ from sqlalchemy import Connection, insert
 
 from keeper.days_on_disk import SECRET, TOMORROW, Site
 from mitschnitt.core.beacon import ROLES
-from mitschnitt.core.draw import KEEPER, Placed, agent_tag, decide, tag_key
+from mitschnitt.core.criteria import Placed
+from mitschnitt.core.draw import KEEPER, agent_tag, decide, tag_key
 from mitschnitt.core.periods import week_of
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.keeper.draw_lists import DrawLists, list_sources

@@ -33,7 +33,7 @@ class Wall:
         stage.clock = SteadyClock(lambda: stage.now_ns() + self.set_by, stage.now_ns)
         stage.media.clock = stage.clock.now_ns
         stage.services = type(stage.services)(
-            stage.media, stage.ledger, stage.services.link, stage.clock, stage.around, stage.address
+            stage.media, stage.ledger, stage.services.link, stage.clock, stage.around, stage.address, stage.draws
         )
         self.outlook = Outlook(stage.clock, lambda: stage.seconds)
 
