@@ -32,7 +32,7 @@ OWN_PORTS = {"sip_port": 15_999, "control_port": 18_999, "first_rtp_port": 21_00
 
 @pytest.fixture(scope="module", name="site")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> DemoSite:
-    return prepare(tmp_path_factory.mktemp("demo") / "site", **OWN_PORTS)
+    return prepare(tmp_path_factory.mktemp("demo") / "site", **OWN_PORTS, agent_keys=None)
 
 
 def test_the_configuration_has_the_ports_that_were_asked_for(site: DemoSite) -> None:

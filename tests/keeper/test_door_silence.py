@@ -28,6 +28,7 @@ from mitschnitt.core.call import decode_call_id, encode_call_id
 from mitschnitt.errors import Damaged
 from mitschnitt.hardening import Hardening
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.cells import Months
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.pages import Pages
@@ -143,7 +144,10 @@ def world(tmp_path_factory: pytest.TempPathFactory, heard: list[tuple[str, str]]
         reader = open_reader(config.database)
         records = Records(holdings, reader)
         records.erase(CALLS["erased"], "officer")
-        app = door_app(cast(Keeper, None), records, Playbacks(holdings, records), Pages(reader), HARDENING)
+        months = cast(Months, None)  # figures are of months that are over, and this is one day
+        app = door_app(
+            cast(Keeper, None), records, Playbacks(holdings, records), Pages(reader), HARDENING, months=months
+        )
         assert heard
         yield World(config, holdings, app, indices)
         reader.dispose()

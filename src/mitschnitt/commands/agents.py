@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from mitschnitt.commands.call import checked_role
 from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.passwords import role_password
 from mitschnitt.core.view import AGENT_ID
@@ -17,7 +18,7 @@ from mitschnitt.keeper.role_keys import make_private
 
 def list_agents(directory: Path, *, role: str, as_json: bool) -> None:
     """Id, team and first day of each. Whoever asks learns nothing that agents.toml does not say."""
-    agents = Door(directory).get("/agents", **{"as": role})["agents"]
+    agents = Door(directory).get("/agents", **{"as": checked_role(role)})["agents"]
     if as_json:
         typer.echo(json.dumps(agents))
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from mitschnitt.commands.call import checked_role
 from mitschnitt.commands.door_client import Door
 from mitschnitt.core.periods import parse_period
 from mitschnitt.errors import ConfigError, MalformedPacket, TooLarge
@@ -22,7 +23,7 @@ def run(directory: Path, period: str, *, take: int, by: str, check: bool, role: 
         return _check(directory / "draw" / "backward" / name, as_json=as_json)
     if by not in ("purpose", "day"):
         raise ConfigError(f"--by: expected purpose or day, found {by!r}")
-    told = Door(directory).post("/draw/backward", {"role": role, "period": name, "take": take, "by": by})
+    told = Door(directory).post("/draw/backward", {"role": checked_role(role), "period": name, "take": take, "by": by})
     if as_json:
         typer.echo(json.dumps(told))
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from mitschnitt.commands.call import checked_role
 from mitschnitt.commands.door_client import Door
 from mitschnitt.keeper.cells import checked_month
 
@@ -25,7 +26,7 @@ WHO = (
 
 def show(month: str, directory: Path, *, role: str, as_json: bool) -> None:
     """All cells of a month, and which groups are not told alone. ConfigError for what is no month."""
-    found = Door(directory).get(f"/figures/{checked_month(month)}", **{"as": role})
+    found = Door(directory).get(f"/figures/{checked_month(month)}", **{"as": checked_role(role)})
     if as_json:
         typer.echo(json.dumps(found))
         return
