@@ -86,8 +86,8 @@ def init_keeper_state(config: Config) -> None:
         make_directories(copy.parent)
     load_pseudonym_key(config.directory / "secrets")
     _write_new(config.directory / "secrets" / "control.token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
-    make_secret(config.directory / "secrets")
     keyring = Keyring.create(config.state_copies, FileKeks(config.kek_dir, data_directory=config.directory))
+    make_secret(config.directory / "secrets")
     # Last: without a database the keeper does not start, so a crash before it leaves no half-made site in use.
     engine = open_engine(config.database)
     with _private_files():
