@@ -143,6 +143,7 @@ RULES = [
             "gateways": "the simulated client's SIP tokens, hidden names of new files",
             "commands.draw_commit": "values that a role commits to",
             "commands.bench_call": "salts of calls that a bench seals",
+            "commands.week_recorder": "salts of the empty files that a scene seals",
             "commands.bench_silence": "ids of calls that a bench asks for",
             "vault.blobs": "names of temporary files",
         },

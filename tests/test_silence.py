@@ -21,6 +21,7 @@ from mitschnitt.hardening import Hardening
 from mitschnitt.keeper import figures as keeper_figures
 from mitschnitt.keeper.control import control_app
 from mitschnitt.keeper.door import door_app
+from mitschnitt.keeper.draw_door import add_draw
 from mitschnitt.recorder import figures as recorder_figures
 from mitschnitt.store.tables import metadata
 from mitschnitt.telemetry.metrics import Told
@@ -55,7 +56,9 @@ def control() -> FastAPI:
 def door() -> FastAPI:
     """The door; nobody is behind it."""
     nobody = cast(Any, None)
-    return door_app(nobody, nobody, nobody, nobody, HARDENING, months=nobody)
+    app = door_app(nobody, nobody, nobody, nobody, HARDENING, months=nobody)
+    add_draw(app, nobody, nobody, nobody, nobody)
+    return app
 
 
 def sentences() -> set[str]:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from keeper.at_the_door import client_of
 from keeper.days_on_disk import TOMORROW, Site, site, value_of
+from keeper.site_on_disk import make_site, running_keeper, wait_until
 from mitschnitt.core.beacon import ROLES, commitment_of
 from mitschnitt.keeper.acts import SignedAct
 from mitschnitt.keeper.day_acts import sign_commitment
@@ -95,3 +96,13 @@ def test_a_round_of_another_form_is_refused_by_its_rule(here: tuple[Site, httpx.
     answer = client.post("/draw/rounds", json={"round": 7, "signature": "c0" + "00" * 47})
     assert (answer.status_code, answer.json()["rule"]) == (403, "draw.round.form")
     assert client.get("/draw/rounds").json() == {"chain": "tests", "rounds": []}
+
+
+def test_a_keeper_that_runs_says_which_days_are_ready(tmp_path: Path) -> None:
+    with running_keeper(make_site(tmp_path)) as running:
+        wait_until(lambda: running.door("GET", "/draw/days").json()["days"][0]["opened"], what="today to be opened")
+        days = running.door("GET", "/draw/days").json()["days"]
+        assert {(day["beacon"], day["rule"], len(day["missing"])) for day in days} == {("none", "", 0)}
+        assert running.door("GET", "/draw/rounds").json() == {"chain": "quicknet", "rounds": []}
+        backward = {"role": "officer", "period": "2020-01", "take": 1}
+        assert running.door("POST", "/draw/backward", json=backward).json()["rule"] == "draw.backward.beacon"

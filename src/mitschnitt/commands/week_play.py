@@ -34,6 +34,7 @@ from mitschnitt.core.draw import day_key
 from mitschnitt.core.gate import State
 from mitschnitt.keeper.announced import Ref
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.backward_draws import BackwardDraws
 from mitschnitt.keeper.day_steps import Plan
 from mitschnitt.keeper.days import Days
 from mitschnitt.keeper.draw_list_header import rules_of
@@ -168,6 +169,7 @@ async def _play_days(week: Week, holdings: Holdings, blobs: LocalBlobs, days: Da
             days,
             Draws(holdings.writer, week.secret, days.today),
             Lending(holdings.writer, week.secret, days.today, [1, 2]),
+            BackwardDraws(holdings.writer, site.directory / "draw" / "backward", week.secret, chain=days.chain),
         ),
         rules=rules,
         announced_limit=1_000,

@@ -1,4 +1,4 @@
-"""All that the keeper draws with: days, draws and what recorders are lent, renewed together every few seconds."""
+"""All that the keeper draws with: days, draws, what recorders are lent, and draws from what is kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import date, datetime
 from mitschnitt.config import Config
 from mitschnitt.core.view import View
 from mitschnitt.errors import ConfigError, MitschnittError
+from mitschnitt.keeper.backward_draws import BackwardDraws
 from mitschnitt.keeper.day_steps import Plan
 from mitschnitt.keeper.days import Days
 from mitschnitt.keeper.draw_secret import load_secret
@@ -29,6 +30,7 @@ class Drawing:
     days: Days
     draws: Draws
     lending: Lending
+    backward: BackwardDraws
     complaint: str = ""  # the last failure that was logged
 
     def renew(self, view: View, now: datetime) -> bool:
@@ -70,4 +72,9 @@ def open_drawing(config: Config, rules: PolicyWatch, writer: Writer) -> Drawing:
         monotonic=time.monotonic,
     )
     recorders = range(1, config.limits.recorders + 1)
-    return Drawing(days, Draws(writer, secret, days.today), Lending(writer, secret, days.today, recorders))
+    return Drawing(
+        days,
+        Draws(writer, secret, days.today),
+        Lending(writer, secret, days.today, recorders),
+        BackwardDraws(writer, config.directory / "draw" / "backward", secret, chain=days.chain),
+    )

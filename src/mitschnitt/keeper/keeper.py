@@ -109,6 +109,11 @@ class Keeper:
         self.view = self._read_view()
 
     @property
+    def drawing(self) -> Drawing:
+        """What draws, for the door."""
+        return self._drawing
+
+    @property
     def writer(self) -> Writer:
         """The database's, for its figures."""
         return self._holdings.writer

@@ -30,6 +30,7 @@ from mitschnitt.keeper.cells import Directory, Months
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import control_app
 from mitschnitt.keeper.door import door_app
+from mitschnitt.keeper.draw_door import add_draw
 from mitschnitt.keeper.draw_secret import load_secret, make_secret
 from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.erasing import finish_erasures
@@ -134,7 +135,9 @@ def run_keeper(config: Config) -> int:
         door = bind_private(config.run / "door.sock")
         bind_control = partial(_bind_control, config)
         control = partial(serve_always, control_app(keeper, site.token), bind_control(), bind_control)
-        counted = CountingDoor(door_app(keeper, records, playbacks, pages, hardening, months=months))
+        app = door_app(keeper, records, playbacks, pages, hardening, months=months)
+        add_draw(app, keeper.drawing.days, keeper.drawing.backward, config.directory, wall_clock)
+        counted = CountingDoor(app)
         telemetry = _telemetry(config, keeper, commits, counted)
         uvloop.run(_run(keeper, months, link, control, (counted, door), telemetry))
     return 0
