@@ -106,6 +106,7 @@ class Keeper:
         self._pulse = Pulse(holdings.writer, time.monotonic)
         self._agents_file = AgentsFile(site.agents_path)
         self._renewing = asyncio.Lock()
+        self._opening = asyncio.Lock()
         self.view = self._read_view()
 
     @property
@@ -147,7 +148,10 @@ class Keeper:
     async def renew_draw(self) -> None:
         """Open days, lend recorders what is free of the caps, and tell them."""
         self._renewed_at = time.monotonic()
-        if await asyncio.to_thread(self._drawing.renew, self.view, self._now()):
+        # One at a time: two recorders that come at once must not open the same day twice.
+        async with self._opening:
+            news = await asyncio.to_thread(self._drawing.renew, self.view, self._now())
+        if news:
             self.push_view()
 
     def _look_at_rules(self) -> bool:
