@@ -242,7 +242,7 @@ class Session:
             self._exclude(unruled)
         self._take_key(told.get("matched"))
         self._bind()
-        if rule == "call.unmatched" and around.clock_steady:
+        if not matched and rule == "call.unmatched" and around.clock_steady:
             self.draw.unmatched(view, self._lineup.agents, self._services.clock.now())
             self._bind()
         if is_asserted and not matched and view is not None:
