@@ -158,7 +158,7 @@ CALL = "0" * 25 + "1"
         ("serve", 2, "`mitschnitt init DIR` makes one"),
         ("init there.wav", 2, "there.wav exists; init makes a new directory"),
         ("init there.wav/new", 1, "there.wav/new: Not a directory"),
-        ("demo --scene coaching", 2, "demo: there is the scene calls, found 'coaching'"),
+        ("demo --scene coaching", 2, "demo: there are the scenes calls and week, found 'coaching'"),
         ("demo --calls 1 --keep there.wav", 2, "there.wav exists; --keep wants a new directory"),
     ],
 )
