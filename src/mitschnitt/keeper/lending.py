@@ -95,9 +95,7 @@ class Lending:
         units = tuple(found.agents.get(agent.id, 0) for agent in agents) if found.by_agent else ()
         return Lent(source, found.week, tag_key(self._secret, found.week), units, found.day, found.whole)
 
-    def spent(
-        self, connection: Connection, recorder: int, agents: Sequence[Agent], now: datetime
-    ) -> dict[str, object]:
+    def spent(self, connection: Connection, recorder: int, agents: Sequence[Agent], now: datetime) -> dict[str, object]:
         """What a new life of a recorder must know of its former ones: newest numbers, and units that were taken by
         these agents, whether or not this life of the keeper has lent anything yet.
 
