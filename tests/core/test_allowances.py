@@ -15,6 +15,7 @@ from mitschnitt.core.allowances import (
     Purse,
     agent_cap,
     agent_free,
+    agent_pot,
     in_turn,
     lend,
     units,
@@ -104,6 +105,14 @@ def test_pots_that_are_over_are_forgotten() -> None:
     purse.lent({"a": 1, "b": 1})
     purse.keep(["b"])
     assert (purse.holds("a"), purse.holds("b")) == (False, True)
+
+
+def test_an_agents_pot_is_there_as_long_as_its_week() -> None:
+    purse = Purse()
+    purse.lent({agent_pot("2026-W48", "a|b"): 1, agent_pot("2026-W47", "a|b"): 1})
+    purse.keep(["2026-W48"])
+    held = [purse.holds(agent_pot(week, "a|b")) for week in ("2026-W48", "2026-W47")]
+    assert held == [True, False]
 
 
 @dataclass

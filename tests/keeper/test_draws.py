@@ -17,9 +17,12 @@ from mitschnitt.core.draw import Day, Told, draw_id
 from mitschnitt.core.periods import week_of
 from mitschnitt.errors import MalformedPacket, NoSpace
 from mitschnitt.keeper import draws as draws_module
+from mitschnitt.keeper.announced import Ref
 from mitschnitt.keeper.apply import Holdings
 from mitschnitt.keeper.draws import Draws
 from mitschnitt.keeper.keeper import Keeper
+from mitschnitt.recorder.call_draw import CallDraw
+from mitschnitt.recorder.draws import Draws as OwnDraws
 from mitschnitt.store import draw_queries
 from mitschnitt.store.draw_queries import Pot
 
@@ -64,9 +67,29 @@ def test_caps_close_the_draw_by_their_names_and_are_paid_once(tmp_path: Path) ->
         assert given == 3
 
 
+def test_the_recorder_hears_that_the_announced_agent_has_the_only_unit_already(tmp_path: Path) -> None:
+    config = make_capped_site(tmp_path, caps="[caps]\nagent_week = 1\n", mode="announced")
+    with keeper_of(config) as (keeper, _):
+        asyncio.run(keeper.renew_draw())
+        lent = keeper._drawing.lending.lent(1, keeper.view.agents), keeper._drawing.lending.lent(2, keeper.view.agents)
+        assert lent[0] is not None
+        assert lent[1] is not None
+        units = zip(AGENTS, lent[0].agents, lent[1].agents, strict=True)
+        mine = next(agent for agent, *held in units if not any(held))  # whose unit lies with the keeper
+        asyncio.run(announce(keeper, 1, mine))
+        joined = keeper.join(1, [Ref("header", "leg-1")])
+        draws = OwnDraws("recorder-1")
+        call = CallDraw(draws, lambda: None)
+        draws.see(replace(keeper.view, lent=lent[0]))
+        call.announced(joined["draw"], agent=joined["agent"])
+        assert call.undrawn(keeper.view, [mine]) == ""
+        assert (joined["draw"]["drawn"], joined["draw"]["agent"]) == (True, True)
+
+
 def test_an_agent_whom_the_directory_does_not_know_has_no_tag(tmp_path: Path) -> None:
     with keeper_of(make_capped_site(tmp_path)) as (keeper, holdings):
-        assert drawn(fixed(keeper, holdings), keeper, "sip:nobody@pbx.example.org").drawn
+        told = drawn(fixed(keeper, holdings), keeper, "sip:nobody@pbx.example.org")
+        assert (told.drawn, told.has_agent) == (True, False)
         assert [row.agent_tag for row in rows_of(holdings, today())] == [None]
 
 

@@ -48,7 +48,7 @@ def made(draws: PlayedDraws, told: Told | None = DRAWN) -> tuple[CallDraw, list[
     changes: list[int] = []
     draw = CallDraw(cast(Draws, draws), lambda: changes.append(1))
     if told is not None:
-        draw.announced(told.to_json())
+        draw.announced(told.to_json(), agent=None)
     return draw, changes
 
 
@@ -61,7 +61,7 @@ def test_until_anything_is_told_nobody_is_asked() -> None:
 @pytest.mark.parametrize("data", [None, {}, "x", {"drawn": True}, {**DRAWN.to_json(), "n": 0}])
 def test_what_cannot_be_read_draws_nobody(data: object) -> None:
     draw, _ = made(PlayedDraws(), told=None)
-    draw.announced(data)
+    draw.announced(data, agent=JENS.id)
     assert draw.undrawn(VIEW, []) == "draw.missing"
 
 
@@ -95,6 +95,23 @@ def test_without_a_unit_the_call_is_closed_and_counts_as_capped() -> None:
     draws.write()
     assert draw.undrawn(VIEW, [JENS.id]) == "draw.cap.agent_week"
     assert draw.outcome("draw.cap.agent_week", kept=False) is None
+
+
+def test_an_agent_who_was_announced_has_the_draws_own_unit_and_takes_no_second_one() -> None:
+    draws = PlayedDraws(jens_albers="draw.cap.agent_week", nora_feld="draw.cap.agent_week")
+    draw, _ = made(draws, told=None)
+    draw.announced(replace(DRAWN, has_agent=True).to_json(), agent=JENS.id)
+    assert draw.undrawn(VIEW, [JENS.id]) == ""
+    assert draws.asked == []
+    assert draw.undrawn(VIEW, [JENS.id, NORA]) == "draw.cap.agent_week"  # who is somebody else has none
+    assert draw.outcome("consent.all", kept=True) is not None  # and the draw stays what it was
+
+
+def test_an_agent_whom_the_draw_did_not_know_needs_a_unit_although_announced() -> None:
+    draws = PlayedDraws(jens_albers="draw.cap.agent_week")
+    draw, _ = made(draws, told=None)
+    draw.announced(DRAWN.to_json(), agent=JENS.id)
+    assert draw.undrawn(VIEW, [JENS.id]) == "draw.cap.agent_week"
 
 
 def test_a_later_agent_without_a_unit_stops_the_call_while_on_the_line_and_it_stays_drawn() -> None:

@@ -168,6 +168,18 @@ def test_what_was_lent_is_all_there_is(tmp_path: Path, caps: Caps, units: int, w
     play(tmp_path, scene)
 
 
+def test_an_agent_who_left_and_came_back_has_no_new_units(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        books, made = Books(stage), world(caps=Caps(agent_week=3), units=1)
+        books.session(made, JENS.id)
+        assert made.lent is not None
+        books.draws.see(replace(made, agents=(), lent=replace(made.lent, agents=())))
+        books.session(made, JENS.id)
+        assert [entry["verdict"] for entry in await books.written(2)] == ["drawn", "capped.agent_week"]
+
+    play(tmp_path, scene)
+
+
 def test_what_was_lent_to_another_recorder_is_not_ours(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         books, made = Books(stage), world(caps=Caps(agent_week=3), units=3)

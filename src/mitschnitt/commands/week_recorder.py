@@ -45,7 +45,7 @@ class WeekCall:
         self._readers = Readers()
         self._readers.joined(joined)
         self.draw = CallDraw(recorder.draws, self.look)
-        self.draw.announced(joined["draw"])
+        self.draw.announced(joined["draw"], agent=joined["agent"])
         self.state = State.ARRIVED
         self.facts = CallFacts()
         self._began: datetime | None = None

@@ -7,7 +7,7 @@ lent it can take at any moment, without asking, so the sum of all that was lent 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from math import floor
 
@@ -98,12 +98,24 @@ class Purse:
         self._taken[pot] = self._taken.get(pot, 0) + 1
         return True
 
-    def keep(self, pots: Iterable[str]) -> None:
-        """Forget all pots but these: their week or day is over."""
-        wanted = set(pots)
+    def keep(self, periods: Collection[str]) -> None:
+        """Forget all pots but those of these days and weeks (`period_of`): the others are over.
+
+        The pot of an agent who is not there any more stays: who comes back has taken what was taken.
+        """
         for totals in (self._lent, self._taken):
-            for pot in [pot for pot in totals if pot not in wanted]:
+            for pot in [pot for pot in totals if period_of(pot) not in periods]:
                 del totals[pot]
+
+
+def agent_pot(week: str, agent: str) -> str:
+    """The pot of an agent's week; that of a day has the day's own name."""
+    return f"{week}|{agent}"
+
+
+def period_of(pot: str) -> str:
+    """The day or the week whose pot it is."""
+    return pot.partition("|")[0]
 
 
 def _raise(known: dict[str, int], totals: Mapping[str, int]) -> None:

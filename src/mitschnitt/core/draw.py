@@ -122,7 +122,8 @@ class Draw:
 class Told:
     """What a recorder is told of its call's draw. `n` is 0 where nothing was drawn, and `rule` says why.
 
-    `lot` is the draw_id in hex, for the caller's page; "" where it is not told.
+    `lot` is the draw_id in hex, for the caller's page; "" where it is not told. `has_agent`: the agent who was
+    announced was known, so the draw is that agent's and has its unit already.
     """
 
     day: str
@@ -131,11 +132,12 @@ class Told:
     drawn: bool
     rule: str
     lot: str = field(default="", compare=False)
+    has_agent: bool = field(default=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The field `draw` of frames."""
         told = {"day": self.day, "source": self.source, "n": self.n, "drawn": self.drawn, "rule": self.rule}
-        return {**told, "id": self.lot} if self.lot else told
+        return told | ({"id": self.lot} if self.lot else {}) | ({"agent": True} if self.has_agent else {})
 
 
 UNTOLD = Told("", "", 0, drawn=False, rule="draw.missing")  # until somebody says otherwise
@@ -157,7 +159,7 @@ def told_from_json(data: object) -> Told:
         raise MalformedPacket("`draw` needs day, source, rule as texts, n as a whole number, drawn as true or false")
     if drawn and not (day and source and n):
         raise MalformedPacket("a drawn call has a day, a source and a number")
-    return Told(str(day), str(source), n, drawn, str(rule))
+    return Told(str(day), str(source), n, drawn, str(rule), has_agent=data.get("agent") is True)
 
 
 def day_key(secret: bytes, day: str) -> bytes:

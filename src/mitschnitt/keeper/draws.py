@@ -90,10 +90,11 @@ class Draws:
         try:
             future = self._writer.submit(lambda connection: _draw(connection, asked))
             # What the database takes later all the same was drawn and never asked: it is counted as failed.
-            return told_of(await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_SECONDS))
+            draw = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_SECONDS)
         except (MitschnittError, TimeoutError):
             self._complain()
             return UNTOLD
+        return replace(told_of(draw), has_agent=tag is not None)
 
     def _compiled(self, policy: Policy) -> Criteria:
         if self._criteria is None or self._criteria[0] != policy.hash:

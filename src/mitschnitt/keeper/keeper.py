@@ -360,8 +360,8 @@ class Keeper:
 
     async def drawn_before(self, number: int) -> dict[str, object]:
         """What a recorder must know of its former lives before it draws: its numbers, and the units it took."""
-        spent, now = self._drawing.lending.spent, self._now()
-        future = self._holdings.writer.submit(lambda connection: spent(connection, number, now))
+        spent, agents, now = self._drawing.lending.spent, self.view.agents, self._now()
+        future = self._holdings.writer.submit(lambda connection: spent(connection, number, agents, now))
         told = await asyncio.wrap_future(future)
         await self.renew_draw()
         return told

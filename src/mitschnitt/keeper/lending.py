@@ -95,23 +95,26 @@ class Lending:
         units = tuple(found.agents.get(agent.id, 0) for agent in agents) if found.by_agent else ()
         return Lent(source, found.week, tag_key(self._secret, found.week), units, found.day, found.whole)
 
-    def spent(self, connection: Connection, recorder: int, now: datetime) -> dict[str, object]:
-        """What a new life of a recorder must know of its former ones: newest numbers, and units that were taken.
+    def spent(self, connection: Connection, recorder: int, agents: Sequence[Agent], now: datetime) -> dict[str, object]:
+        """What a new life of a recorder must know of its former ones: newest numbers, and units that were taken by
+        these agents, whether or not this life of the keeper has lent anything yet.
 
         {numbers: {day: n}, agents: {week: {agent: taken}}, whole: {day: taken}}
         """
         source, since = source_of(recorder), (now - timedelta(days=SPENT_DAYS)).date()
+        names = tuple(agent.id for agent in agents)
         numbers = draw_queries.numbers_since(connection, source, since.isoformat())
-        agents: dict[str, dict[str, int]] = {}
+        by_week: dict[str, dict[str, int]] = {}
         whole: dict[str, int] = {}
-        for week in {week_of(since), week_of(since + timedelta(days=SPENT_DAYS)), week_of(now.date())}:
-            tags = self._reckoned(week, self._agents)
+        # Days are UTC's here: east of it tomorrow has begun, and with it perhaps another week.
+        for week in {week_of(since + timedelta(days=ahead)) for ahead in range(SPENT_DAYS + 2)}:
+            tags = self._reckoned(week, names)
             for lot in draw_queries.lots_of_week(connection, week):
                 if lot.source == source and lot.cap == SHARE:
                     whole[lot.day] = lot.taken
                 elif lot.source == source and lot.agent_tag in tags:
-                    agents.setdefault(week, {})[tags[lot.agent_tag]] = lot.taken
-        return {"numbers": numbers, "agents": agents, "whole": whole}
+                    by_week.setdefault(week, {})[tags[lot.agent_tag]] = lot.taken
+        return {"numbers": numbers, "agents": by_week, "whole": whole}
 
     def _tags_of(self, week: str, agents: Sequence[Agent]) -> Mapping[bytes, str]:
         names = tuple(agent.id for agent in agents)

@@ -26,12 +26,14 @@ class CallDraw:
         self._capped = False  # the first agent had no unit: then the call counts as capped, not as drawn
         self.told = UNTOLD
 
-    def announced(self, data: object) -> None:
-        """What the keeper says of an announced call; what cannot be read draws nobody."""
+    def announced(self, data: object, *, agent: object) -> None:
+        """What the keeper says of an announced call, and who was announced; what cannot be read draws nobody."""
         try:
             self.told = told_from_json(data)
         except MalformedPacket:
             self.told = UNTOLD
+        if self.told.has_agent and isinstance(agent, str):
+            self._rules[agent] = ""  # the draw paid for this one
 
     def unmatched(self, view: View | None, agents: Sequence[str], now: datetime) -> None:
         """Nobody announced the call: it is drawn here."""

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from mitschnitt.core.allowances import Purse
+from mitschnitt.core.allowances import Purse, agent_pot
 from mitschnitt.core.criteria import UNMATCHED, Criteria, Placed, Traits, compile_criteria
 from mitschnitt.core.draw import CAPPED as CAPPED_BY
 from mitschnitt.core.draw import (
@@ -65,7 +65,7 @@ class Draws:
         """What former lives of this recorder numbered and took (`ready`); what this one did stays as it is."""
         for day, n in dict(told["numbers"]).items():
             self._numbers[str(day)] = max(self._numbers.get(str(day), 0), int(n))
-        taken = {_pot(week, agent): int(n) for week, by in dict(told["agents"]).items() for agent, n in by.items()}
+        taken = {agent_pot(week, agent): int(n) for week, by in dict(told["agents"]).items() for agent, n in by.items()}
         self._purse.spent(taken | {str(day): int(n) for day, n in dict(told["whole"]).items()})
 
     def see(self, view: View) -> None:
@@ -80,8 +80,8 @@ class Draws:
         self._tag_keys = {week: key for week, key in self._tag_keys.items() if week in self._weeks}
         self._tag_keys[lent.week] = lent.tag_key
         names = [agent.id for agent in view.agents]
-        units = dict(zip((_pot(lent.week, name) for name in names), lent.agents, strict=False))
-        self._purse.keep([*self._days, *(_pot(week, name) for week in self._weeks for name in names)])
+        units = dict(zip((agent_pot(lent.week, name) for name in names), lent.agents, strict=False))
+        self._purse.keep({*self._days, *self._weeks})
         self._purse.lent(units | {lent.day: lent.whole})
 
     # -- what is drawn ---------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class Draws:
         if tag is None:
             return RULES[CAPPED_BY[Cap.AGENT_WEEK]] if told.drawn and _agent_cap(view.policy) else ""
         cap = _agent_cap(view.policy) if told.drawn else None
-        took = cap is not None and self._purse.take(_pot(_week(told.day), agent))
+        took = cap is not None and self._purse.take(agent_pot(_week(told.day), agent))
         spent = cap if cap is not None and not took else None
         data = {
             "what": "agent",
@@ -156,7 +156,7 @@ class Draws:
         pots: dict[Cap, str] = {}
         cap = _agent_cap(policy)
         if cap is not None and agent is not None:
-            pots[cap] = _pot(_week(day), agent)
+            pots[cap] = agent_pot(_week(day), agent)
         if policy.caps.share is not None:
             pots[Cap.SHARE] = day
         return pots
@@ -185,10 +185,6 @@ def _agent_cap(policy: Policy) -> Cap | None:
     if policy.caps.agent_week is not None:
         return Cap.AGENT_WEEK
     return Cap.AGENT_SHARE if policy.caps.agent_share is not None else None
-
-
-def _pot(week: str, agent: str) -> str:
-    return f"{week}|{agent}"
 
 
 def _week(day: str) -> str:

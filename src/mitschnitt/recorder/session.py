@@ -234,7 +234,7 @@ class Session:
         self._lineup.announced_agent = told.get("agent")
         self._recording.readers.joined(told)
         if matched:
-            self.draw.announced(told.get("draw"))
+            self.draw.announced(told.get("draw"), agent=told.get("agent"))
             self._services.running[self.call] = self
         elif not is_asserted:
             self._exclude(rule)
