@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mitschnitt.core.cells import WHOLE, WINDOW_MONTHS, Cell, Counted, path, person_tag, publish, there_throughout
+from mitschnitt.core.cells import (
+    WHOLE,
+    WINDOW_MONTHS,
+    Cell,
+    Counted,
+    may_be_told,
+    path,
+    person_tag,
+    publish,
+    there_throughout,
+)
 from mitschnitt.core.periods import parse_period
 from mitschnitt.core.policy import Cells, Group
 from subtracting import combinations, isolated, rank
@@ -91,6 +101,19 @@ def test_what_would_tell_of_somebody_is_not_told(counted: list[Counted]) -> None
 def test_no_policy_makes_cells_smaller_than_five_people_and_twenty_calls() -> None:
     assert publish(people("north", 4, calls=50), Cells(1, 1, RULES.groups), []) == ()
     assert publish(people("north", 6, calls=3), Cells(1, 1, RULES.groups), []) == ()
+
+
+@pytest.mark.parametrize("kept", [0, 40])
+def test_who_has_most_of_the_calls_is_not_told_with_four_others(kept: int) -> None:
+    others = [(6, 4), (6, 4), (6, 0), (6, 0)]
+    assert not may_be_told([(25, kept and 20), *others], people=5, calls=20)
+    assert may_be_told([(24, kept and 15), *others, (1, 0), (1, 0)], people=5, calls=20)
+
+
+def test_nobody_must_have_agreed_for_so_many_to_be_kept() -> None:
+    others = [(10, 10), (10, 10), (1, 0), (1, 0)]
+    assert not may_be_told([(20, 20), *others], people=5, calls=20)
+    assert may_be_told([(20, 2), *others], people=5, calls=20)
 
 
 def test_a_policy_may_make_cells_larger() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from mitschnitt.errors import VaultError
 from mitschnitt.keeper import draw_list_header
 from mitschnitt.keeper.draw_list_header import Header, ListRules, class_of, told_apart
-from mitschnitt.store.list_queries import Amount, ListDay, Lot
+from mitschnitt.store.list_queries import Amount, Held, ListDay, Lot
 
 RULES = ListRules((("a", Fraction(1, 2)), ("b", Fraction(0)), ("c", Fraction(1))), ("x",), 3, None, Fraction(1, 3), 20)
 DAY = ListDay("2026-11-23", "00" * 32, "11" * 32)
@@ -21,8 +24,18 @@ BEACON = {"kind": "none", "value": "00" * 32}
 
 
 def header(*found: Amount) -> dict[str, Any]:
-    top: dict[str, Any] = json.loads(Header(DAY, BEACON, RULES, found).public("22" * 32))
+    return told(found, many_agents(found))
+
+
+def told(found: Iterable[Amount], whose: Iterable[Held]) -> dict[str, Any]:
+    top: dict[str, Any] = json.loads(Header(DAY, BEACON, RULES, found, whose=whose).public("22" * 32))
     return top
+
+
+def many_agents(found: Iterable[Amount]) -> list[Held]:
+    """Each draw of an agent of its own: nobody is told by any sum, if only it has enough draws of both answers."""
+    rows = [(amount.stratum, place) for amount in found if amount.verdict == "drawn" for place in range(amount.count)]
+    return [Held(stratum or 0, bytes([at]), 1, at % 2) for at, (stratum, _) in enumerate(rows)]
 
 
 def drawn(stratum: int, count: int, outcome: str = "kept") -> Amount:
@@ -56,14 +69,62 @@ def test_of_a_day_with_too_few_draws_no_outcome_is_told() -> None:
     assert [row["failed"] for row in top["strata"]] == [None, None, None]
 
 
-@given(st.lists(st.integers(0, 60), max_size=8), st.integers(1, 40))
-def test_no_sum_that_can_be_reckoned_from_what_is_told_is_of_too_few_draws(drawn: list[int], calls: int) -> None:
-    alone, merged = told_apart(drawn, calls)
-    told = [drawn[place] for place in alone] + ([sum(drawn[place] for place in merged)] if merged else [])
-    assert all(many >= calls for many in told)
-    assert not set(alone) & set(merged)
+class Answers(NamedTuple):
+    """Of one agent in one stratum: drawn, and kept of them."""
+
+    drawn: int
+    kept: int
+
+
+ANSWERS = st.integers(1, 30).flatmap(lambda drawn: st.builds(Answers, st.just(drawn), st.integers(0, drawn)))
+SHIFTS = st.dictionaries(st.integers(0, 12), ANSWERS, max_size=10)  # of one stratum, by agent
+
+
+@given(st.lists(SHIFTS, max_size=6), st.integers(1, 40))
+def test_no_sum_that_can_be_reckoned_from_what_is_told_is_of_too_few_draws_or_people(
+    shifts: list[dict[int, Answers]], calls: int
+) -> None:
+    whose = [
+        Held(place, bytes([agent]), *answers) for place, shift in enumerate(shifts) for agent, answers in shift.items()
+    ]
+    drawn = [sum(answers.drawn for answers in shift.values()) for shift in shifts]
+    alone, merged = told_apart(drawn, whose, replace(RULES, cell_calls=calls))
+    sums = [{place} for place in alone] + ([set(merged)] if merged else [])
+    for places in sums:
+        own: dict[int, Counter[str]] = defaultdict(Counter)
+        for place in places:
+            for agent, answers in shifts[place].items():
+                own[agent].update(answers._asdict())
+        weights, kept = [one["drawn"] for one in own.values()], [one["kept"] for one in own.values()]
+        assert sum(weights) >= calls
+        assert len(own) >= 5
+        assert 2 <= sum(map(bool, kept)) <= len(own) - 2
+        # Whoever has most calls may have had none kept, and is not most of the figure.
+        assert sum(kept) <= sum(weights) - max(weights) >= max(weights)
     # Nothing that has draws is left over beside what is told: the rest of the whole is the whole, or nothing.
-    assert not told or sum(told) == sum(drawn)
+    covered = [place for places in sums for place in places]
+    assert len(covered) == len(set(covered))
+    assert not sums or sum(drawn[place] for place in covered) == sum(drawn)
+
+
+def test_the_only_agent_of_a_shift_is_not_told_by_the_shifts_stratum() -> None:
+    alone = [Held(0, b"anna", 25, 0), *(Held(2, bytes([at]), 1, at % 2) for at in range(40))]
+    top = told([drawn(0, 25, "not_agreed"), drawn(2, 20), drawn(2, 20, "not_agreed")], alone)
+    assert [row["not_agreed"] for row in top["strata"]] == [None, None, None]
+    assert top["outcomes"] is not None
+    assert top["outcomes"]["drawn"] == 65
+
+
+def test_draws_whose_agent_was_never_known_hide_nobody() -> None:
+    few = [Held(0, bytes([at]), 3, at % 2) for at in range(4)]
+    assert told([drawn(0, 500), drawn(0, 12, "not_agreed")], few)["outcomes"] is None
+
+
+def test_an_agent_with_most_of_the_draws_is_not_told_with_a_few_others() -> None:
+    found = [drawn(0, 70), drawn(0, 40, "not_agreed")]
+    others = [Held(0, bytes([at]), 5, at % 2) for at in range(10)]
+    assert told(found, [*others, Held(0, b"anna", 60, 0)])["strata"][0]["kept"] is None
+    assert told(found, [*others, Held(0, b"anna", 50, 0)])["strata"][0]["kept"] == 70
 
 
 def test_each_exclusion_has_a_line_also_when_nothing_fell_under_it() -> None:
@@ -98,4 +159,4 @@ def test_a_header_that_no_reader_takes_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(draw_list_header, "MAX_HEADER_BYTES", 1000)
     lots = [Lot("2026-11-23", "share", "keeper", None, 1, 1, 1)] * 100
     with pytest.raises(VaultError, match="at most 1000 are read"):
-        Header(DAY, BEACON, RULES, ()).council("22" * 32, bytes(32), ["keeper"], lots)
+        Header(DAY, BEACON, RULES, (), whose=()).council("22" * 32, bytes(32), ["keeper"], lots)

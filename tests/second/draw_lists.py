@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
@@ -20,7 +21,7 @@ EXCLUSIONS = ("works council", "night")
 SPECIAL = {"unmatched": 65533, "failed": 65534, "none": 65535}
 SOURCES = ("keeper", "recorder-0")
 CAPS: dict[str, Any] = {"agent_week": 4, "agent_share": Fraction(1, 5), "share": Fraction(1, 4)}
-CELL_CALLS = 20
+CELL_CALLS, CELL_PEOPLE = 20, 5
 VERDICTS = ("excluded", "not_drawn", "drawn", "capped.agent_week", "capped.agent_share", "capped.share")
 ROLES = ("council", "officer", "operator")
 POLICY = """\
@@ -218,16 +219,30 @@ def outcomes(draws: list[Draw]) -> dict[str, int]:
     return {answer: sum(draw.outcome == answer for draw in draws) for answer in ("kept", "failed", "not_agreed")}
 
 
+def hidden(draws: list[Draw]) -> bool:
+    """Whether one sum of these outcomes would tell of somebody; draws of unknown agents hide nobody."""
+    known = [draw for draw in draws if any(draw.tag)]
+    calls = Counter(draw.tag for draw in known)
+    agreed = {draw.tag for draw in known if draw.outcome == "kept"}
+    kept = sum(draw.outcome == "kept" for draw in known)
+    most = max(calls.values(), default=0)
+    if len(known) < CELL_CALLS or len(calls) < CELL_PEOPLE:
+        return True
+    if len(agreed) < 2 or len(calls) - len(agreed) < 2:
+        return True
+    return most > len(known) - most or kept > len(known) - most
+
+
 def common_header(day: Day) -> dict[str, Any]:
     """What both headers say."""
     drawn = [
         [draw for draw in day.draws if (draw.place, draw.verdict) == (at, "drawn")] for at in range(len(day.strata))
     ]
-    few = [at for at, draws in enumerate(drawn) if 0 <= len(draws) < CELL_CALLS]
-    together = sum(len(drawn[at]) for at in few)
-    if 0 < together < CELL_CALLS:
+    few = [at for at, draws in enumerate(drawn) if hidden(draws)]
+    together = [draw for at in few for draw in drawn[at]]
+    if together and hidden(together):
         few = list(range(len(drawn)))
-        together = sum(map(len, drawn))
+        together = [draw for draws in drawn for draw in draws]
     strata = []
     for at, (name, rate) in enumerate(day.strata):
         own = [draw for draw in day.draws if draw.place == at]
@@ -236,8 +251,8 @@ def common_header(day: Day) -> dict[str, Any]:
         told = dict.fromkeys(("kept", "failed", "not_agreed")) if at in few else outcomes(drawn[at])
         strata.append({**row, **told})
     merged = None
-    if together >= CELL_CALLS:
-        merged = {"strata": few, "drawn": together, **outcomes([draw for at in few for draw in drawn[at]])}
+    if not hidden(together):
+        merged = {"strata": few, "drawn": len(together), **outcomes(together)}
     numbered = {**{name: at for at, name in enumerate(day.exclusions)}, **SPECIAL}
     exclusions = []
     for name, number in numbered.items():

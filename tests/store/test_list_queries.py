@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert
 from keeper.drawn_week import fill
 from mitschnitt.store import list_queries
 from mitschnitt.store.engine import open_engine
-from mitschnitt.store.list_queries import Amount, Lot
+from mitschnitt.store.list_queries import Amount, Held, Lot
 from mitschnitt.store.tables import allowances
 from mitschnitt.store.upgrade import upgrade
 from second.draw_lists import honest_week
@@ -49,6 +49,17 @@ def test_draws_that_are_alike_are_counted_together(connection: Connection) -> No
     assert sum(amount.count for amount in found) == len(WEEK[1].draws)
     kept = sum(draw.place == 0 and draw.outcome == "kept" for draw in WEEK[1].draws)
     assert Amount(0, None, "drawn", "kept", kept) in found
+
+
+def test_whose_draws_they_are_is_counted_by_tag_and_unknown_agents_are_nobody(connection: Connection) -> None:
+    found = list_queries.held(connection, DAY)
+    known = [draw for draw in WEEK[1].draws if draw.verdict == "drawn" and any(draw.tag)]
+    assert sum(held.drawn for held in found) == len(known)
+    assert sum(held.kept for held in found) == sum(draw.outcome == "kept" for draw in known)
+    one = known[0]
+    same = [draw for draw in known if (draw.place, draw.tag) == (one.place, one.tag)]
+    kept = sum(draw.outcome == "kept" for draw in same)
+    assert Held(one.place, one.tag, len(same), kept) in found
 
 
 def test_what_nobody_told_by_now_is_failed_for_good(connection: Connection) -> None:

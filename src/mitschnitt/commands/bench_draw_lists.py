@@ -24,7 +24,7 @@ from mitschnitt.keeper.draw_list_records import Scratch, SortedById, write_recor
 from mitschnitt.keeper.draw_lists import COUNCIL, PUBLIC, publish
 from mitschnitt.proof.draw_format import BLOCK_RECORDS
 from mitschnitt.proof.draw_tickets import commit_beacon, commitment, draw_ids, winners
-from mitschnitt.store.list_queries import Amount, ListDay
+from mitschnitt.store.list_queries import Amount, Held, ListDay
 
 DAY = date(2026, 11, 23)
 KEY = bytes(range(32))
@@ -35,6 +35,7 @@ RULES = ListRules(tuple((f"stratum {n}", rate) for n, rate in enumerate(RATES)),
 SOURCE = "keeper"
 EXCLUDED_EVERY = 20  # one call of so many is excluded
 OUTCOMES = ("kept", "kept", "not_agreed", "kept")
+WHOSE = tuple(Held(n % len(RATES), n.to_bytes(8, "big"), 1, n % 2) for n in range(500))  # each stratum may be told
 
 Alike = tuple[int | None, int | None, str, str | None]
 Row = tuple[str, int, int | None, int | None, str, bytes | None, str | None]
@@ -84,7 +85,7 @@ def make_lists(folder: Path, many: int) -> None:
             public.write(block)
         day = ListDay(DAY.isoformat(), POLICY_HASH.hex(), hashlib.sha256(KEY).hexdigest())
         found = [Amount(*alike, count) for alike, count in amounts.items()]
-        header = Header(day, beacon(), RULES, found)
+        header = Header(day, beacon(), RULES, found, whose=WHOSE)
         publish(folder / COUNCIL, header.council(council.sha256, KEY, [SOURCE], ()), council)
         publish(folder / PUBLIC, header.public(public.sha256), public)
 

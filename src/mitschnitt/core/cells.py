@@ -19,6 +19,7 @@ from mitschnitt.core.policy import Cells, Group
 LEAST_PEOPLE = 5  # whatever a policy says: the smallest group that authorities and councils take for one
 LEAST_CALLS = 20  # below, an interval at 95 % is half the scale wide
 LEAST_HOLDERS = 2  # of each answer: who knows the own answer must not know the only other one
+MOST_PARTS = 2  # nobody has more than one part in so many of a figure's calls: it would be a figure of one with others
 WINDOW_MONTHS = 12  # cells of this many months are looked at together; by then every standing grant was given anew
 WHOLE = ""  # the cell of everybody, into which everything merges in the end
 HALF = 15  # the last day of a month's first half
@@ -182,15 +183,22 @@ def _is_safe(atoms: Places, apart: Places, chosen: Mapping[str, Counted], rules:
     for person, place in atoms.items():
         if place != NOWHERE:
             parts[place].append(chosen[person])
-    return all(_may_be_told(part, least, max(rules.calls, LEAST_CALLS)) for part in parts.values())
-
-
-def _may_be_told(part: Iterable[Counted], people: int, calls: int) -> bool:
-    """Enough people with drawn calls, enough of these, and no answer that fewer than two, or all but so few, hold."""
-    with_calls = [person for person in part if person.calls > 0]
-    agreed = sum(person.kept > 0 for person in with_calls)
-    return (
-        len(with_calls) >= people
-        and sum(person.calls for person in with_calls) >= calls
-        and LEAST_HOLDERS <= agreed <= len(with_calls) - LEAST_HOLDERS
+    return all(
+        may_be_told([(person.calls, person.kept) for person in part], people=least, calls=rules.calls)
+        for part in parts.values()
     )
+
+
+def may_be_told(part: Iterable[tuple[int, int]], *, people: int, calls: int) -> bool:
+    """Whether one sum over these people, each with drawn calls and how many of them were kept, tells of nobody.
+
+    Enough people with drawn calls, enough of these, and no answer that fewer than two, or all but so few, hold. Nor
+    may one of them have most of the calls, nor so many are kept that whoever has most must have agreed.
+    """
+    with_calls = [person for person in part if person[0] > 0]
+    agreed = sum(kept > 0 for _, kept in with_calls)
+    if len(with_calls) < max(people, LEAST_PEOPLE) or not LEAST_HOLDERS <= agreed <= len(with_calls) - LEAST_HOLDERS:
+        return False
+    every, kept = sum(drawn for drawn, _ in with_calls), sum(kept for _, kept in with_calls)
+    most = max(drawn for drawn, _ in with_calls)
+    return every >= max(calls, LEAST_CALLS) and most * MOST_PARTS <= every and kept + most <= every

@@ -1,21 +1,23 @@
 """What the two lists of a day say before their records (docs/draw-lists.md). Reckons; opens no file.
 
-Outcomes are told of no stratum in which fewer calls were drawn than the policy's cells need: those are told in one sum
-together, or all in one, or not at all. What is told apart never leaves out a part that is too small.
+Outcomes of a stratum are told alone only where a figure of the same people and calls might be (`core/cells`): a stratum
+may be the shift of one. All others are told in one sum together, or all in one, or not at all. What is told apart
+never leaves out a part that may not be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import rfc8785
 
+from mitschnitt.core.cells import LEAST_PEOPLE, may_be_told
 from mitschnitt.core.policy import Policy
 from mitschnitt.errors import VaultError
-from mitschnitt.store.list_queries import Amount, ListDay, Lot
+from mitschnitt.store.list_queries import Amount, Held, ListDay, Lot
 
 VERSION = 1
 SPECIAL = {65533: "unmatched", 65534: "failed", 65535: "none"}  # exclusions that no policy writes down
@@ -34,6 +36,7 @@ class ListRules:
     agent_share: Fraction | None
     share: Fraction | None
     cell_calls: int
+    cell_people: int = LEAST_PEOPLE
 
 
 def rules_of(policy: Policy) -> ListRules:
@@ -45,6 +48,7 @@ def rules_of(policy: Policy) -> ListRules:
         agent_share=policy.caps.agent_share,
         share=policy.caps.share,
         cell_calls=policy.cells.calls,
+        cell_people=policy.cells.people,
     )
 
 
@@ -57,23 +61,41 @@ def class_of(stratum: int | None, exclusion: int | None) -> int:
     return exclusion if exclusion in SPECIAL else 0x8000 | exclusion
 
 
-def told_apart(drawn: Sequence[int], calls: int) -> tuple[list[int], list[int]]:
+def told_apart(drawn: Sequence[int], whose: Iterable[Held], rules: ListRules) -> tuple[list[int], list[int]]:
     """The strata whose outcomes are told alone, and those that are told in one sum ([]: there is no sum)."""
-    alone = [place for place, many in enumerate(drawn) if many >= calls]
-    few = [place for place, many in enumerate(drawn) if many < calls]
-    together = sum(drawn[place] for place in few)
-    if together == 0:
+    found = list(whose)
+
+    def told(places: Collection[int]) -> bool:
+        own: dict[bytes, tuple[int, int]] = {}
+        for held in found:
+            if held.stratum in places:
+                before = own.get(held.agent_tag, (0, 0))
+                own[held.agent_tag] = before[0] + held.drawn, before[1] + held.kept
+        return may_be_told(own.values(), people=rules.cell_people, calls=rules.cell_calls)
+
+    every = list(range(len(drawn)))
+    alone = [place for place in every if told({place})]
+    few = [place for place in every if place not in alone]
+    if not any(drawn[place] for place in few):
         return alone, []
-    if together >= calls:
+    if told(set(few)):
         return alone, few
-    return [], list(range(len(drawn))) if sum(drawn) >= calls else []
+    return [], every if told(set(every)) else []
 
 
 class Header:
     """The header of a day; `public` and `council` are its bytes, once the hash of the records is known."""
 
-    def __init__(self, day: ListDay, beacon: Mapping[str, Any], rules: ListRules, found: Iterable[Amount]) -> None:
-        """VaultError when draws are of a stratum or exclusion that the policy does not have."""
+    def __init__(  # noqa: PLR0913 - of all five a header is made
+        self,
+        day: ListDay,
+        beacon: Mapping[str, Any],
+        rules: ListRules,
+        found: Iterable[Amount],
+        *,
+        whose: Iterable[Held],
+    ) -> None:
+        """`whose`: its drawn calls, by agent. VaultError for draws in what the policy of their day does not have."""
         self._counts: dict[int, dict[str, int]] = {}
         for amount in found:
             place = self._counts.setdefault(class_of(amount.stratum, amount.exclusion), {})
@@ -87,7 +109,7 @@ class Header:
             raise VaultError("draws fell into strata or exclusions that the policy of their day does not have")
         self.seen = sum(place["seen"] for place in self._counts.values())
         drawn = [self._count(place, "drawn") for place in range(len(rules.strata))]
-        alone, merged = told_apart(drawn, rules.cell_calls)
+        alone, merged = told_apart(drawn, whose, rules)
         self._rules = rules
         self._common: dict[str, Any] = {
             "v": VERSION,

@@ -125,7 +125,11 @@ class DrawLists:
             council, public, ids = Scratch(files[0]), Scratch(files[1]), SortedById(files[2])
             with self._reader.connect() as connection:
                 header = Header(
-                    day, beacon, self._sources.rules(day.policy_hash), list_queries.amounts(connection, day.day)
+                    day,
+                    beacon,
+                    self._sources.rules(day.policy_hash),
+                    list_queries.amounts(connection, day.day),
+                    whose=list_queries.held(connection, day.day),
                 )
                 sources = list_queries.sources(connection, day.day)
                 lots = list_queries.lots_until(connection, week_of(date.fromisoformat(day.day)), day.day)

@@ -37,6 +37,16 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Of one agent, by tag, in one stratum of a day: how many calls were drawn, and how many of them were kept."""
+
+    stratum: int
+    agent_tag: bytes
+    drawn: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lot:
     """Units of a cap that a source was given on a day, when its next number was `from_n`, and how many it has taken."""
 
@@ -72,6 +82,15 @@ def amounts(connection: Connection, day: str) -> list[Amount]:
     alike = (draws.c.stratum, draws.c.exclusion, draws.c.verdict, draws.c.outcome)
     wanted = select(*alike, func.count()).where(draws.c.day == day).group_by(*alike)
     return [Amount(*row) for row in connection.execute(wanted)]
+
+
+def held(connection: Connection, day: str) -> list[Held]:
+    """Whose drawn calls the outcomes of a day's strata are; draws whose agent was never known are nobody's."""
+    kept = func.count().filter(draws.c.outcome == "kept")
+    whose = (draws.c.stratum, draws.c.agent_tag)
+    wanted = select(*whose, func.count(), kept).where(draws.c.day == day, draws.c.verdict == "drawn")
+    known = wanted.where(draws.c.agent_tag.is_not(None), draws.c.stratum.is_not(None)).group_by(*whose)
+    return [Held(*row) for row in connection.execute(known)]
 
 
 def sources(connection: Connection, day: str) -> list[str]:
