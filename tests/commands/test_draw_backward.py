@@ -85,7 +85,14 @@ def test_a_period_that_is_not_over_is_refused(here: Ceremony) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("2026-W47", "--by", "agent"), ("someday",), ("2026-W47", "--check"), ("../../etc", "--check"), ("2026-W47", "--as", "nobody")]
+    "arguments",
+    [
+        ("2026-W47", "--by", "agent"),
+        ("someday",),
+        ("2026-W47", "--check"),
+        ("../../etc", "--check"),
+        ("2026-W47", "--as", "nobody"),
+    ],
 )
 def test_wrong_usage_is_told(here: Ceremony, arguments: tuple[str, ...]) -> None:
     assert isinstance(run(here, "backward", *arguments).exception, ConfigError)
