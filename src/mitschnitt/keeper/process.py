@@ -13,13 +13,14 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
+from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
 from mitschnitt.config import Config
@@ -31,6 +32,7 @@ from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.control import control_app
 from mitschnitt.keeper.door import door_app
 from mitschnitt.keeper.draw_door import add_draw
+from mitschnitt.keeper.draw_lists import DrawLists, list_sources
 from mitschnitt.keeper.draw_secret import load_secret, make_secret
 from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.erasing import finish_erasures
@@ -46,6 +48,7 @@ from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.policy_files import zone_of
 from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.pseudonym_key import load_pseudonym_key
+from mitschnitt.keeper.publishing import Publishing
 from mitschnitt.keeper.punctures import Punctures, note_epoch, settle
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.serving import serve_always, server
@@ -139,7 +142,8 @@ def run_keeper(config: Config) -> int:
         add_draw(app, keeper.drawing.days, keeper.drawing.backward, config.directory, wall_clock)
         counted = CountingDoor(app)
         telemetry = _telemetry(config, keeper, commits, counted)
-        uvloop.run(_run(keeper, months, link, control, (counted, door), telemetry))
+        publishing = _publishing(config, keeper, rules)
+        uvloop.run(_run(keeper, (months.run, publishing.run), link, control, (counted, door), telemetry))
     return 0
 
 
@@ -275,10 +279,7 @@ def _months(config: Config, keeper: Keeper, rules: PolicyWatch) -> Months:
         policy = rules.current.policy
         return Directory(keeper.agents, policy, zone_of(policy))
 
-    reader = open_reader(config.database)
-    with reader.connect() as connection:
-        drew_before = first_drawn_day(connection) is not None
-    secret = load_secret(config.directory / "secrets", drew_before=drew_before)
+    reader, secret = _reader_and_secret(config)
     files = rules.policies.files
     return Months(
         keeper.writer,
@@ -290,9 +291,32 @@ def _months(config: Config, keeper: Keeper, rules: PolicyWatch) -> Months:
     )
 
 
+def _reader_and_secret(config: Config) -> tuple[Engine, bytes]:
+    """A reader of the database, and the secret of the draw. ConfigError when a site that drew has lost it."""
+    reader = open_reader(config.database)
+    with reader.connect() as connection:
+        drew_before = first_drawn_day(connection) is not None
+    return reader, load_secret(config.directory / "secrets", drew_before=drew_before)
+
+
+def _publishing(config: Config, keeper: Keeper, rules: PolicyWatch) -> Publishing:
+    """The lists of the draw; a day's wait until the journals of all recorders are applied."""
+    reader, secret = _reader_and_secret(config)
+
+    def settled() -> bool:
+        return all(recorder.ready and recorder.applier.lag == 0 for recorder in keeper.recorders.values())
+
+    def local() -> datetime | None:
+        now = wall_clock()
+        return None if rules.closed.startswith("clock.") else now.astimezone(zone_of(rules.current.policy))
+
+    sources = list_sources(rules.policies, keeper.drawing.days, secret, settled=settled)
+    return Publishing(DrawLists(keeper.writer, reader, config.directory / "draw", sources), local)
+
+
 async def _run(
     keeper: Keeper,
-    months: Months,
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     link: socket.socket,
     serve_control: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     door: tuple[ASGIApp, socket.socket],
@@ -310,7 +334,7 @@ async def _run(
     always = [
         asyncio.create_task(Link(keeper, link).run()),
         asyncio.create_task(keeper.step_forever()),
-        asyncio.create_task(months.run()),
+        *(asyncio.create_task(run()) for run in beside),
     ]
     telemetry = await start_telemetry()
     log.info("keeper is ready", extra={"version": keeper.view.version})
