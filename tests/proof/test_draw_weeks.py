@@ -119,3 +119,25 @@ def test_of_calls_that_the_keeper_numbered_it_is_asked_where_they_ran() -> None:
 def test_who_is_capped_by_a_cap_that_the_policy_does_not_have_is_found() -> None:
     report = checked((header(MONDAY, [], Caps(None, None, None)), tally(20, 0, ("keeper", 5))))
     assert "the policy has none" in said(report)
+
+
+def test_a_cap_that_became_tighter_in_the_week_makes_no_cheat_of_what_was_given_before() -> None:
+    wide, tight = Caps(5, None, None), Caps(3, None, None)
+    lots = [(MONDAY, "recorder-0", 1, 5, 2)]
+    first, second = header(MONDAY, lots, wide), header(TUESDAY, [(MONDAY, "recorder-0", 1, 5, 4)], tight)
+    assert checked((first, tally(50, 2)), (second, tally(50, 2))).findings == []
+    more = header(TUESDAY, [(MONDAY, "recorder-0", 1, 5, 5), (TUESDAY, "keeper", 1, 1, 1)], tight)
+    assert "1 agents have more units in 2026-W48 than their cap" in said(
+        checked((first, tally(50, 2)), (more, tally(50, 4)))
+    )
+
+
+def test_draws_before_the_first_cap_of_a_week_need_no_unit() -> None:
+    free, capped = header(MONDAY, [], Caps(None, None, None)), header(TUESDAY, [(TUESDAY, "keeper", 1, 1, 1)])
+    assert checked((free, tally(50, 9)), (capped, tally(50, 1))).findings == []
+    assert "than units were taken" in said(checked((free, tally(50, 9)), (capped, tally(50, 2))))
+
+
+def test_with_some_days_only_no_cap_on_an_agent_is_said_to_be_checked_in_full() -> None:
+    report = checked((header(TUESDAY, [], Caps(3, None, None)), tally(20, 0)))
+    assert any("since Monday" in sentence for sentence in report.unproved)

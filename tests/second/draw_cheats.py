@@ -348,6 +348,27 @@ def caps_an_agents_call_in_a_recorder_that_has_a_unit(case: Case) -> None:
 
 
 @cheat("cap", "council")
+def caps_a_call_and_says_nobodys_cap_it_was(case: Case) -> None:
+    for public, council in case.both()[:1]:
+        for day in (public, council):
+            draw = first(day, "drawn", place=0, outcome="kept")
+            draw.verdict, draw.outcome, draw.tag = "capped.agent_week", "", bytes(8)
+
+
+@cheat("cap", "public")
+def caps_calls_by_a_policy_without_caps(case: Case) -> None:
+    case.policy = POLICY[: POLICY.index("[caps]")].encode()
+    for day in case.records:
+        day.policy_hash = hashlib.sha256(case.policy).digest()
+    for public, council in case.both():
+        for day in (public, council):
+            day.policy_hash, day.caps = hashlib.sha256(case.policy).digest(), dict.fromkeys(day.caps)
+            redraw(day)
+            draw = first(day, "drawn", place=0)
+            draw.verdict, draw.outcome = "capped.agent_week", ""
+
+
+@cheat("cap", "council")
 def caps_a_call_while_the_whole_has_a_unit(case: Case) -> None:
     for public, council in case.both()[:1]:
         for day in (public, council):

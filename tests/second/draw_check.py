@@ -97,9 +97,12 @@ def rules(header: dict[str, Any], policies: list[bytes]) -> set[str]:
     counted = [row["name"] for row in header["exclusions"] if row["number"] not in SPECIAL]
     if counted != [row["name"] for row in top["exclusion"]]:
         found.add("filter")
-    wanted = {name: str(Fraction(value)) for name, value in top["caps"].items()}
-    if "caps" in header and {name: str(Fraction(value)) for name, value in header["caps"].items()} != wanted:
+    wanted = {name: str(Fraction(value)) for name, value in top.get("caps", {}).items()}
+    told = {name: value for name, value in header.get("caps", {}).items() if value is not None}
+    if "caps" in header and {name: str(Fraction(value)) for name, value in told.items()} != wanted:
         found.add("policy")
+    if not wanted:
+        return found | ({"cap"} if any(row["capped"] for row in header["strata"]) else set())
     if sum(row["drawn"] for row in header["strata"]) > max(
         1, math.floor(Fraction(top["caps"]["share"]) * header["seen"])
     ):
@@ -235,6 +238,10 @@ def beside(header: dict[str, Any], draws: list[Any], other: dict[str, Any], rows
 def units(header: dict[str, Any], draws: list[Any], calls: Counter[bytes], drawn: Counter[bytes]) -> set[str]:
     """Caps on agents, from Monday to this day."""
     day, caps = header["day"], header["caps"]
+    if any(verdict in (3, 4) and not any(tag) for _, _, _, tag, verdict, _ in draws):
+        return {"cap"}
+    if caps == {"agent_week": None, "agent_share": None, "share": None}:
+        return set()
     own = [lease for lease in header["allowances"] if lease[1] != "share"]
     for tag in calls:
         bound = min(caps["agent_week"], max(1, math.floor(digits(caps["agent_share"]) * calls[tag])))

@@ -23,6 +23,7 @@ from mitschnitt.proof.draw_tickets import draw_ids, winners
 BATCH_RECORDS = 1 << 20  # draw_ids that are looked for in one walk through the public list: 26 MB
 MAX_TAGS = 1 << 18  # agents of a day; beyond it nobody has that many
 ASK_SHARE = "{}: whether the recorders of {} capped calls had heard of a unit of the cap on all calls by then"
+ASK_NAMELESS = "{}: whose {} draws were that name no agent; they count in no agent's cap"
 AGENT_CAPS = (VERDICTS.index("capped.agent_week"), VERDICTS.index("capped.agent_share"))
 
 Numbers = npt.NDArray[np.int64]
@@ -45,6 +46,8 @@ class CouncilTally:
     agents: dict[int, Agent] = field(default_factory=dict)
     last_capped: dict[tuple[str, int], int] = field(default_factory=dict)  # source, tag: the last number capped
     drawn: int = 0
+    nameless: int = 0  # draws that name no agent
+    nameless_capped: int = 0  # calls that an agent's cap closed, and no agent is named
     missing: int = 0  # draws that the public list does not have
     matched: int = 0
     elsewhere: int = 0  # draws that it has in another class
@@ -145,6 +148,9 @@ class _Walk:
         self._amiss["say of a draw what its ticket does not say"] += int(np.count_nonzero(~right))
 
     def _agents(self, source: str, rows: Rows) -> None:
+        nameless = rows["verdict"][rows["tag"] == 0]
+        self._tally.nameless += int(np.count_nonzero(nameless == DRAWN))
+        self._tally.nameless_capped += int(np.count_nonzero(np.isin(nameless, AGENT_CAPS)))
         rows = rows[rows["tag"] != 0]
         verdict, tags = rows["verdict"], rows["tag"].astype(np.uint64)
         known, which = np.unique(tags, return_inverse=True)
@@ -185,6 +191,11 @@ class _Walk:
                     f"the header counts {row.seen}, {row.drawn}, {row.capped}",
                 )
         self._told_failed()
+        if self._tally.nameless_capped:
+            many = self._tally.nameless_capped
+            self._finds(Cheat.CAP, f"{many} calls were capped by an agent's cap, and no agent is named")
+        if self._tally.nameless and (self._bundle.caps.agent_week, self._bundle.caps.agent_share) != (None, None):
+            self._report.leaves_open(ASK_NAMELESS.format(header.day, self._tally.nameless))
         for sentence in self._share.end():
             self._finds(Cheat.CAP, sentence)
         if self._share.doubtful:

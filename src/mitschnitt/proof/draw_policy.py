@@ -94,6 +94,9 @@ def check_policy(header: Header, policies: Mapping[bytes, DrawRules], report: Re
         report.finds(Cheat.REDRAWN, source, header.day, sentence)
     if header.bundle is not None and header.bundle.caps != rules.caps:
         report.finds(Cheat.POLICY, source, header.day, "caps are not the policy's")
+    capped = sum(row.capped for row in header.strata)
+    if capped and rules.caps == Caps(None, None, None):
+        report.finds(Cheat.CAP, source, header.day, f"{capped} calls were capped, and the policy has no cap")
     drawn, calls = sum(row.drawn for row in header.strata), sum(row.seen for row in header.strata)
     if rules.caps.share is not None and drawn > (bound := bound_of(rules.caps.share, calls)):
         sentence = f"{drawn} calls were drawn; the cap on the {calls} calls in strata is {bound}"

@@ -15,7 +15,7 @@ from mitschnitt.proof.draw_report import Cheat, From, Report
 from mitschnitt.proof.draw_share import GRACE_NUMBERS, bound_of
 
 AGENT_CAPS = ("agent_week", "agent_share")
-NEEDS_WEEK = "{}: shares of an agent's calls are checked only with the bundles of all days since Monday"
+NEEDS_WEEK = "{}: caps on agents' draws are checked in full only with the bundles of all days since Monday"
 ASK_KEEPER = (
     "{}: whether the {} agents' calls that the keeper numbered and an agent's cap closed had a unit where they ran; "
     "of their agents fewer units were taken than the cap allows"
@@ -37,6 +37,8 @@ class Week:
         self.agents: dict[int, Agent] = defaultdict(Agent)
         self._report = report
         self._days = 0
+        self._drawn = Counter[int]()  # on days whose policy had a cap on agents
+        self._given = Counter[int]()  # by the bundle of the day before
 
     def add(self, header: Header, tally: CouncilTally) -> None:
         """The next day of the week."""
@@ -55,8 +57,9 @@ class Week:
         for lease in header.bundle.allowances:
             if lease.cap in AGENT_CAPS and week_of(lease.day) == self.name and lease.day <= header.day:
                 leases[lease.tag].append(lease)
+        self._drawn.update({tag: agent.drawn for tag, agent in tally.agents.items()})
         whole = self._days == header.day.isoweekday()
-        if not whole and caps.agent_share is not None:
+        if not whole:
             self._report.leaves_open(NEEDS_WEEK.format(self.name))
         self._check_bounds(header, caps, leases, whole=whole)
         self._check_units(header, leases)
@@ -70,28 +73,30 @@ class Week:
         return min(bounds, default=None)
 
     def _check_bounds(self, header: Header, caps: Caps, leases: dict[int, list[Allowance]], *, whole: bool) -> None:
-        drawn = Counter({tag: agent.drawn for tag, agent in self.agents.items()})
         given = Counter({tag: sum(lease.units for lease in own) for tag, own in leases.items()})
-        for what, by_tag in (("draws", drawn), ("units", given)):
+        for what, by_tag in (("draws", self._drawn), ("units", given)):
+            # What was given under a wider cap, before this policy came into force, may still be taken.
             over = [
                 (tag, many, bound)
                 for tag, many in sorted(by_tag.items())
-                if (bound := self._bound(caps, tag, whole=whole)) is not None and many > bound
+                if (bound := self._bound(caps, tag, whole=whole)) is not None and many > max(bound, self._given[tag])
             ]
             if over:
                 tag, many, bound = over[0]
                 first = f"tag {tag:016x} {many} of {bound}"
                 self._finds(header, f"{len(over)} agents have more {what} in {self.name} than their cap: {first}")
 
+        self._given = given
+
     def _check_units(self, header: Header, leases: dict[int, list[Allowance]]) -> None:
         """Each draw of an agent took a unit, and no unit was taken that had not been given."""
         taken = {tag: sum(lease.taken for lease in own) for tag, own in leases.items()}
-        beyond = [tag for tag, agent in self.agents.items() if agent.drawn > taken.get(tag, 0)]
+        beyond = [tag for tag, many in self._drawn.items() if many > taken.get(tag, 0)]
         if beyond:
             self._finds(header, f"{len(beyond)} agents have more draws in {self.name} than units were taken for them")
         if any(lease.taken > lease.units for own in leases.values() for lease in own):
             self._finds(header, "more units were taken than a source was given")
-        spare = sum(many > self.agents[tag].drawn for tag, many in taken.items())
+        spare = sum(many > self._drawn[tag] for tag, many in taken.items())
         if spare and self._days == header.day.isoweekday():
             self._report.leaves_open(ASK_TAKEN.format(self.name, spare))
 

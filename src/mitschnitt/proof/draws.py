@@ -215,6 +215,9 @@ class Verifier:
         if not self._policies:
             leaves("without the policy: that strata, rates and exclusions are those that were signed")
         leaves("that no call was kept out of all numbers: callers look for their draw_id, the line has own counts")
+        leaves("that each call stands where the policy's criteria put it: no list says what they looked at")
+        if any(kind == "council" for _, kind in self._lists):
+            leaves("that a tag is one agent's, and each call's tag its own agent's: only the site can make tags")
         leaves("that the host of the keeper did not foresee which numbers would be drawn")
 
     # -- the question of one caller -----------------------------------------------------------------
