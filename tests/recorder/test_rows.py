@@ -14,6 +14,7 @@ from socket import AF_INET, SOCK_DGRAM, socket
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from dialogue import POLICY_TEXT
 from keeper.site_on_disk import make_site, open_holdings
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.gate import State
@@ -314,6 +315,7 @@ def test_row_26_what_the_policy_does_not_name_is_found_nowhere(tmp_path: Path) -
 
     with open_holdings(config) as holdings:
         block = holdings.leases.lease(1, "boot", 4)
+        holdings.policies.files.write(POLICY_TEXT)  # by which the stage's calls run
 
         async def scene(stage: Stage) -> None:
             stage.link.take_key = lambda: _given(stage, block.first, block.number, block.nodes[0])  # type: ignore[method-assign] # the keeper's own lease
