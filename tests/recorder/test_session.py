@@ -6,6 +6,7 @@ Media and journal are real; the keeper and time are played (`recorder_stage`).
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 
 from dialogue import grant
+from mitschnitt.core.draw import Told
 from mitschnitt.core.gate import State
 from mitschnitt.wire.sdp import Form, parse_sdp
 from mitschnitt.wire.siprec import MetadataBroken
 from recorder_stage import (
     CALL,
     CLARA,
+    DRAWN,
     JENS_AOR,
     TAREK,
     THREE,
@@ -259,6 +262,27 @@ def test_an_asserted_prompt_is_for_calls_that_nobody_announced_not_for_contradic
         assert state_of(session) is state
         drawn = ("draw",) if state is State.ASKING else ()
         await over(stage, session, "arrived", *drawn, "closed")
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("mode", ["announced", "asserted"])
+@pytest.mark.parametrize("drawn", [DRAWN, replace(DRAWN, drawn=False, rule="draw.not_drawn")])
+def test_a_session_that_the_keeper_joined_to_an_announced_call_is_never_drawn_again(
+    tmp_path: Path, drawn: Told, mode: str
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.view = drawn_on(view(grant(), mode=mode))
+        session = stage.session()
+        stage.link.answer({**joined(asked=[asked()]), "draw": drawn.to_json()})
+        stage.seconds = 6.0
+        session.post("act", act("2", 5.5))
+        assert session.draw.told == drawn
+        session.ended()
+        await session.sealed()
+        await stage.journalled("arrived", "closed")  # and no draw
+        assert session.draw.told == drawn
+        assert stage.link.sent == [ended("not_agreed" if drawn.drawn else None)]
 
     play(tmp_path, scene)
 

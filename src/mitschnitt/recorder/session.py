@@ -36,6 +36,7 @@ from mitschnitt.core.purposes import agreed_also
 from mitschnitt.errors import KeyGone, MitschnittError
 from mitschnitt.recorder.behaviour import behaviour_of
 from mitschnitt.recorder.branch import Branch, Signalling
+from mitschnitt.recorder.branches import Branches
 from mitschnitt.recorder.call_draw import CallDraw
 from mitschnitt.recorder.clock import SteadyClock, moment, nanoseconds
 from mitschnitt.recorder.draws import Draws
@@ -49,17 +50,14 @@ from mitschnitt.recorder.pinned import Pinned
 from mitschnitt.recorder.ports import NoPortLeft
 from mitschnitt.recorder.posted import asserted, said_at, with_posted
 from mitschnitt.recorder.recording import Recording, told_decision
-from mitschnitt.vault.decision import MAX_LADDERS
 from mitschnitt.wire.sdp import Description, Form
 from mitschnitt.wire.session_findings import Behaviour
-from mitschnitt.wire.sip.ladder import Ladder
 from mitschnitt.wire.siprec import Update
 
 ALARM_SLACK_SECONDS = 0.05  # a timer that fires early must not look before the window is over
 MAX_BRANCHES = 12  # recording sessions of one call: one for each party that it can have
 # What a later snapshot or a further recording session may still tell: until then the call has just arrived.
 NOT_TOLD_YET = ("binding.missing", "parties.none", "parties.alone", "draw.missing", "draw.waiting")
-LATE_SECONDS = 1.0  # how long after the end a line still has its session: keys come with the next drains
 LIVE_STATES = (State.ARRIVED, State.ASKING, State.KEEPING, State.PAUSED)  # in which who is on the line matters
 
 log = logging.getLogger("mitschnitt.recorder")
@@ -91,11 +89,8 @@ class Session:
         self._keys = Keys()
         self._around = Pinned(services.surroundings)
         self.draw = CallDraw(services.draws, self._redraw)
-        self._branches: list[Branch] = []
-        self._left: list[Branch] = []  # over; keys pressed just before are still on their way
+        self._branches = Branches()
         self._heir: Session | None = None
-        self._branches_seen = 0
-        self._ladders: list[Ladder] = []  # of all recording sessions, also of those that ended
         self._in_band = False
         self._loses = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -114,7 +109,7 @@ class Session:
         """A recording session of this call, over this dialog."""
         services = self._services
         branch = Branch(services.media, services.owners, self, signalling, address=services.address)
-        self._attach(branch)
+        self._branches.attach(branch)
         return branch
 
     @property
@@ -122,17 +117,11 @@ class Session:
         """The session that this one's dialog belongs to: itself, or the running call that it turned out to be of."""
         return self._heir or self
 
-    def _attach(self, branch: Branch) -> None:
-        branch.number, self._branches_seen = self._branches_seen, self._branches_seen + 1
-        self._branches.append(branch)
-        if len(self._ladders) < MAX_LADDERS:
-            self._ladders.append(branch.signalling.ladder)
-
     def _inherit(self, other: Session) -> None:
         """A further recording session of this call came: all that holds for the call holds for its lines."""
-        (branch,), other._branches, other._heir = other._branches, [], self
+        (branch,), other._branches, other._heir = other._branches, Branches(), self
         branch.legs.belong_to(self)
-        self._attach(branch)
+        self._branches.attach(branch)
         self._fail(other.facts.failed)
         if self.form() is Form.LISTEN:
             branch.legs.listen()
@@ -194,7 +183,7 @@ class Session:
     def behaviour(self) -> Behaviour:
         """What can be counted while the lines stand: open and silent ones, leaks, telephone events."""
         awaits = self._in_band and bool(self.facts.asked)
-        return behaviour_of(self._services.media, self._branches, self._track_of, awaits_digits=awaits)
+        return behaviour_of(self._services.media, self.branches, self._track_of, awaits_digits=awaits)
 
     def _track_of(self, leg: Leg) -> Track | None:
         party = self._lineup.party(leg.party)
@@ -283,7 +272,7 @@ class Session:
     def _bind(self) -> None:
         view = self._around().view
         if view is not None:
-            unbound = self._lineup.bind(self._branches, view, at_ns=self._services.clock.now_ns())
+            unbound = self._lineup.bind(self.branches, view, at_ns=self._services.clock.now_ns())
             undrawn = self.draw.undrawn(view, self._lineup.agents)
             self.facts = replace(self.facts, unbound=unbound, parties=self._lineup.parties, undrawn=undrawn)
 
@@ -310,9 +299,11 @@ class Session:
 
     def digit(self, line: Line, digit: str, at_ns: int) -> None:
         """A key of the party whose stream arrives at this line; read only if it can mean something now."""
-        branch, leg = self._branch_of(line), self._leg_of(line)
-        view = self._around().view
-        if branch is None or leg is None or not leg.party or view is None:
+        found, view = self._branches.at(line), self._around().view
+        if found is None or view is None:
+            return
+        branch, leg = found
+        if not leg.party:
             return
         hears = may_hear_digits(self.state, self.facts)
         if self._may_still_withdraw():
@@ -327,10 +318,11 @@ class Session:
 
     def leak(self, line: Line, packets: int) -> bool:
         """Packets came that the gate had cut; whether that is now an alarm: more than a slow client's last second."""
-        branch, leg = self._branch_of(line), self._leg_of(line)
-        if branch is None or leg is None or not branch.answered:
+        found = self._branches.at(line)
+        if found is None:
             return False
-        if self.form() is Form.LISTEN or leg.kept:
+        branch, leg = found
+        if not branch.answered or self.form() is Form.LISTEN or leg.kept:
             return False  # we asked for them, for the digits among them
         return branch.leak(packets)
 
@@ -339,8 +331,9 @@ class Session:
 
         `since_ns` is when the doubtful stream began, ns since 1970: what was kept since then is taken back.
         """
-        leg = self._leg_of(line)
-        if leg is not None and not leg.doubt:
+        found = self._branches.at(line)
+        if found is not None and not found[1].doubt:
+            leg = found[1]
             leg.doubt, leg.cname = rule, False
             self._bind()
             self.look(since=moment(since_ns) if since_ns is not None else None)
@@ -352,9 +345,12 @@ class Session:
 
     def confirm(self, line: Line) -> None:
         """The CNAME of the stream on this line says the same as signalling; its binding rests on that too."""
-        branch, leg = self._branch_of(line), self._leg_of(line)
-        party = self._lineup.party(leg.party) if leg is not None else None
-        if branch is None or leg is None or leg.cname or leg.doubt:
+        found = self._branches.at(line)
+        if found is None:
+            return
+        branch, leg = found
+        party = self._lineup.party(leg.party)
+        if leg.cname or leg.doubt:
             return
         leg.cname = True
         if leg.kept and party is not None:
@@ -364,14 +360,6 @@ class Session:
         """The client refused what we offered last. If that was to open, its media will not come: nothing is kept."""
         if self.state is State.KEEPING and branch.told_form is Form.OPEN:
             self.failed("client.refused")
-
-    def _branch_of(self, line: Line) -> Branch | None:
-        known = [*self._branches, *self._left]
-        return next((branch for branch in known if branch.legs.leg_of(line) is not None), None)
-
-    def _leg_of(self, line: Line) -> Leg | None:
-        branch = self._branch_of(line)
-        return branch.legs.leg_of(line) if branch is not None else None
 
     def has(self, track: Track) -> bool:
         """Whether this is a track of ours."""
@@ -411,11 +399,7 @@ class Session:
             self._look(since, now)
         except Exception:  # noqa: BLE001 - without lines nothing is heard, whatever state this is
             log.exception("a failed call could not be shut in order; its lines are closed")
-            self._release_all()
-
-    def _release_all(self) -> None:
-        for branch in self._branches:
-            branch.legs.release_all()
+            self._branches.release_all()
 
     def _look(self, since: datetime, now: datetime) -> None:
         if self._services.ledger.refuses:
@@ -445,24 +429,16 @@ class Session:
 
     def leave(self, branch: Branch, *, lost: bool = False) -> bool:
         """A recording session is over: BYE came, or its client is `lost`. Whether the call is, for it was the last."""
-        if self.state is State.ENDED or self._branches == [branch]:
+        if self.state is State.ENDED or self.branches == (branch,):
             self.ended()
             return True
         if lost and self.state is not State.KEEPING:
             # Whom it named may still be on the line, and not all had agreed: nobody said that they have left.
             self._exclude("session.lost")
-        self._branches.remove(branch)
-        self._left.append(branch)
-        branch.legs.release_all()
-        asyncio.get_running_loop().call_later(LATE_SECONDS, self._forget_branch, branch)
+        self._branches.leave(branch)
         self._bind()  # whom only this one had on the line has left
         self.look()
         return False
-
-    def _forget_branch(self, branch: Branch) -> None:
-        branch.legs.forget()
-        if branch in self._left:
-            self._left.remove(branch)
 
     def ended(self) -> None:
         """The call is over with all its recording sessions."""
@@ -483,9 +459,7 @@ class Session:
             log.exception("a call could not be ended in order")
         finally:
             self.state = State.ENDED
-            self._release_all()
-            for branch in self._branches:
-                asyncio.get_running_loop().call_later(LATE_SECONDS, branch.legs.forget)
+            self._branches.end()
 
     async def sealed(self) -> None:
         """Until the files of this call are written, if it keeps any."""
@@ -526,17 +500,10 @@ class Session:
                 branch.legs.listen()
 
     def _ready_legs(self) -> list[tuple[Branch, Leg]]:
-        """M-lines that are shut although their party is known and there is a key to keep it under.
-
-        A party that one recording session carries is kept from that one only: the same voice twice in one track
-        would be played as two. When that session ends, the other's m-line opens.
-        """
+        """M-lines that are shut although their party is known and there is a key to keep it under."""
         if self._recording.key is None:
             return []
-        carried = {leg.party: branch for branch in self._branches for leg in branch.legs if leg.kept}
-        shut = ((branch, leg) for branch in self._branches for leg in branch.legs.shut_ones())
-        known = [(branch, leg) for branch, leg in shut if self._lineup.party(leg.party) is not None]
-        return [(branch, leg) for branch, leg in known if carried.setdefault(leg.party, branch) is branch]
+        return self._branches.to_open(lambda party: self._lineup.party(party) is not None)
 
     def _keep(self, _since: datetime) -> None:
         ready = self._ready_legs()
@@ -595,6 +562,6 @@ class Session:
         pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
         also = agreed_also(self.facts, view, self._services.clock.now()) if outcome == "kept" else ()
         names = names_of(view, self.call, self.facts.parties)
-        if self._recording.close(told, view.officer_key if view else b"", self._ladders, pages, also, names=names):
+        if self._recording.close(told, view.officer_key if view else b"", self._branches.ladders, pages, also, names=names):
             drawn = self.draw.outcome(self.decision.rule, kept=outcome == "kept")
             self._services.link.send({"type": "ended", "call": self.call, "draw": drawn})
