@@ -221,6 +221,48 @@ def test_the_same_key_gets_the_same_answer_and_tells_once(app: ASGIApp, keeper: 
     assert len(keeper.told) == 2
 
 
+@pytest.mark.parametrize("fails, statuses, told", [(False, [201, 201, 201], 1), (True, [503, 201, 201], 1)])
+def test_who_tries_again_while_the_first_is_answered_gets_its_answer_and_announces_once(
+    app: ASGIApp, keeper: FakeKeeper, monkeypatch: pytest.MonkeyPatch, fails: bool, statuses: list[int], told: int
+) -> None:
+    async def play() -> list[int]:
+        goes_on, announced = asyncio.Event(), keeper.announce
+
+        async def waits(refs: list[Ref], **more: Any) -> dict[str, Any]:
+            keeper.fails = fails and not goes_on.is_set()  # the first only: the others have not begun
+            await goes_on.wait()
+            return await announced(refs, **more)
+
+        monkeypatch.setattr(keeper, "announce", waits)
+        headers = {"authorization": f"Bearer {TOKEN}", "idempotency-key": "k"}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+            tries = [asyncio.create_task(client.post("/v1/calls", json={"refs": REFS})) for _ in range(3)]
+            for _ in range(100):
+                await asyncio.sleep(0)  # all three have come as far as they can
+            goes_on.set()
+            return [(await answer).status_code for answer in tries]
+
+    assert asyncio.run(play()) == statuses
+    assert len(keeper.told) == told
+
+
+def test_who_is_gone_before_the_answer_gets_it_at_the_next_try(app: ASGIApp, keeper: FakeKeeper) -> None:
+    async def gone(_message: Any) -> None:
+        raise OSError("gone")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": json.dumps({"refs": REFS}, separators=(",", ":")).encode()}
+
+    names = {"authorization": f"Bearer {TOKEN}", "idempotency-key": "k", "content-type": "application/json"}
+    headers = [(name.encode(), value.encode()) for name, value in names.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/calls", "headers": headers, "query_string": b""}
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(app(scope, receive, gone))  # type: ignore[arg-type]  # as a server calls it
+    assert post(app, "/v1/calls", {"refs": REFS}, key="k").status_code == 201
+    assert len(keeper.told) == 1
+
+
 def test_what_failed_here_may_be_tried_again_with_the_same_key(app: ASGIApp, keeper: FakeKeeper) -> None:
     keeper.fails = True
     assert post(app, "/v1/calls", {"refs": REFS}, key="k").status_code == 503

@@ -6,6 +6,7 @@ and what was expected, never what was found in it: values of calls do not belong
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -209,6 +210,7 @@ class Guard:
         self._app = app
         self._expected = b"Bearer " + token.encode()
         self._answers = Answers()
+        self._running: dict[str, asyncio.Event] = {}  # keys whose first request is being answered
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -236,7 +238,9 @@ class Guard:
             await self._app(scope, _replay(body), send)
             return
         name, request = key.decode("latin-1"), fingerprint(scope["path"], body)
-        known = self._answers.find(name, request, self._now())
+        # Who tries again because an answer is late gets that answer, not a second call and a second draw.
+        while (known := self._answers.find(name, request, self._now())) is None and name in self._running:
+            await self._running[name].wait()
         if known is not None:
             await JSONResponse(known.body, known.status)(scope, _replay(b""), send)
             return
@@ -244,10 +248,16 @@ class Guard:
 
         async def collect(message: Message) -> None:
             collected.append(message)
-            await send(message)
 
-        await self._app(scope, _replay(body), collect)
-        self._keep(name, request, collected)
+        done = self._running[name] = asyncio.Event()
+        try:
+            await self._app(scope, _replay(body), collect)
+            self._keep(name, request, collected)  # before it is sent: who asked may be gone
+        finally:
+            del self._running[name]
+            done.set()
+        for message in collected:
+            await send(message)
 
     def _keep(self, name: str, request: bytes, collected: list[Message]) -> None:
         status = next(message["status"] for message in collected if message["type"] == "http.response.start")
