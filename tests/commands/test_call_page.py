@@ -85,14 +85,14 @@ def test_a_caller_reads_draw_question_own_answer_and_one_sentence(
     why("caller", command.Means())
     assert capsys.readouterr().out.splitlines() == [
         "Nicht aufbewahrt.",
-        f"Los {DRAW['id']} vom 2026-11-26: gezogen. Nachprüfen: mitschnitt draw verify 2026-11-26 --id {DRAW['id']}",
-        "Gefragt: 2026-11-26T09:30:04Z",
-        "Ja: 2026-11-26T09:30:06Z",
         "Warum: Es wurde nichts aufbewahrt: Nicht alle Beteiligten haben zugestimmt, oder es war technisch nicht "
         "möglich.",
+        f"Los {DRAW['id']} vom 2026-11-26: gezogen. Nachprüfen: mitschnitt draw verify 2026-11-26 --id {DRAW['id']}",
+        "Gefragt: 26.11.2026, 09:30:04 (UTC)",
+        "Ja: 26.11.2026, 09:30:06 (UTC)",
     ]
     why("caller", command.Means(language="en"))
-    assert capsys.readouterr().out.startswith("Not kept.\nLot abab")
+    assert capsys.readouterr().out.splitlines()[3] == "Asked: 26 Nov 2026, 09:30:04 (UTC)"
     assert {sent["as"] for _, _, sent in door.asked} == {"caller"}
 
 
@@ -121,7 +121,7 @@ def test_as_json_the_page_stands_beside_what_holds_now(door: Calls, capsys: pyte
         (
             {"outcome": "kept", "rule": "consent.all"},
             "not_kept",
-            ["Not kept.", "There was a recording; it has been destroyed since.", "Why: Everybody"],
+            ["Not kept.", "Everybody had agreed, and there was a recording. It has been destroyed since."],
         ),
         (
             {"outcome": "", "rule": "recorder.lost"},
@@ -131,12 +131,12 @@ def test_as_json_the_page_stands_beside_what_holds_now(door: Calls, capsys: pyte
         (
             {"outcome": "not_kept", "rule": "draw.not_drawn", "draw": {**DRAW, "drawn": False}},
             "not_kept",
-            ["Not kept.", "Lot abab", "Why: The draw did not choose this call."],
+            ["Not kept.", "Why: The draw did not choose this call.", "Lot abab"],
         ),
         (
             {"outcome": "not_kept", "rule": "consent.caller.prompt.cut", "asked": [{"at": "t", "whole": False}]},
             "not_kept",
-            ["Not kept.", "Asked: t (the question was not heard to its end)", "Why: The question was not played"],
+            ["Not kept.", "Why: The question was not played", "Asked: t (the question was not heard to its end)"],
         ),
     ],
 )

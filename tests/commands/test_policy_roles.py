@@ -16,7 +16,7 @@ from mitschnitt.core.access import ROLES, Action, Kept, decide
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.purpose import Purpose
-from mitschnitt.errors import ConfigError
+from mitschnitt.errors import ConfigError, NotAllowed
 from mitschnitt.keeper.permission import limits_of
 
 OWN = b'\n[[purpose]]\nid = "onboarding"\nretention = "P5D"\nroles = ["coach"]\n'
@@ -69,3 +69,11 @@ def test_the_command_prints_the_policy_in_force_or_a_named_one(
     assert capsys.readouterr().out.startswith(f"policy {told['policy'][:8]}, training, asked first\n")
     with pytest.raises(ConfigError):
         command.run(config.directory, "ffffffff", as_json=False)
+
+
+def test_before_a_policy_is_in_force_it_says_how_to_read_another(tmp_path: Path) -> None:
+    config = make_site(tmp_path)
+    active = config.directory / "policy" / "active"
+    active.write_text(f"{active.read_text().split()[0]} 9000-01-01\n")
+    with pytest.raises(NotAllowed, match=r"name the one that you want to read: HASH --roles.*policy\.none"):
+        command.run(config.directory, "", as_json=False)

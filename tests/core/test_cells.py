@@ -106,14 +106,29 @@ def test_no_policy_makes_cells_smaller_than_five_people_and_twenty_calls() -> No
 @pytest.mark.parametrize("kept", [0, 40])
 def test_who_has_most_of_the_calls_is_not_told_with_four_others(kept: int) -> None:
     others = [(6, 4), (6, 4), (6, 0), (6, 0)]
-    assert not may_be_told([(25, kept and 20), *others], people=5, calls=20)
-    assert may_be_told([(24, kept and 15), *others, (1, 0), (1, 0)], people=5, calls=20)
+    assert not may_be_told([(19, kept and 12), *others], people=5, calls=20)
+    assert may_be_told([(18, kept and 5), *others], people=5, calls=20)
 
 
 def test_nobody_must_have_agreed_for_so_many_to_be_kept() -> None:
-    others = [(10, 10), (10, 10), (1, 0), (1, 0)]
-    assert not may_be_told([(20, 20), *others], people=5, calls=20)
-    assert may_be_told([(20, 2), *others], people=5, calls=20)
+    others = [(10, 9), (10, 9), (5, 0), (5, 0)]
+    assert not may_be_told([(10, 9), *others, (5, 5)], people=5, calls=20)
+    assert may_be_told([(10, 3), *others, (5, 5)], people=5, calls=20)
+
+
+ONE = st.integers(0, 12).flatmap(lambda calls: st.tuples(st.just(calls), st.integers(0, calls)))
+
+
+@given(st.lists(ONE, min_size=5, max_size=9))
+def test_whoever_knows_the_own_calls_knows_no_others_answer(part: list[tuple[int, int]]) -> None:
+    if not may_be_told(part, people=5, calls=20):
+        return
+    for knower, (_, own_kept) in enumerate(part):
+        rest = [calls for other, (calls, _) in enumerate(part) if other != knower]
+        kept = sum(kept for _, kept in part) - own_kept
+        for calls in rest:
+            assert 0 < kept <= sum(rest) - calls  # some of it could be of this one, and all of it of others
+            assert calls <= sum(rest) - calls
 
 
 def test_a_policy_may_make_cells_larger() -> None:

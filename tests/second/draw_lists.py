@@ -224,13 +224,18 @@ def hidden(draws: list[Draw]) -> bool:
     known = [draw for draw in draws if any(draw.tag)]
     calls = Counter(draw.tag for draw in known)
     agreed = {draw.tag for draw in known if draw.outcome == "kept"}
-    kept = sum(draw.outcome == "kept" for draw in known)
-    most = max(calls.values(), default=0)
     if len(known) < CELL_CALLS or len(calls) < CELL_PEOPLE:
         return True
     if len(agreed) < 2 or len(calls) - len(agreed) < 2:
         return True
-    return most > len(known) - most or kept > len(known) - most
+    for knower in calls:
+        rest = [draw for draw in known if draw.tag != knower]
+        kept = sum(draw.outcome == "kept" for draw in rest)
+        for other in calls.keys() - {knower}:
+            without = len(rest) - calls[other]
+            if calls[other] > without or kept > without:
+                return True
+    return False
 
 
 def common_header(day: Day) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Words:
     cut: str
     acts: Mapping[str, str]
     why: str
+    time: str  # of which strftime makes a time that a caller reads; UTC, for nobody knows where the caller was
 
 
 WORDS = {
@@ -55,7 +57,7 @@ WORDS = {
         kept="Aufbewahrt bis {due}.",
         kept_until_unknown="Aufbewahrt.",
         not_kept="Nicht aufbewahrt.",
-        gone="Die Aufzeichnung gab es; inzwischen ist sie vernichtet.",
+        gone="Alle Beteiligten hatten zugestimmt, und es gab eine Aufzeichnung. Inzwischen ist sie vernichtet.",
         draw="Los {id} vom {day}: {drawn}. Nachprüfen: mitschnitt draw verify {day} --id {id}",
         drawn="gezogen",
         not_drawn="nicht gezogen",
@@ -63,12 +65,13 @@ WORDS = {
         cut=" (die Frage war nicht vollständig zu hören)",
         acts={"yes": "Ja", "no": "Nein", "withdraw": "Widerruf", "pause": "Pause", "resume": "Ende der Pause"},
         why="Warum: {sentence}",
+        time="%d.%m.%Y, %H:%M:%S (UTC)",
     ),
     "en": Words(
         kept="Kept until {due}.",
         kept_until_unknown="Kept.",
         not_kept="Not kept.",
-        gone="There was a recording; it has been destroyed since.",
+        gone="Everybody had agreed, and there was a recording. It has been destroyed since.",
         draw="Lot {id} of {day}: {drawn}. Check it: mitschnitt draw verify {day} --id {id}",
         drawn="drawn",
         not_drawn="not drawn",
@@ -76,6 +79,7 @@ WORDS = {
         cut=" (the question was not heard to its end)",
         acts={"yes": "Yes", "no": "No", "withdraw": "Taken back", "pause": "Pause", "resume": "End of the pause"},
         why="Why: {sentence}",
+        time="%-d %b %Y, %H:%M:%S (UTC)",
     ),
 }
 
@@ -225,16 +229,23 @@ def _tell(found: Mapping[str, Any], language: str, *, as_json: bool) -> None:
 
 
 def _lines(found: Mapping[str, Any], words: Words, sentence: str) -> Iterator[str]:
+    """What became of it, then at once why; what somebody may look up stands below."""
     due = str(found.get("due_at") or "")
-    kept = words.kept.format(due=due) if due else words.kept_until_unknown
+    kept = words.kept.format(due=_time(due, words)) if due else words.kept_until_unknown
     yield kept if found["state"] == "kept" else words.not_kept
-    if found["gone"]:
-        yield words.gone
+    yield words.gone if found["gone"] else words.why.format(sentence=sentence)
     draw = found.get("draw") or {}
     if {"id", "day", "drawn"} <= set(draw):
         yield words.draw.format(id=draw["id"], day=draw["day"], drawn=words.drawn if draw["drawn"] else words.not_drawn)
     for asked in found.get("asked") or ():
-        yield words.asked.format(at=asked["at"]) + ("" if asked["whole"] else words.cut)
+        yield words.asked.format(at=_time(asked["at"], words)) + ("" if asked["whole"] else words.cut)
     for act in found.get("acts") or ():
-        yield f"{words.acts.get(act['what'], act['what'])}: {act['at']}"
-    yield words.why.format(sentence=sentence)
+        yield f"{words.acts.get(act['what'], act['what'])}: {_time(act['at'], words)}"
+
+
+def _time(text: str, words: Words) -> str:
+    """A time as the language writes it; as it stands where it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime(words.time)
+    except ValueError:
+        return text

@@ -16,6 +16,7 @@ from mitschnitt.config import load_config
 from mitschnitt.core.access import DEEDS, OWN, ROLES, TABLE, Action, Permission
 from mitschnitt.core.policy import Policy
 from mitschnitt.core.purpose import ACCOUNTABILITY, BUILT_IN, DISPUTE, OBLIGATION, TRAINING, Purpose
+from mitschnitt.errors import NotAllowed
 from mitschnitt.keeper.clock import wall_clock
 from mitschnitt.keeper.policies import Policies
 
@@ -36,13 +37,22 @@ STATES: Mapping[frozenset[str], str] = {
 def run(directory: Path, name: str, *, as_json: bool) -> None:
     """The whole table for one policy, or with "" for the one in force. ConfigError, NotAllowed when there is none."""
     policies = Policies.of(load_config(directory))
-    policy = policies.files.named(name).policy if name else policies.in_force(wall_clock()).policy
+    policy = policies.files.named(name).policy if name else _in_force(policies)
     told = table_of(policy)
     if as_json:
         typer.echo(json.dumps(told))
         return
     for line in in_words(told):
         typer.echo(line)
+
+
+def _in_force(policies: Policies) -> Policy:
+    try:
+        return policies.in_force(wall_clock()).policy
+    except NotAllowed as error:
+        raise NotAllowed(
+            error.rule, "no policy is in force; name the one that you want to read: HASH --roles"
+        ) from error
 
 
 def table_of(policy: Policy) -> dict[str, Any]:

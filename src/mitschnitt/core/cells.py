@@ -192,13 +192,17 @@ def _is_safe(atoms: Places, apart: Places, chosen: Mapping[str, Counted], rules:
 def may_be_told(part: Iterable[tuple[int, int]], *, people: int, calls: int) -> bool:
     """Whether one sum over these people, each with drawn calls and how many of them were kept, tells of nobody.
 
-    Enough people with drawn calls, enough of these, and no answer that fewer than two, or all but so few, hold. Nor
-    may one of them have most of the calls, nor so many are kept that whoever has most must have agreed.
+    Enough people with drawn calls, enough of these, and no answer that fewer than two, or all but so few, hold. And
+    as one of them sees it, who takes off what is the own: nobody else has most of the rest, nor must have agreed.
     """
     with_calls = [person for person in part if person[0] > 0]
     agreed = sum(kept > 0 for _, kept in with_calls)
     if len(with_calls) < max(people, LEAST_PEOPLE) or not LEAST_HOLDERS <= agreed <= len(with_calls) - LEAST_HOLDERS:
         return False
-    every, kept = sum(drawn for drawn, _ in with_calls), sum(kept for _, kept in with_calls)
-    most = max(drawn for drawn, _ in with_calls)
-    return every >= max(calls, LEAST_CALLS) and most * MOST_PARTS <= every and kept + most <= every
+    every, lost = sum(drawn for drawn, _ in with_calls), sum(drawn - kept for drawn, kept in with_calls)
+    first, second, *_ = sorted((drawn for drawn, _ in with_calls), reverse=True)
+    return every >= max(calls, LEAST_CALLS) and all(
+        most * MOST_PARTS <= every - drawn and most <= lost - (drawn - kept)
+        for drawn, kept in with_calls
+        for most in (second if drawn == first else first,)
+    )

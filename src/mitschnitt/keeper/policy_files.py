@@ -81,7 +81,10 @@ class PolicyFiles:
         text = _read(self.text_path(digest), MAX_POLICY_BYTES)
         found = hashlib.sha256(text).hexdigest()
         if found != digest:
-            raise ConfigError(f"policy: {digest[:8]}….toml was changed; its text has the hash {found[:8]}…")
+            raise ConfigError(
+                f"policy: {digest[:8]}….toml was changed; its text has the hash {found[:8]}…; "
+                "`mitschnitt policy propose FILE` with the text that was signed puts it back"
+            )
         return PolicyText(parse_policy(text), text)
 
     def named(self, name: str) -> PolicyText:
