@@ -197,6 +197,7 @@ def test_every_rule_by_which_a_drawn_call_can_end_has_an_outcome(rule: str) -> N
         "pause",
         "expired",
         "none",
+        "notice",
         "withdrawn",
         "refused",
         "silent",

@@ -19,6 +19,7 @@ from mitschnitt.core.beacon import COMMIT, ROLES, commitment_of
 from mitschnitt.keeper.backward_draws import BackwardDraws
 from mitschnitt.keeper.day_steps import Plan
 from mitschnitt.keeper.days import Days
+from mitschnitt.keeper.time_watch import TimeWatch
 from mitschnitt.proof.drand import DST, QUICKNET, Chain
 from mitschnitt.store import day_queries, queries
 from mitschnitt.store.day_queries import DayRow, ShareRow
@@ -89,7 +90,7 @@ class Site:
             SECRET,
             plan=self.plan,
             zone=lambda: self.zone,
-            monotonic=lambda: self.monotonic,
+            clock=TimeWatch(None, lambda: self.monotonic),
             chain=self.chain,
         )
         return self.days

@@ -52,6 +52,7 @@ class World:
     agents: list[Agent] = field(default_factory=lambda: [agent for t, n in TEAMS.items() for agent in staff(t, n)])
     policies: dict[str, Policy] = field(default_factory=lambda: {RULES.hash: RULES})
     n: int = 0
+    doubt: str = ""
 
     def months(self) -> Months:
         def policy_of(digest: str) -> Policy:
@@ -66,6 +67,7 @@ class World:
             directory=lambda: Directory(tuple(self.agents), RULES, BERLIN),
             policy_of=policy_of,
             now=lambda: self.now,
+            doubt=lambda _: self.doubt,
         )
 
     def opens(self, month: str, *, policy_hash: str = RULES.hash) -> None:
@@ -129,6 +131,16 @@ def test_a_month_is_told_when_it_is_over_and_never_again(world: World) -> None:
     world.agents.pop()
     assert months.tell() == world.months().tell() == []
     assert world.stored(cells) == before
+
+
+@pytest.mark.parametrize("rule", ["clock.ahead", "clock.back"])
+def test_by_a_clock_that_is_not_trusted_no_month_is_told(world: World, rule: str) -> None:
+    world.opens("2026-11")
+    world.works("2026-11")
+    world.doubt = rule
+    assert world.months().tell() == []
+    world.doubt = ""
+    assert world.months().tell() == ["2026-11"]
 
 
 def test_a_month_is_not_told_before_it_is_over_in_the_policys_zone_and_settled(world: World) -> None:

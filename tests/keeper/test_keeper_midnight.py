@@ -19,14 +19,15 @@ from mitschnitt.config import Config, load_config
 from mitschnitt.core.policy import Policy
 from mitschnitt.keeper.announced import Ref
 from mitschnitt.keeper.apply import Applier, Holdings
+from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.keeper import Keeper
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.policy_files import begin_of, today_of
-from mitschnitt.keeper.policy_watch import watch_of
+from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.site import load_site
-from mitschnitt.store import queries
+from mitschnitt.store import day_queries, queries
 from mitschnitt.store.queries import CallRow
 from mitschnitt.vault.blobs import LocalBlobs
 
@@ -46,11 +47,12 @@ class World:
     now: datetime
     begun: datetime
     keeper: Keeper = field(init=False)
+    rules: PolicyWatch = field(init=False)
     applier: Applier = field(init=False)
     sent: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        rules = watch_of(self.config, now=self.now, monotonic=self.monotonic)
+        self.rules = rules = watch_of(self.config, now=self.now, monotonic=self.monotonic)
         self.applier = Applier(1, self.config.journal(1), self.holdings)
         site = load_site(self.config, rules.current.policy)
         self.keeper = Keeper(
@@ -160,6 +162,33 @@ def test_a_call_over_midnight_keeps_hash_and_retention_and_the_next_has_the_new_
     told = world.keeper.join(1, [Ref("header", "new")])
     assert (told["call"], told["policy"]) == (new, world.fortnight.hash)
     assert "policy_text" not in told
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=2), 30 * DAY, -2 * HOUR])
+def test_one_word_of_a_person_about_the_date_sets_policy_and_days_going_again(world: World, jump: timedelta) -> None:
+    rules, days = world.rules, world.keeper.drawing.days
+    world.passes(timedelta(seconds=2))
+    assert rules.closed == ""
+    world.begun += jump  # the monotonic clock stays where it was
+    world.now += jump
+    world.passes(timedelta(seconds=2))
+    assert rules.closed.startswith("clock.")
+    assert days.today(world.now) is None
+    days.confirm_clock(days.local(world.now), world.now)
+    world.passes(timedelta(seconds=2))
+    assert rules.closed == ""
+    assert {standing.rule for standing in days.standing(world.now)}.isdisjoint({"clock.ahead", "clock.back"})
+
+
+def test_what_days_noted_last_closes_the_policy_too(world: World) -> None:
+    world.holdings.writer.submit(
+        lambda connection: day_queries.note_clock(connection, rfc3339(world.now + HOUR))
+    ).result()
+    rules = watch_of(world.config, now=world.now, monotonic=world.monotonic)
+    assert rules.closed == ""
+    open_drawing(world.config, rules, world.holdings.writer)
+    assert rules.look(world.now)
+    assert rules.closed == "clock.back"
 
 
 def test_after_a_restart_a_call_of_an_older_policy_closes_by_its_own(world: World) -> None:

@@ -85,6 +85,35 @@ def test_a_clock_that_was_behind_at_the_start_is_trusted_when_it_is_right() -> N
     assert clocks.jump(timedelta(hours=1)) == ""
 
 
+@pytest.mark.parametrize(
+    "first, second, rule",
+    [
+        (None, timedelta(0), ""),
+        (None, timedelta(hours=1), BACK),
+        (None, timedelta(days=-30), AHEAD),
+        (timedelta(days=-30), timedelta(0), ""),
+        (timedelta(0), timedelta(days=-30), ""),
+        (timedelta(hours=1), timedelta(0), BACK),
+    ],
+)
+@pytest.mark.parametrize("looked", [False, True])
+def test_of_several_notes_the_newest_counts_also_after_a_first_look(
+    first: timedelta | None, second: timedelta, rule: str, looked: bool
+) -> None:
+    clocks = Clocks(seen=None if first is None else NOON + first)
+    if looked:
+        clocks.wait(timedelta(0))
+    clocks.watch.remember(NOON + second)
+    assert clocks.wait(timedelta(0)) == rule
+
+
+def test_a_further_note_that_fits_leaves_the_clock_held_against_monotonic_time() -> None:
+    clocks = Clocks()
+    clocks.wait(timedelta(0))
+    clocks.watch.remember(NOON - timedelta(days=1))
+    assert clocks.jump(timedelta(hours=1)) == AHEAD
+
+
 def test_somebody_who_says_so_makes_it_right() -> None:
     clocks = Clocks(seen=NOON - timedelta(days=90))
     assert clocks.wait(timedelta(0)) == AHEAD

@@ -49,6 +49,7 @@ from mitschnitt.keeper.policy_watch import watch_of
 from mitschnitt.keeper.process import held
 from mitschnitt.keeper.records import Records
 from mitschnitt.keeper.site import load_site
+from mitschnitt.keeper.time_watch import TimeWatch
 from mitschnitt.store.engine import open_reader
 from mitschnitt.vault.blobs import LocalBlobs
 
@@ -136,7 +137,7 @@ async def play(site: WeekSite, look: Callable[[Week, Records, Pages], T], *, cal
             secret,
             plan=lambda day: _planned(site, day),
             zone=lambda: ZONE,
-            monotonic=site.clock.monotonic,
+            clock=TimeWatch(None, site.clock.monotonic),
         )
         days.look_ahead(site.clock.now())
         hold_ceremony(site, days)

@@ -80,6 +80,7 @@ NOT_AGREED = frozenset(
         "act.pause",
         "consent.agent.expired",
         "consent.agent.none",
+        "consent.agent.notice",
         "consent.agent.withdrawn",
         "consent.caller.refused",
         "consent.caller.silent",

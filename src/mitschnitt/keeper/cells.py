@@ -68,14 +68,19 @@ class Months:
         directory: Callable[[], Directory],
         policy_of: Callable[[str], Policy],
         now: Callable[[], datetime],
+        doubt: Callable[[datetime], str],
     ) -> None:
-        """`secret` is the draw's, `policy_of` finds a policy by its hash; ConfigError where there is none."""
+        """`secret` is the draw's, `policy_of` finds a policy by its hash; ConfigError where there is none.
+
+        `doubt` names the rule by which a time is not to be trusted, "" while it is: a month is told only once.
+        """
         self._writer = writer
         self._reader = reader
         self._secret = secret
         self._directory = directory
         self._policy_of = policy_of
         self._now = now
+        self._doubt = doubt
 
     async def run(self) -> None:
         """Look every minute, until cancelled. A month that cannot be told now is told later."""
@@ -92,11 +97,14 @@ class Months:
             await asyncio.sleep(LOOK_SECONDS)
 
     def tell(self) -> list[str]:
-        """Every month that is over and was not told yet, oldest first; their names."""
+        """Every month that is over and was not told yet, oldest first; their names. By a doubtful clock none is."""
+        at = self._now()
+        if self._doubt(at):
+            return []
         now = self._directory()
         with self._reader.connect() as connection:
             first, told = cell_queries.first_drawn_day(connection), cell_queries.told_months(connection)
-        months = _due(first, told, self._now().astimezone(now.zone))
+        months = _due(first, told, at.astimezone(now.zone))
         for month in months:
             self._writer.submit(partial(self._tell_month, month=month, now=now)).result()
             log.info("the figures of a month are told")

@@ -75,10 +75,13 @@ class Days:
         *,
         plan: Callable[[date], Plan | None],
         zone: Callable[[], tzinfo],
-        monotonic: Callable[[], float],
+        clock: TimeWatch,
         chain: Chain = QUICKNET,
     ) -> None:
-        """`directory`: where records are published (`DIR/draw`); `plan` None: no policy is in force on that day."""
+        """`directory`: where records are published (`DIR/draw`); `plan` None: no policy is in force on that day.
+
+        `clock` is the one judgement of this site's clock: it is held against what days noted, too, and confirmed here.
+        """
         self._writer = writer
         self._directory = directory
         self._secret = secret
@@ -93,11 +96,13 @@ class Days:
         self._near: dict[date, Plan | None] = {}
         self._has_looked = False
         seen = self._ask(day_queries.clock_seen)
-        self._watch = TimeWatch(None if seen is None else datetime.fromisoformat(seen), monotonic)
+        self.clock = clock
+        if seen is not None:
+            clock.remember(datetime.fromisoformat(seen))
 
     def today(self, now: datetime) -> Day | None:
         """The day of this moment. None: it was not opened, is another policy's, or the clock is not to be trusted."""
-        if self._watch.look(now):
+        if self.clock.look(now):
             return None
         local = self.local(now)
         day, plan = self._days.get(local.isoformat()), self._near.get(local)
@@ -105,7 +110,7 @@ class Days:
 
     def look_ahead(self, now: datetime) -> list[str]:
         """Open every day that can be opened; their names. By a clock that is not trusted nothing is opened."""
-        if self._watch.look(now):
+        if self.clock.look(now):
             return []
         self._remember(now)
         if self._noted is None or now - self._noted >= NOTE_EVERY:
@@ -198,7 +203,7 @@ class Days:
         """Somebody who may says that today is this day. NotAllowed(`clock.day`) when the clock says another."""
         if self.local(now) != day:
             raise NotAllowed("clock.day", f"this clock says {self.local(now)}, not {day}")
-        self._watch.confirm(now)
+        self.clock.confirm(now)
         self.look_ahead(now)
 
     def awaited_rounds(self, now: datetime) -> list[int]:
@@ -289,7 +294,7 @@ class Days:
         return (today + timedelta(days=ahead) for ahead in range(COMMITTED_DAYS + 1))
 
     def _stand(self, connection: Connection, now: datetime) -> Iterator[Standing]:
-        fault, today = self._watch.look(now), self.local(now)
+        fault, today = self.clock.look(now), self.local(now)
         rows = {row.day: row for row in day_queries.days_from(connection, today.isoformat())}
         shares = _by_day(day_queries.shares_from(connection, today.isoformat()))
         days = self._read(connection)
@@ -311,7 +316,7 @@ class Days:
             replace_file(path, row.record)
 
     def _trust(self, now: datetime) -> None:
-        rule = self._watch.look(now)
+        rule = self.clock.look(now)
         if rule:
             raise NotAllowed(rule, f"{SENTENCES[rule]}; nothing was changed")
         self._remember(now)

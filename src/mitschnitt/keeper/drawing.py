@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -69,7 +68,7 @@ def open_drawing(config: Config, rules: PolicyWatch, writer: Writer) -> Drawing:
         secret,
         plan=plan,
         zone=lambda: zone_of(rules.current.policy),
-        monotonic=time.monotonic,
+        clock=rules.clock,
     )
     recorders = range(1, config.limits.recorders + 1)
     return Drawing(

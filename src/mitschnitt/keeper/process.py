@@ -288,6 +288,7 @@ def _months(config: Config, keeper: Keeper, rules: PolicyWatch) -> Months:
         directory=directory,
         policy_of=lambda digest: files.read(digest).policy,
         now=wall_clock,
+        doubt=rules.clock.look,
     )
 
 

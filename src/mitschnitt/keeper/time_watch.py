@@ -35,6 +35,12 @@ class TimeWatch:
             self._anchor = now, monotonic
         return rule
 
+    def remember(self, seen: datetime) -> None:
+        """An earlier process noted this time, too: the newest that was noted counts, also against what was trusted."""
+        self._seen = seen if self._seen is None else max(seen, self._seen)
+        if self._anchor is not None and _fault(self._anchor[0], self._seen, MAX_ABSENCE):
+            self._anchor = None
+
     def confirm(self, now: datetime) -> None:
         """Somebody looked: this is the time."""
         self._anchor = now, self._monotonic()

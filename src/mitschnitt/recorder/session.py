@@ -562,6 +562,8 @@ class Session:
         pages = self._recording.readers.at_end(outcome, self.decision, self.facts, view, self._services.clock.now())
         also = agreed_also(self.facts, view, self._services.clock.now()) if outcome == "kept" else ()
         names = names_of(view, self.call, self.facts.parties)
-        if self._recording.close(told, view.officer_key if view else b"", self._branches.ladders, pages, also, names=names):
+        if self._recording.close(
+            told, view.officer_key if view else b"", self._branches.ladders, pages, also, names=names
+        ):
             drawn = self.draw.outcome(self.decision.rule, kept=outcome == "kept")
             self._services.link.send({"type": "ended", "call": self.call, "draw": drawn})
