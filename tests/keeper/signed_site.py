@@ -20,6 +20,11 @@ STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 FIRST = POLICY_TEXT  # kept for 30 days
 SECOND = FIRST.replace(b"P30D", b"P14D")
 THIRD = FIRST.replace(b"P30D", b"P7D")
+UNSOUND = {  # texts that read, and what makes each one that nobody can carry out
+    FIRST.replace(b'when = "true"', b'when = "tenure < 90"'): r"stratum .*: line 1, column 1 of `when`: undeclared",
+    FIRST.replace(b'when = "true"', b'when = "hour"'): r"stratum .*: `when` must be true or false, found int",
+    FIRST.replace(b"Europe/Berlin", b"Europe/Atlantis"): "this machine knows no time zone 'Europe/Atlantis'",
+}
 MONDAY = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)  # 10 o'clock in Berlin
 TUESDAY = date(2026, 11, 24)
 MIDNIGHT = datetime(2026, 11, 23, 23, 0, tzinfo=UTC)  # at which Tuesday begins there

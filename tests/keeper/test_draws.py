@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from keeper.drawing_site import AGENTS, announce, keeper_of, make_capped_site, rows_of, today
 from mitschnitt.core.draw import Day, Told, draw_id
 from mitschnitt.core.periods import week_of
+from mitschnitt.core.policy import Exclusion
 from mitschnitt.errors import MalformedPacket, NoSpace
 from mitschnitt.keeper import draws as draws_module
 from mitschnitt.keeper.announced import Ref
@@ -168,3 +169,18 @@ def test_outcomes_stand_beside_draws(tmp_path: Path) -> None:
         for wrong in (None, {}, {**data, "outcome": "refused"}, {**data, "n": "1"}, {**data, "day": ""}):
             with pytest.raises(MalformedPacket):
                 draws.note_outcome(wrong)
+
+
+@pytest.mark.parametrize(
+    "spoil", [{"timezone": "Europe/Atlantis"}, {"exclusions": (Exclusion("broken", "tenure < 90"),)}]
+)
+def test_a_policy_that_cannot_be_carried_out_draws_nobody_and_raises_nothing(
+    tmp_path: Path, spoil: dict[str, Any]
+) -> None:
+    with keeper_of(make_capped_site(tmp_path, caps="")) as (keeper, holdings):
+        view = replace(keeper.view, policy=replace(keeper.view.policy, **spoil))
+        told = asyncio.run(
+            fixed(keeper, holdings).announced(view, queue="q", direction="inbound", agent=None, now=datetime.now(UTC))
+        )
+        assert (told.drawn, told.rule) == (False, "draw.missing")
+        assert rows_of(holdings, today()) == []

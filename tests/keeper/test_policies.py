@@ -17,6 +17,7 @@ from keeper.signed_site import (
     STRANGER,
     THIRD,
     TUESDAY,
+    UNSOUND,
     begin,
     contents,
     directory_of,
@@ -137,6 +138,17 @@ def test_what_does_not_check_is_not_activated(
     assert contents(directory) == before
 
 
+@pytest.mark.parametrize("text, says", UNSOUND.items())
+def test_what_nobody_can_carry_out_is_not_activated_though_all_have_signed_it(
+    directory: Path, text: bytes, says: str
+) -> None:
+    policy = propose(directory, text, *SIGNERS)
+    before = contents(directory)
+    with pytest.raises(ConfigError, match=says):
+        Policies(directory).activate(policy, TUESDAY, now=MONDAY)
+    assert contents(directory) == before
+
+
 # -- in force ------------------------------------------------------------------------------------------
 
 
@@ -156,6 +168,16 @@ def test_who_activates_anew_takes_back_what_was_to_come(directory: Path) -> None
     begin(directory, FIRST, date(2026, 12, 1), at=MONDAY)
     second = begin(directory, SECOND, TUESDAY, at=MONDAY)
     assert Policies(directory).in_force(MIDNIGHT + 30 * DAY).policy == second
+
+
+@pytest.mark.parametrize("text, says", UNSOUND.items())
+@pytest.mark.parametrize("allow_unsigned", [True, False])
+def test_what_nobody_can_carry_out_is_never_in_force(
+    directory: Path, text: bytes, says: str, allow_unsigned: bool
+) -> None:
+    force(directory, (propose(directory, text, *SIGNERS), TUESDAY))
+    with pytest.raises(ConfigError, match=says):
+        Policies(directory, allow_unsigned=allow_unsigned).in_force(MIDNIGHT)
 
 
 @pytest.mark.parametrize("spoil, error, says", SPOILED)

@@ -18,6 +18,7 @@ from keeper.signed_site import (
     STRANGER,
     THIRD,
     TUESDAY,
+    UNSOUND,
     begin,
     contents,
     directory_of,
@@ -365,3 +366,17 @@ def test_a_note_that_cannot_be_written_or_read_is_said(
     (directory / "policy" / "served").mkdir()
     with pytest.raises(ConfigError, match="cannot read"):
         watch(directory, NOON)
+
+
+@pytest.mark.parametrize("text, says", UNSOUND.items())
+def test_what_nobody_can_carry_out_never_follows_and_nothing_starts_by_it(
+    directory: Path, text: bytes, says: str
+) -> None:
+    first = begin(directory, FIRST, TUESDAY, at=MONDAY)
+    rules = watch(directory, NOON)
+    unsound = propose(directory, text, *SIGNERS)
+    force(directory, (first, TUESDAY), (unsound, WEDNESDAY))
+    assert rules.look(NOON + DAY)
+    assert (rules.current.policy, rules.closed) == (first, "policy.broken")
+    with pytest.raises(ConfigError, match=says):
+        watch(directory, NOON + DAY)

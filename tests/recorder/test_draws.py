@@ -16,7 +16,7 @@ from dialogue import JENS
 from mitschnitt.core.criteria import UNMATCHED
 from mitschnitt.core.draw import Told, agent_tag, draw_id
 from mitschnitt.core.lent import Lent
-from mitschnitt.core.policy import Caps
+from mitschnitt.core.policy import Caps, Exclusion
 from mitschnitt.core.view import View
 from mitschnitt.recorder.draws import Draws
 from mitschnitt.recorder.ledger import NO_CALL
@@ -248,3 +248,19 @@ def test_units_of_last_week_are_still_there_on_monday(tmp_path: Path) -> None:
 def test_nothing_is_drawn_before_there_is_a_journal() -> None:
     with pytest.raises(RuntimeError, match="was not called"):
         Draws("recorder-1").unmatched(world(), None, NOON, lambda _told: None)
+
+
+@pytest.mark.parametrize(
+    "spoil", [{"timezone": "Europe/Atlantis"}, {"exclusions": (Exclusion("broken", "tenure < 90"),)}]
+)
+def test_a_policy_that_this_recorder_cannot_carry_out_closes_and_raises_nothing(
+    tmp_path: Path, spoil: dict[str, Any]
+) -> None:
+    async def scene(stage: Stage) -> None:
+        books, made = Books(stage), world()
+        assert books.session(replace(made, policy=replace(made.policy, hash="f" * 64, **spoil))) == "draw.missing"
+        assert (books.heard, stage.entries()) == ([], [])
+        assert books.session(made) == "draw.waiting"
+        assert [entry["n"] for entry in await books.written(1)] == [1], "no number was taken"
+
+    play(tmp_path, scene)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mitschnitt.core.criteria import compile_criteria
 from mitschnitt.core.policy import Policy
-from mitschnitt.core.policy_text import MAX_POLICY_BYTES, parse_policy
-from mitschnitt.core.toml_lines import lines_of
+from mitschnitt.core.policy_text import MAX_POLICY_BYTES
 from mitschnitt.errors import ConfigError
-from mitschnitt.keeper.policy_files import PolicyFiles, zone_of
+from mitschnitt.keeper.policy_files import PolicyFiles, sound_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +29,5 @@ def read_policy(name: str, directory: Path) -> PolicyFile:
             data = source.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"policy: cannot read {path}: {error.strerror}") from error
-    return sound_policy(data, file=str(path))
-
-
-def sound_policy(data: bytes, *, file: str = "policy") -> PolicyFile:
-    """The policy in a file's bytes, if it reads, its criteria compile and its time zone exists; ConfigError if not."""
-    policy, text = parse_policy(data, file=file), data.decode()
-    compile_criteria(policy, file=file, lines=lines_of(text))
-    zone_of(policy)
-    return PolicyFile(text, policy)
+    found = sound_policy(data, file=str(path))
+    return PolicyFile(found.text.decode(), found.policy)

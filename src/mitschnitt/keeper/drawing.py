@@ -13,8 +13,9 @@ from mitschnitt.keeper.backward_draws import BackwardDraws
 from mitschnitt.keeper.day_steps import Plan
 from mitschnitt.keeper.days import Days
 from mitschnitt.keeper.draw_secret import load_secret
-from mitschnitt.keeper.draws import Draws, zone_of
+from mitschnitt.keeper.draws import Draws
 from mitschnitt.keeper.lending import Lending
+from mitschnitt.keeper.policy_files import zone_of
 from mitschnitt.keeper.policy_watch import PolicyWatch
 from mitschnitt.store import draw_queries
 from mitschnitt.store.writer import Writer

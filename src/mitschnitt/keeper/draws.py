@@ -11,8 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -37,7 +35,8 @@ from mitschnitt.core.draw import (
 from mitschnitt.core.periods import week_of
 from mitschnitt.core.policy import Policy
 from mitschnitt.core.view import View
-from mitschnitt.errors import MalformedPacket, MitschnittError
+from mitschnitt.errors import ConfigError, MalformedPacket, MitschnittError
+from mitschnitt.keeper.policy_files import zone_of
 from mitschnitt.store import draw_queries
 from mitschnitt.store.draw_queries import DrawRow, Pot
 from mitschnitt.store.writer import Writer
@@ -76,7 +75,10 @@ class Draws:
     async def announced(self, view: View, *, queue: str, direction: str, agent: str | None, now: datetime) -> Told:
         """The draw of a call that was announced just now. Never raises: what cannot be drawn is not drawn."""
         policy = view.policy
-        local = now.astimezone(zone_of(policy))
+        try:
+            local, criteria = now.astimezone(zone_of(policy)), self._compiled(policy)
+        except ConfigError:
+            return UNTOLD  # a policy that cannot be carried out draws nobody
         day = self._today(now)
         rule = undrawable(day, local_day=local.date().isoformat(), policy_hash=policy.hash)
         if rule or day is None:
@@ -86,7 +88,7 @@ class Draws:
         traits = Traits(queue, direction, local.hour, local.isoweekday(), tenure)
         week = week_of(local.date())
         tag = None if known is None else agent_tag(tag_key(self._secret, week), known.id)
-        asked = _Asked(day, week, self._compiled(policy).place(traits), tag, policy)
+        asked = _Asked(day, week, criteria.place(traits), tag, policy)
         try:
             future = self._writer.submit(lambda connection: _draw(connection, asked))
             # What the database takes later all the same was drawn and never asked: it is counted as failed.
@@ -166,13 +168,3 @@ def agent_pot_cap(policy: Policy) -> Cap | None:
     if policy.caps.agent_week is not None:
         return Cap.AGENT_WEEK
     return Cap.AGENT_SHARE if policy.caps.agent_share is not None else None
-
-
-@lru_cache(maxsize=4)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def zone_of(policy: Policy) -> ZoneInfo:
-    """The time zone of its days; the policy was refused if there is none of that name."""
-    return _zone(policy.timezone)

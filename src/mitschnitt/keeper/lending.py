@@ -17,7 +17,8 @@ from mitschnitt.core.lent import Lent
 from mitschnitt.core.periods import parse_period, week_of
 from mitschnitt.core.policy import Asking, Policy
 from mitschnitt.core.view import Agent, View
-from mitschnitt.keeper.draws import agent_pot_cap, zone_of
+from mitschnitt.keeper.draws import agent_pot_cap
+from mitschnitt.keeper.policy_files import zone_of
 from mitschnitt.store import draw_queries
 from mitschnitt.store.draw_queries import SHARE, Lot, Pot
 from mitschnitt.store.writer import Writer

@@ -15,7 +15,7 @@ from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.policy import SHA256_HEX, Policy
 from mitschnitt.core.policy_life import Activation, Tenure, in_force_at, is_signed, may_activate
 from mitschnitt.errors import ConfigError, NotAllowed
-from mitschnitt.keeper.policy_files import PolicyFiles, PolicyText, begin_of, today_of
+from mitschnitt.keeper.policy_files import PolicyFiles, PolicyText, begin_of, refuse_unsound, today_of
 from mitschnitt.keeper.signatures import Signatures
 
 MAX_REMEMBERED = 64  # texts of policies; calls of more than these run at no time
@@ -68,10 +68,16 @@ class Policies:
 
     def checked(self, tenure: Tenure, now: datetime) -> PolicyText:
         """The policy of this tenure, if it may be in force; raises as `in_force`."""
-        found = self.files.read(tenure.hash)
+        found = self.sound(tenure.hash)
         self._remember(found.policy)
         if not self.allow_unsigned:
             refuse_unsigned(found.policy, self._signed(found.policy, tenure.begins, now))
+        return found
+
+    def sound(self, digest: str) -> PolicyText:
+        """The policy of this hash, if it can be carried out; ConfigError says why not."""
+        found = self.files.read(digest)
+        refuse_unsound(found, file=str(self.files.text_path(digest)))
         return found
 
     def on(self, day: date) -> Policy | None:
@@ -102,8 +108,10 @@ class Policies:
     def activate(self, policy: Policy, first: date | None, *, now: datetime) -> Activation:
         """Let a policy be in force from a day on, tomorrow unless another is named; nothing is changed when refused.
 
-        NotAllowed with `policy.day.*` for a day that has begun or is too far, and as `in_force` about signatures.
+        NotAllowed with `policy.day.*` for a day that has begun or is too far, and as `in_force` about signatures;
+        ConfigError for a policy that cannot be carried out.
         """
+        self.sound(policy.hash)
         today = today_of(policy, now)
         day = first if first is not None else date.fromordinal(today.toordinal() + 1)
         decision = may_activate(day, today)

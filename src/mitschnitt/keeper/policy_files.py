@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from mitschnitt.core.criteria import compile_criteria
 from mitschnitt.core.policy import SHA256_HEX, Policy
 from mitschnitt.core.policy_life import (
     BEGINNING,
@@ -25,6 +26,7 @@ from mitschnitt.core.policy_life import (
     parse_active,
 )
 from mitschnitt.core.policy_text import MAX_POLICY_BYTES, parse_policy
+from mitschnitt.core.toml_lines import lines_of
 from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.keeper.kek import replace_file
 
@@ -45,6 +47,19 @@ def zone_of(policy: Policy) -> ZoneInfo:
         return ZoneInfo(policy.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError(f"policy: this machine knows no time zone {policy.timezone!r}; install tzdata") from error
+
+
+def sound_policy(text: bytes, *, file: str = "policy") -> PolicyText:
+    """The policy of this text, if it reads, its criteria compile and its time zone exists; ConfigError if not."""
+    found = PolicyText(parse_policy(text, file=file), text)
+    refuse_unsound(found, file=file)
+    return found
+
+
+def refuse_unsound(found: PolicyText, *, file: str) -> None:
+    """ConfigError says what of a policy that reads nobody could carry out, with file and line where there is one."""
+    compile_criteria(found.policy, file=file, lines=lines_of(found.text.decode()))
+    zone_of(found.policy)
 
 
 def begin_of(policy: Policy, first: date | None) -> datetime:

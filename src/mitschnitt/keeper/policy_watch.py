@@ -34,7 +34,7 @@ CLOCK = "the clock is not to be trusted: no policy changes, and nobody new is as
 SAYS = {
     "policy.none": "no policy is in force: nobody is asked before one is",
     "policy.changed": "another policy was put in the place of the one in force: nobody new is asked, calls keep theirs",
-    "policy.broken": "the policy in force is gone or was changed on disk: nobody new is asked, calls keep theirs",
+    "policy.broken": "the policy to be in force is gone, changed or cannot be carried out: nobody new is asked",
 }
 UNSIGNED = "a signature of the policy in force is gone or no longer checks: nobody new is asked, calls keep theirs"
 
@@ -100,7 +100,7 @@ class PolicyWatch:
         return coming
 
     def _hold(self, digest: str, rule: str) -> None:
-        self.current, self.closed = self.policies.files.read(digest), rule
+        self.current, self.closed = self.policies.sound(digest), rule
 
     def _coming(self, now: datetime) -> Tenure | None:
         later = [tenure for tenure in self.policies.tenures() if tenure.begins > now]

@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mitschnitt.core.allowances import Purse, agent_pot
 from mitschnitt.core.criteria import UNMATCHED, Criteria, Placed, Traits, compile_criteria
 from mitschnitt.core.draw import CAPPED as CAPPED_BY
 from mitschnitt.core.draw import (
     RULES,
+    UNTOLD,
     Cap,
     Day,
     Told,
@@ -30,6 +31,7 @@ from mitschnitt.core.draw import (
 from mitschnitt.core.periods import week_of
 from mitschnitt.core.policy import Asking, Policy
 from mitschnitt.core.view import Agent, View
+from mitschnitt.errors import ConfigError
 from mitschnitt.recorder.ledger import Ledger
 
 WEEKS_KEPT = 2  # a call that was drawn on Sunday may meet its agent on Monday
@@ -91,7 +93,10 @@ class Draws:
         counted as excluded. The rule by which nobody is asked until `then` has heard the draw.
         """
         policy = view.policy
-        _, zone = self._criteria(policy)
+        try:
+            _, zone = self._criteria(policy)
+        except (ConfigError, ZoneInfoNotFoundError, ValueError, OSError):
+            return UNTOLD.rule  # a policy that this recorder cannot carry out draws nobody
         local = now.astimezone(zone)
         rule = undrawable(view.day, local_day=local.date().isoformat(), policy_hash=policy.hash)
         if rule or view.day is None:
