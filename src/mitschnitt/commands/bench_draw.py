@@ -1,4 +1,4 @@
-"""`mitschnitt bench draw`: how fast a list of many draws is verified from its files, and how even the draw is.
+"""`mitschnitt bench draw`: a decision at arrival, a list of many draws verified from its files, how even the draw is.
 
 Only dispatches: each part is a module of its own.
 """
@@ -11,18 +11,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mitschnitt.commands import bench_draw_lists, bench_draw_uniform
+from mitschnitt.commands import bench_draw_arrival, bench_draw_lists, bench_draw_uniform
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Makes lists of many draws, verifies them against a bare loop; exit code 1 when something is found in them."""
+    """Draws calls and lists of many draws, verifies those against a bare loop; 1 when something is found in them."""
     options = parse(argv)
     if options.uniform:
         lines, even = bench_draw_uniform.measure(options.calls)
         print("\n".join(lines))
         return 0 if even else 1
     with tempfile.TemporaryDirectory(prefix="draw-", dir=options.dir) as scratch:
-        lines, figures = bench_draw_lists.measure(Path(scratch), options.draws)
+        lines, figures = bench_draw_arrival.measure(Path(scratch), options.arrivals)
+        print("\n".join(lines), flush=True)
+        lines, listed = bench_draw_lists.measure(Path(scratch), options.draws)
+        figures |= listed
     print("\n".join(lines))
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -36,6 +39,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="mitschnitt bench draw", description=main.__doc__)
     parser.add_argument("--draws", type=int, default=10_000_000, help="how many draws the list has")
+    parser.add_argument("--arrivals", type=int, default=20_000, help="how many decisions at arrival are timed")
     parser.add_argument("--uniform", action="store_true", help="how even the draw is, instead")
     parser.add_argument(
         "--calls", type=int, default=2_000, help="with --uniform: calls of a stratum on each of 50 days"
