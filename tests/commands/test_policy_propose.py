@@ -47,6 +47,12 @@ def test_it_prints_the_hash_who_must_sign_and_the_next_command(
         (FIRST.replace(b"timezone", b"timezome"), "timezome"),
         (FIRST.replace(b"Europe/Berlin", b"Europe/Atlantis"), "Europe/Atlantis"),
         (FIRST.replace(b'when = "true"', b'when = "agent == 1"'), "agent"),
+        (FIRST.replace(b'when = "true"', b'when = "hour"'), "must be true or false, found int"),
+        (FIRST.replace(b'when = "true"', b'when = "' + b"(" * 240 + b"true" + b")" * 240 + b'"'), "nested too deeply"),
+        (FIRST.replace(b'when = "true"', b"when = \"queue.matches('(a+)+$')\""), "undeclared reference to 'matches'"),
+        (FIRST.replace(b"P30D", b"P99999D"), "at most 30 years"),
+        (FIRST.replace(b"P30D", b"P0D"), "longer than nothing"),
+        (FIRST.replace(b"P30D", b"-P30D"), "whole days"),
         (b"#" * 300_000, "at most"),
     ],
 )

@@ -45,17 +45,12 @@ from mitschnitt.core.consent import Act, ActKind, Asked
 from mitschnitt.core.gate import State
 from mitschnitt.keeper.announced import Ref
 from mitschnitt.keeper.apply import Applier, Holdings
-from mitschnitt.keeper.backward_draws import BackwardDraws
-from mitschnitt.keeper.day_steps import Plan
-from mitschnitt.keeper.days import Days
 from mitschnitt.keeper.door import _add_errors
 from mitschnitt.keeper.draw_door import add_draw
 from mitschnitt.keeper.draw_lists import DrawLists, list_sources
 from mitschnitt.keeper.draw_secret import load_secret
-from mitschnitt.keeper.drawing import Drawing
-from mitschnitt.keeper.draws import Draws
+from mitschnitt.keeper.drawing import open_drawing
 from mitschnitt.keeper.keeper import Keeper
-from mitschnitt.keeper.lending import Lending
 from mitschnitt.keeper.policies import Policies
 from mitschnitt.keeper.policy_watch import PolicyWatch, watch_of
 from mitschnitt.keeper.process import held
@@ -105,7 +100,6 @@ class Centre:
     site: WeekSite
     holdings: Holdings
     rules: PolicyWatch
-    days: Days
     keeper: Keeper
     recorder: WeekRecorder
     asks: list[bool] = field(default_factory=list)
@@ -169,34 +163,18 @@ class Centre:
 def centre_of(site: WeekSite) -> Iterator[Centre]:
     clock, config = site.clock, site.config
     rules = watch_of(config, now=clock.now(), monotonic=clock.monotonic)
-    secret = load_secret(site.directory / "secrets", drew_before=False)
     with held(config, load_site(config, rules.current.policy), site.policies) as (holdings, blobs):
-
-        def plan(day: date) -> Plan | None:
-            policy = site.policies.on(day)
-            return None if policy is None else Plan(policy.hash, policy.beacon)
-
-        days = Days(
-            holdings.writer, site.directory / "draw", secret, plan=plan, zone=lambda: ZONE, monotonic=clock.monotonic
-        )
-        backward = BackwardDraws(holdings.writer, site.directory / "draw" / "backward", secret, chain=days.chain)
-        drawing = Drawing(
-            days,
-            Draws(holdings.writer, secret, days.today),
-            Lending(holdings.writer, secret, days.today, [1]),
-            backward,
-        )
         keeper = Keeper(
             load_site(config, rules.current.policy),
             holdings,
             blobs,
             [Applier(1, config.journal(1), holdings)],
             rules=rules,
-            drawing=drawing,
+            drawing=open_drawing(config, rules, holdings.writer),
             announced_limit=100,
             now=clock.now,
         )
-        yield Centre(site, holdings, rules, days, keeper, WeekRecorder(1, config, keeper, clock))
+        yield Centre(site, holdings, rules, keeper, WeekRecorder(1, config, keeper, clock))
 
 
 Command = Callable[..., tuple[int, str]]
@@ -245,9 +223,8 @@ def publish(centre: Centre) -> list[str]:
     site, clock = centre.site, centre.site.clock
     reader = open_reader(site.config.database)
     secret = load_secret(site.directory / "secrets", drew_before=True)
-    lists = DrawLists(
-        centre.holdings.writer, reader, site.directory / "draw", list_sources(site.policies, centre.days, secret)
-    )
+    sources = list_sources(site.policies, centre.keeper.drawing.days, secret)
+    lists = DrawLists(centre.holdings.writer, reader, site.directory / "draw", sources)
     try:
         return Publishing(lists, lambda: clock.now().astimezone(ZONE)).look()
     finally:
