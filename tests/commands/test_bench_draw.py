@@ -15,7 +15,7 @@ def test_lists_are_made_and_verified_and_all_figures_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
-    assert bench_draw.main(["--draws", "5000", "--arrivals", "64", "--dir", str(tmp_path), "--json", str(figures)]) == 0
+    assert bench_draw.main(["--draws", "5000", "--arrivals", "64", "--json", str(figures)]) == 0
     told = capsys.readouterr().out
     assert "5,000 draws" in told
     assert "floor: bare hashlib" in told
@@ -29,6 +29,6 @@ def test_a_finding_is_wrong_and_a_slow_machine_is_not(
 ) -> None:
     figures: dict[str, Any] = {"public": {"findings": ["x is wrong"]}, "both": {"findings": []}}
     monkeypatch.setattr(bench_draw_lists, "measure", lambda folder, many: ([], figures))
-    monkeypatch.setattr(bench_draw_arrival, "measure", lambda folder, many: ([], {}))
+    monkeypatch.setattr(bench_draw_arrival, "measure", lambda many: ([], {}))
     assert bench_draw.main(["--draws", "1"]) == 1
     assert "WRONG: x is wrong" in capsys.readouterr().out

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from pathlib import Path
 
 from mitschnitt.commands import bench_draw_arrival as bench
 from mitschnitt.core.criteria import Placed
 from mitschnitt.core.draw import DOMAIN, KEEPER, decide, draw_id, ticket
 
 
-def test_it_tells_a_decision_its_floor_and_what_a_commit_adds(tmp_path: Path) -> None:
-    lines, figures = bench.measure(tmp_path, 64)
+def test_it_tells_a_decision_its_floor_and_what_a_commit_adds() -> None:
+    lines, figures = bench.measure(64)
     assert len(lines) == 1 + len(bench.CONCURRENT)
     assert set(figures) == {*bench.NAMES, "durable_1", "durable_64"}
     assert all(value > 0 for value in figures.values())

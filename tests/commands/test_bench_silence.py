@@ -13,7 +13,7 @@ from mitschnitt.commands.bench_silence import KINDS, QUESTIONS
 
 def test_each_question_is_compared_for_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
-    assert bench_silence.main(["--rounds", "5", "--each", "3", "--dir", str(tmp_path), "--json", str(figures)]) == 0
+    assert bench_silence.main(["--rounds", "5", "--each", "3", "--json", str(figures)]) == 0
     told = json.loads(figures.read_text())
     assert told.keys() == QUESTIONS.keys()
     for question in told.values():
@@ -28,5 +28,5 @@ def test_an_answer_that_differs_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench_silence, "QUESTIONS", {"tells": lambda _door, call: call[::-1]})
-    assert bench_silence.main(["--rounds", "2", "--each", "1", "--dir", str(tmp_path)]) == 1
+    assert bench_silence.main(["--rounds", "2", "--each", "1"]) == 1
     assert "WRONG: `tells`" in capsys.readouterr().out

@@ -91,7 +91,8 @@ def test_a_missing_or_linked_secret_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_or_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     open_to_all = tmp_path / "open.keys"
-    open_to_all.mkdir(mode=0o755)
+    open_to_all.mkdir()
+    open_to_all.chmod(0o755)  # whatever the umask is
     with pytest.raises(ConfigError, match="mode 0755, expected 0700"):
         FileKeks(open_to_all, data_directory=tmp_path / "data")
     open_to_all.chmod(0o700)

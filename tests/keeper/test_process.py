@@ -335,8 +335,8 @@ def test_a_grant_at_the_door_is_in_every_view_at_once(keeper: Running) -> None:
     assert keeper.door("POST", "/grants", json=body).status_code == 201
     # Views of one version may be told several times: with another day, or another allowance.
     views = iter(lambda: recorder.receive("view"), None)
-    view = next(view for view in views if view["version"] != before)
-    assert (view["version"], len(view["grants"])) == (before + 1, 2)
+    view = next(view for view in views if len(view["grants"]) == 2)
+    assert view["version"] > before
     forged = {**body, "signature": base64.b64encode(bytes(64)).decode()}
     assert keeper.door("POST", "/grants", json=forged).json()["rule"] == "grant.signature"
 

@@ -270,7 +270,7 @@ def test_the_owners_of_lines_are_forgotten_soon_after_the_end(tmp_path: Path, mo
                 await asyncio.sleep(0.01)
         assert session._recording.tracks == {}
 
-    monkeypatch.setattr("mitschnitt.recorder.session.LATE_SECONDS", 0.02)
+    monkeypatch.setattr("mitschnitt.recorder.branches.LATE_SECONDS", 0.02)
     play(tmp_path, scene)
 
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(lines))
         return 0 if even else 1
     with tempfile.TemporaryDirectory(prefix="draw-", dir=options.dir) as scratch:
-        lines, figures = bench_draw_arrival.measure(Path(scratch), options.arrivals)
+        lines, figures = bench_draw_arrival.measure(options.arrivals)
         print("\n".join(lines), flush=True)
         lines, listed = bench_draw_lists.measure(Path(scratch), options.draws)
         figures |= listed

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -46,10 +47,12 @@ RATES = (Fraction(1, 2), Fraction(1, 50), Fraction(1, 100))
 TRAITS = Traits("hotline", "inbound", 9, 4, 400)
 
 
-def measure(scratch: Path, count: int) -> tuple[list[str], dict[str, Any]]:
+def measure(count: int) -> tuple[list[str], dict[str, Any]]:
     """Lines for people, and all figures: microseconds each."""
-    memory = _in_memory(scratch, count)
-    durable = _durable(scratch, max(64, count // 100))
+    # Where the system has its scratch: a path of a site must be short, for its sockets lie in it.
+    with tempfile.TemporaryDirectory(prefix="m-") as scratch:
+        memory = _in_memory(Path(scratch), count)
+        durable = _durable(Path(scratch), max(64, count // 100))
     floor, ours = memory["floor"], memory["decision"]
     lines = [
         f"a decision in memory: {ours:.1f} us, of which criteria {memory['criteria']:.1f} us; "

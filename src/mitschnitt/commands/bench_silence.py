@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Puts the same questions about calls that were not kept for different reasons; times decide nothing."""
     options = parse(argv)
     with (
-        tempfile.TemporaryDirectory(prefix="silence-", dir=options.dir) as scratch,
+        tempfile.TemporaryDirectory(prefix="s-", dir=options.dir) as scratch,
         asked_site(Path(scratch), options.each) as (door, calls),
         door.kept_open(),
     ):

@@ -247,7 +247,8 @@ def _depth(text: bytes) -> int:
 
 def _keys(table: Any, expected: frozenset[str], what: str) -> Mapping[str, Any]:
     if not isinstance(table, dict) or set(table) != expected:
-        found = ", ".join(sorted(map(str, table)))[:200] if isinstance(table, dict) else type(table).__name__
+        # As Python writes a text: a key may hold line breaks, and a finding is one line.
+        found = ", ".join(sorted(map(repr, table)))[:200] if isinstance(table, dict) else type(table).__name__
         _no(f"{what} has exactly {', '.join(sorted(expected))}; found {found or 'nothing'}")
     return table
 
