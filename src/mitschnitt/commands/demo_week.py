@@ -132,8 +132,8 @@ def _why(console: Console, reasons: Mapping[str, Reason]) -> list[str]:
     failures = [f"no call was {kind}" for kind in KINDS if kind not in reasons]
     for kind, reason in reasons.items():
         _say(console, f"{reason.played.call_id}, {kind}")
-        _say(console, f"  the officer, by key:    {said(reason.officer, 'en')} [{reason.officer}]")
-        _say(console, f"  the caller, by receipt: {said(reason.caller, 'en')} [{reason.caller}]")
+        _say(console, f"  the officer, by key:    {reason.officer}")
+        _say(console, f"  the caller, by receipt: {said(reason.caller, 'en')}")
         _say(console, f"  everybody else:         {' or '.join(sorted(reason.others))}")
     silent = {reason.others for kind, reason in reasons.items() if kind != "kept"}
     if silent != {frozenset({'{"state": "not_kept"}'})}:

@@ -70,6 +70,7 @@ class DrawLists:
         self._writer, self._reader = writer, reader
         self._directory = directory
         self._sources = sources
+        self._failed: set[str] = set()  # days whose lists could not be written at the last look
         self._settled: set[str] = set()  # days that need no further look: without a beacon, or refused
 
     def look(self, local: datetime) -> list[str]:
@@ -89,7 +90,9 @@ class DrawLists:
                 self._settled.add(day.day)
                 log.error("a second, different list for a day of the draw is refused")
             except MitschnittError:
-                log.exception("the lists of a day of the draw could not be written")
+                if day.day not in self._failed:  # it is tried again every minute, and said once
+                    log.exception("the lists of a day of the draw could not be written")
+                self._failed.add(day.day)
         return written
 
     def due(self, local: datetime) -> list[ListDay]:
