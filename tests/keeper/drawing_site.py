@@ -145,7 +145,7 @@ async def linked(keeper: Keeper, config: Config, *, boot: str = "boot-1") -> Asy
             loop.call_soon_threadsafe(link.poke)
 
         ledger = Ledger(
-            lambda journal=journal, seq=next_seq: JournalWriter(journal, next_seq=seq),  # type: ignore[misc]
+            lambda journal=journal, seq=next_seq: JournalWriter(journal, next_seq=seq),  # type: ignore[misc]  # bound early
             recorder=drawer.number,
             on_synced=synced,
             on_full=lambda: None,

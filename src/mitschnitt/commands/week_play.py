@@ -30,15 +30,13 @@ from mitschnitt.commands.week_site import (
     withdrawal_of,
 )
 from mitschnitt.core.consent import Act, ActKind, Asked
-from mitschnitt.core.draw import day_key
 from mitschnitt.core.gate import State
 from mitschnitt.keeper.announced import Ref
 from mitschnitt.keeper.apply import Applier, Holdings
 from mitschnitt.keeper.backward_draws import BackwardDraws
 from mitschnitt.keeper.day_steps import Plan
 from mitschnitt.keeper.days import Days
-from mitschnitt.keeper.draw_list_header import rules_of
-from mitschnitt.keeper.draw_lists import DrawLists, ListSources
+from mitschnitt.keeper.draw_lists import DrawLists, list_sources
 from mitschnitt.keeper.draw_secret import load_secret
 from mitschnitt.keeper.drawing import Drawing
 from mitschnitt.keeper.draws import Draws
@@ -266,11 +264,6 @@ async def _ask(keeper: Keeper, item: Planned, call: WeekCall, began: datetime) -
 def _publish(site: WeekSite, holdings: Holdings, reader: Engine, days: Days, secret: bytes) -> None:
     """The lists of the week, on the morning after it."""
     site.clock.until(site.local(site.monday + timedelta(days=7), 6))
-    sources = ListSources(
-        day_key=lambda day: day_key(secret, day),
-        beacon=days.proof_of,
-        rules=lambda digest: rules_of(site.policies.get(digest)),
-        settled=lambda: True,
-    )
+    sources = list_sources(site.policies, days, secret)
     lists = DrawLists(holdings.writer, reader, site.directory / "draw", sources)
     lists.look(site.clock.now().astimezone(ZONE))
