@@ -11,6 +11,7 @@ import pytest
 from mitschnitt.recorder.receiver import Batch
 from mitschnitt.recorder.ring import FLOOD_PACKETS, FRAME_BYTES, NOBODY
 from ring_rig import (
+    delivered,
     drained,
     ethernet,
     holds,
@@ -310,7 +311,8 @@ def test_datagrams_that_a_sender_on_this_host_joins_are_told_by_their_length_too
     with ring_on() as ring, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         ring.open(PORT, 1)
         sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 172)
-        sender.sendto(bytes(10 * 172), ("127.0.0.1", PORT))
+        with delivered():
+            sender.sendto(bytes(10 * 172), ("127.0.0.1", PORT))
         drained(ring)
         assert ring.unfit == {1}
 

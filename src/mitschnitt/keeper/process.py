@@ -328,6 +328,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     at_door = server(door[0])
+    await keeper.renew_draw()  # a call that is announced at once belongs to a day that is open, too
     tasks = [
         asyncio.create_task(serve_control(stop)),
         asyncio.create_task(at_door.serve(sockets=[door[1]])),
