@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mitschnitt.recorder.clock import MAX_JUMP_NS, STEADY_NS, SteadyClock
 from mitschnitt.recorder.leaps import Leap, run_on, steadied
-from mitschnitt.vault.artefact import RUN, PlainSlice
+from mitschnitt.vault.artefact import RUN, PlainSlices
 
 SECOND = 1_000_000_000
 START = 1_790_000_000 * SECOND
@@ -73,9 +73,9 @@ def test_the_slices_of_a_recording_keep_everything_but_their_times() -> None:
     runs = np.zeros(2, RUN)
     runs["arrival_ns"] = [START, START + 3_600 * SECOND + 5]
     runs["seq"] = [7, 8]
-    piece = PlainSlice(1, 2, 0, runs, b"payload")
+    piece = PlainSlices(1, runs, b"payload")
     (steady,) = steadied([piece], [Leap(START, 3_600 * SECOND)])
     assert steady.runs["arrival_ns"].tolist() == [START, START + 5]
     assert steady.runs["seq"].tolist() == [7, 8]
-    assert (steady.track, steady.number, steady.payload) == (1, 2, b"payload")
+    assert (steady.flags, steady.payload) == (1, b"payload")
     assert runs["arrival_ns"][1] == START + 3_600 * SECOND + 5

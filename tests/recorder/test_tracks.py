@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,25 @@ def test_parts_become_slices_that_their_track_finds_again(journal: SliceWriter, 
     assert found == [(0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)]
 
 
+def test_a_slice_that_the_disk_cannot_read_costs_no_other(
+    journal: SliceWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = Tracks()
+    track = add(tracks)
+    frames = FrameBuilder(tracks, journal)
+    for number in range(3):
+        frames.write([tick_of((track, b"%d" % number, number))])
+    read, bad = os.preadv, track.starts[1]
+
+    def preadv(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        if offset == bad:  # all lie in segment 0
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert payloads(track, journal) == [(0, b"0"), (2, b"2")]
+
+
 def test_several_parts_of_one_track_in_a_frame_get_numbers_of_their_own(journal: SliceWriter) -> None:
     tracks = Tracks()
     track, other = add(tracks), add(tracks, 1)
@@ -108,7 +129,7 @@ def test_forgetting_takes_key_and_index_and_frees_the_slot(journal: SliceWriter)
     FrameBuilder(tracks, journal).write([tick_of((track, b"x", 1))])
     tracks.forget(track)
     assert track not in tracks
-    assert (track.leaf_key, len(track.frames), hasattr(track, "cipher")) == (b"", 0, False)
+    assert (track.leaf_key, len(track.starts), hasattr(track, "cipher")) == (b"", 0, False)
     later = add(tracks, call_id=bytes(16))
     assert later.slot == track.slot
     assert later.owner != track.owner

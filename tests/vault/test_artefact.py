@@ -26,6 +26,7 @@ from mitschnitt.vault.artefact import (
     path_of,
     reports_of,
     unpack_slice,
+    unpack_slices,
 )
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "artefact"
@@ -175,6 +176,45 @@ def test_no_bytes_break_the_readers(data: bytes) -> None:
         except Damaged:
             continue
         assert artefact.octets(found.runs) >= 0
+
+
+Shapes = st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20)), max_size=5), min_size=1, max_size=6)
+
+
+@settings(max_examples=many(200), deadline=None)
+@given(Shapes, st.data())
+def test_many_slices_are_unpacked_as_one_after_the_other(
+    shapes: list[list[tuple[int, int]]], data: st.DataObject
+) -> None:
+    plains = [
+        bytearray(pack_slice(runs, data.draw(st.binary(min_size=octets, max_size=octets)), flags=number))
+        for number, shape in enumerate(shapes)
+        for runs in (runs_of(*shape),)
+        for octets in (artefact.octets(runs),)
+    ]
+    if data.draw(st.booleans()):
+        spoiled = plains[data.draw(st.integers(0, len(plains) - 1))]
+        spoiled[data.draw(st.integers(0, min(3, len(spoiled) - 1)))] ^= data.draw(st.integers(1, 255))
+    together, sizes = memoryview(b"".join(plains)), [len(plain) for plain in plains]
+    try:
+        one_by_one = [unpack_slice(bytes(plain), track=0, number=0) for plain in plains]
+    except Damaged:
+        with pytest.raises(Damaged):
+            unpack_slices(together, sizes)
+        return
+    found = unpack_slices(together, sizes)
+    assert found.runs.tobytes() == b"".join(piece.runs.tobytes() for piece in one_by_one)
+    assert found.payload == b"".join(piece.payload for piece in one_by_one)
+    flags = 0
+    for piece in one_by_one:
+        flags |= piece.flags
+    assert found.flags == flags
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [3, 100]])
+def test_what_is_shorter_than_a_slice_is_damaged_among_others_too(sizes: list[int]) -> None:
+    with pytest.raises(Damaged, match="at least 4 bytes"):
+        unpack_slices(memoryview(bytes(200)), sizes)
 
 
 @settings(max_examples=many(100), deadline=None)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,9 @@ import pytest
 from media_rig import AT, CALL, LEAF, PCMA, read_party
 from mitschnitt.errors import Damaged, NoSpace, VaultError
 from mitschnitt.vault import slices
-from mitschnitt.vault.artefact import DIGITS_PRESENT, RUN, PartyHeader, PlainSlice, pack_slice
+from mitschnitt.vault.artefact import DIGITS_PRESENT, RUN, PartyHeader, PlainSlice, PlainSlices, pack_slice
 from mitschnitt.vault.blobs import BlobWriter, MemoryBlobs
-from mitschnitt.vault.finish import SealedParty, finish_party, opened, recover_party
+from mitschnitt.vault.finish import PIECE_BYTES, SealedParty, finish_party, opened, recover_party
 from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.vault.slices import SealedSlice
 
@@ -51,6 +51,12 @@ def journal_with(directory: Path, pieces: list[PlainSlice]) -> None:
         index["slice"], index["offset"], index["length"] = piece.number, slices.body_offset(1), len(sealed)
         writer.append([slices.pack_head(index, length=slices.body_offset(1) + len(sealed)), sealed], [1])
     writer.close()
+
+
+def seen(pieces: Iterable[PlainSlices]) -> tuple[list[int], bytes]:
+    """Sequence numbers and payload of all together."""
+    found = list(pieces)
+    return [int(seq) for piece in found for seq in piece.runs["seq"]], b"".join(piece.payload for piece in found)
 
 
 def recover(directory: Path, blobs: MemoryBlobs) -> SealedParty:
@@ -148,10 +154,47 @@ def test_recovery_and_the_normal_end_write_the_same_media(tmp_path: Path) -> Non
 
 def test_slices_that_fail_their_tag_are_left_out() -> None:
     cipher = slices.journal_cipher(LEAF, 2)
-    good = cipher.encrypt(slices.slice_nonce(0, 0), pack_slice(np.zeros(0, RUN), b""), None)
-    torn = SealedSlice(CALL, 2, 0, 1, good)
-    found = list(opened([SealedSlice(CALL, 2, 0, 0, good), torn], leaf_key=LEAF, party=2))
-    assert [piece.number for piece in found] == [0]
+    pieces = [plain(number, b"%d" % number) for number in range(3)]
+    good = [
+        cipher.encrypt(slices.slice_nonce(0, piece.number), pack_slice(piece.runs, bytes(piece.payload)), None)
+        for piece in pieces
+    ]
+    sealed = [SealedSlice(CALL, 2, 0, 0, good[0]), SealedSlice(CALL, 2, 0, 1, good[2]), SealedSlice(CALL, 2, 0, 2, b"")]
+    assert seen(opened([*sealed, SealedSlice(CALL, 2, 0, 2, good[2])], leaf_key=LEAF, party=2)) == ([0, 2], b"02")
+
+
+def test_slices_whose_layout_is_broken_are_left_out_and_those_around_them_are_not() -> None:
+    cipher = slices.journal_cipher(LEAF, 2)
+    plains = [pack_slice(piece.runs, bytes(piece.payload)) for piece in (plain(n, b"%d" % n) for n in range(4))]
+    plains[1], plains[3] = plains[1] + b"more", b"\1"
+    sealed = [
+        SealedSlice(CALL, 2, 0, number, cipher.encrypt(slices.slice_nonce(0, number), data, None))
+        for number, data in enumerate(plains)
+    ]
+    assert seen(opened(sealed, leaf_key=LEAF, party=2)) == ([0, 2], b"02")
+
+
+@pytest.mark.parametrize("size", [1, 1_000, PIECE_BYTES - 1_000, 2 * PIECE_BYTES])
+def test_slices_of_any_size_are_opened_in_order_out_of_memory_that_is_used_again(size: int) -> None:
+    cipher = slices.journal_cipher(LEAF, 2)
+    payloads = [bytes([65 + number]) * (size if number % 3 else 7) for number in range(9)]
+    memory = memoryview(bytearray(3 * PIECE_BYTES))
+
+    def sealed() -> Iterator[SealedSlice]:
+        for number, payload in enumerate(payloads):
+            runs = np.zeros(1, RUN)
+            runs["count"], runs["seq"] = 1, number
+            # A run counts up to 65,535 bytes a packet: several make any size.
+            runs = np.repeat(runs, -(-len(payload) // 60_000))
+            runs["length"] = [len(payload[at : at + 60_000]) for at in range(0, len(payload), 60_000)]
+            data = cipher.encrypt(slices.slice_nonce(0, number), pack_slice(runs, payload), None)
+            memory[: len(data)] = data
+            yield SealedSlice(CALL, 2, 0, number, memory[: len(data)])
+
+    order, together = seen(opened(sealed(), leaf_key=LEAF, party=2))
+    assert order == sorted(order)
+    assert set(order) == set(range(9))
+    assert together == b"".join(payloads)
 
 
 def test_a_slice_that_cannot_be_read_leaves_no_file() -> None:

@@ -37,7 +37,7 @@ def writer(tmp_path: Path) -> Iterator[SliceWriter]:
 
 
 def found(directory: Path, call_id: bytes = CALL) -> list[tuple[int, int, int, bytes]]:
-    return [(piece.party, piece.track, piece.number, piece.ciphertext) for piece in scan(directory, call_id)]
+    return [(piece.party, piece.track, piece.number, bytes(piece.ciphertext)) for piece in scan(directory, call_id)]
 
 
 def test_slices_of_a_call_are_found_in_order_and_others_are_not(tmp_path: Path, writer: SliceWriter) -> None:
@@ -56,6 +56,21 @@ def test_a_frame_can_be_read_back_by_its_position(writer: SliceWriter) -> None:
     assert writer.read(0, position.offset + 7, 5) == b"frame"
     with pytest.raises(Damaged, match="gave 5 of 6"):
         writer.read(0, position.offset + 7, 6)
+    memory = memoryview(bytearray(6))
+    assert writer.read_into(memory[:5], 0, position.offset + 7)
+    assert bytes(memory) == b"frame\0"
+    assert not writer.read_into(memory, 0, position.offset + 7)
+
+
+def test_a_bad_sector_fills_nothing_and_any_other_error_is_told(
+    writer: SliceWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.append([b"frame"], [1])
+    monkeypatch.setattr(os, "preadv", FullDisk(os.preadv, errno.EIO))
+    assert not writer.read_into(memoryview(bytearray(5)), 0, 0)
+    monkeypatch.setattr(os, "preadv", FullDisk(os.preadv, errno.EBADF))
+    with pytest.raises(OSError, match="Bad file"):
+        writer.read_into(memoryview(bytearray(5)), 0, 0)
 
 
 def test_slices_that_were_taken_back_are_not_given(tmp_path: Path, writer: SliceWriter) -> None:

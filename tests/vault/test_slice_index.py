@@ -21,7 +21,7 @@ def write(directory: Path, *frames: bytes, rotate_bytes: int = 1 << 20) -> None:
 
 
 def told(index: SliceIndex, party: int = 0, call_id: bytes = CALL) -> list[tuple[int, int, bytes]]:
-    return [(piece.track, piece.number, piece.ciphertext) for piece in index.of_party(call_id, party)]
+    return [(piece.track, piece.number, bytes(piece.ciphertext)) for piece in index.of_party(call_id, party)]
 
 
 def test_a_party_is_given_in_order_of_arrival_wherever_its_slices_lie(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from mitschnitt.keeper.pages import pages_at_end
 from mitschnitt.store import queries
 from mitschnitt.store.queries import BlobRow, CallRow, PartyRow
 from mitschnitt.vault import slice_files
-from mitschnitt.vault.artefact import Coded, PartyHeader, PlainSlice
+from mitschnitt.vault.artefact import Coded, PartyHeader, PlainSlices
 from mitschnitt.vault.blobs import Blobs, sync_directory
 from mitschnitt.vault.derive import Kind, artefact_name
 from mitschnitt.vault.finish import SALT_BYTES, SealedParty, finish_party, opened
@@ -146,7 +146,7 @@ def _last_arrival(mine: Sequence[SealedSlice], leaf: bytes, party: int) -> datet
     return None
 
 
-def _arrival_ns(plain: PlainSlice) -> int:
+def _arrival_ns(plain: PlainSlices) -> int:
     return int(plain.runs["arrival_ns"].max()) if plain.runs.size else 0
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mitschnitt.errors import Damaged, VaultError
-from mitschnitt.recorder.tracks import Track, Tracks
+from mitschnitt.recorder.tracks import Track, Tracks, packed
 from mitschnitt.vault import slices
-from mitschnitt.vault.slice_files import Position, SliceWriter
+from mitschnitt.vault.slice_files import SliceWriter
 from mitschnitt.vault.slices import SealedSlice
 
 FRAME_SLICES = 256  # in one step: half a megabyte of G.711, some ms of the loop
@@ -27,8 +27,7 @@ class _Copy:
 
     track: Track
     place: int
-    position: Position
-    row: int
+    start: int  # packed
 
 
 @dataclass
@@ -97,7 +96,7 @@ class Forwarder:
     def _write(self, around: _Round, chosen: Sequence[tuple[Track, int]]) -> None:
         found: list[tuple[Track, int, SealedSlice]] = []
         for track, place in chosen:
-            if self._may_move(track) and place < len(track.frames):
+            if self._may_move(track) and place < len(track.starts):
                 try:
                     found.append((track, place, track.sealed_at(place, self._journal)))
                 except Damaged:
@@ -119,7 +118,8 @@ class Forwarder:
             weights[track.owner] += len(piece.ciphertext)
         head = slices.pack_head(index, length=offsets[-1])
         position = self._journal.append([b"".join([head, *(piece.ciphertext for _, _, piece in found)])], weights)
-        around.copies += [_Copy(track, place, position, row) for row, (track, place, _) in enumerate(found)]
+        begins = [packed(position) + offset for offset in offsets]
+        around.copies += [_Copy(track, place, start) for (track, place, _), start in zip(found, begins, strict=False)]
         self.copied += len(found)
 
     def _end(self, around: _Round) -> None:
@@ -127,7 +127,7 @@ class Forwarder:
         for copy in around.copies:
             # What was taken back meanwhile is not in the list any more, or another slice has its place.
             if self._may_move(copy.track) and copy.track.lies_in(copy.place, around.segment):
-                copy.track.move(copy.place, copy.position, copy.row)
+                copy.track.move(copy.place, copy.start)
         gone = [
             track.owner
             for track in around.tracks
@@ -144,7 +144,7 @@ def _in_frames(segment: int, tracks: Sequence[Track]) -> Iterator[list[tuple[Tra
     for track in tracks:
         places = track.places_in(segment)
         # A place behind the end is none: such a track has but word of what it took back there.
-        for place in places or [len(track.frames)]:
+        for place in places or [len(track.starts)]:
             chosen.append((track, place))
             if len(chosen) == FRAME_SLICES:
                 yield chosen

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mitschnitt.vault.artefact import PlainSlice
+from mitschnitt.vault.artefact import PlainSlices
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def run_on(stamps: NDArray[np.int64], leaps: Sequence[Leap]) -> NDArray[np.int64
     return stamps
 
 
-def steadied(slices: Iterable[PlainSlice], leaps: Sequence[Leap]) -> Iterator[PlainSlice]:
+def steadied(slices: Iterable[PlainSlices], leaps: Sequence[Leap]) -> Iterator[PlainSlices]:
     """The slices of a recording with the arrival times that the monotonic clock gives."""
     for piece in slices:
         runs = piece.runs.copy()

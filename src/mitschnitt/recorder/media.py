@@ -219,7 +219,7 @@ class Media:
 
     def has_media(self, track: Track) -> bool:
         """Whether anything was kept in it: sealed already, or still held."""
-        return bool(track.frames) or bool(self.hold.parts_of(track.slot))
+        return bool(track.starts) or bool(self.hold.parts_of(track.slot))
 
     def has_keys(self, line: Line) -> bool:
         """Whether any telephone event came to a line; of a released one that is not known."""

@@ -123,7 +123,7 @@ class Recording:
     @property
     def has_media(self) -> bool:
         """Whether a single packet of anybody is kept."""
-        return any(track.frames for track in self.tracks.values())
+        return any(track.starts for track in self.tracks.values())
 
     def sealed(self) -> None:
         """All files stand and are journalled: the key is not needed here any more."""

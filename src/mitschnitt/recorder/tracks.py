@@ -15,7 +15,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
-from mitschnitt.errors import ConfigError, Damaged, NoSpace, VaultError
+from mitschnitt.errors import ConfigError, NoSpace, VaultError
 from mitschnitt.recorder.hold import Parts, Tick
 from mitschnitt.recorder.report_log import ReportLog
 from mitschnitt.vault import slices
@@ -26,7 +26,8 @@ from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
 MAX_TRACKS_OF_PARTY = 1 << 16  # track is a u16 in the journal's index, and part of the nonce
 FRAME_PARTS = 1024  # slices per frame: 2 MB of G.711, so that the loop is free again after some ms
 FIRST_TRACKS = 256  # rows of the tables at the start; they double
-_SEGMENT_SHIFT = 40  # bits of a packed frame position below the segment's number
+_SEGMENT_SHIFT = 40  # bits of a packed position below the segment's number
+_OFFSET_MASK = (1 << _SEGMENT_SHIFT) - 1
 
 _NONCE = np.dtype([("track", "<u4"), ("number", "<u8")])  # slices.slice_nonce, many at once
 _INDEX_ITEM = np.dtype((np.void, INDEX.itemsize))  # moved whole; else numpy moves such rows field by field
@@ -51,56 +52,57 @@ class Track:
     has_tried: bool = False  # to write its files; a second try deletes what the first left
     path: PathCounts = PathCounts()  # of the lines that went into it and no longer do
     reports: ReportLog = field(default_factory=ReportLog, repr=False)
-    # Its slices, by frame (segment and offset, packed) and row in the frame's index: 12 bytes a slice,
-    # for an hour holds 14,400 of them.
-    frames: array[int] = field(default_factory=lambda: array("Q"), repr=False)
-    rows: array[int] = field(default_factory=lambda: array("I"), repr=False)
+    # Its slices, in order of arrival: where the ciphertext begins (segment and offset, packed), its bytes, and its
+    # number. 16 bytes a slice, for an hour holds 14,400 of them; so none is looked up on the disk before it is read.
+    starts: array[int] = field(default_factory=lambda: array("Q"), repr=False)
+    lengths: array[int] = field(default_factory=lambda: array("I"), repr=False)
+    numbers: array[int] = field(default_factory=lambda: array("I"), repr=False)
     taken_back: list[tuple[int, int]] = field(default_factory=list)  # (first, count) of numbers that do not count
 
     def places_in(self, segment: int) -> list[int]:
         """Which of its slices lie in this segment of the journal."""
-        if not self.frames:
+        if not self.starts:
             return []
-        where = np.frombuffer(self.frames, np.uint64) >> np.uint64(_SEGMENT_SHIFT)
+        where = np.frombuffer(self.starts, np.uint64) >> np.uint64(_SEGMENT_SHIFT)
         found: list[int] = np.flatnonzero(where == segment).tolist()
         return found
 
     def lies_in(self, place: int, segment: int) -> bool:
         """Whether slice number `place` exists and lies in this segment."""
-        return place < len(self.frames) and self.frames[place] >> _SEGMENT_SHIFT == segment
+        return place < len(self.starts) and self.starts[place] >> _SEGMENT_SHIFT == segment
 
-    def move(self, place: int, position: Position, row: int) -> None:
-        """A durable copy of slice number `place` lies there; what it was before is not needed any more."""
-        self.frames[place], self.rows[place] = packed(position), row
+    def move(self, place: int, start: int) -> None:
+        """A durable copy of slice number `place` begins there (`packed`); the one before is not needed any more."""
+        self.starts[place] = start
 
     def sealed_at(self, place: int, journal: SliceWriter) -> SealedSlice:
         """Its slice number `place` (from 0, negative from the end). Damaged when the journal is cut."""
-        segment, start = self.frames[place] >> _SEGMENT_SHIFT, self.frames[place] & (1 << _SEGMENT_SHIFT) - 1
-        row_at = start + slices.body_offset(self.rows[place])
-        row = np.frombuffer(journal.read(segment, row_at, INDEX.itemsize), INDEX)[0]
-        data = journal.read(segment, start + int(row["offset"]), int(row["length"]))
-        return SealedSlice(self.call_id, self.party, self.number, int(row["slice"]), data)
+        start = self.starts[place]
+        data = journal.read(start >> _SEGMENT_SHIFT, start & _OFFSET_MASK, self.lengths[place])
+        return SealedSlice(self.call_id, self.party, self.number, self.numbers[place], data)
 
     def sealed(self, journal: SliceWriter) -> Iterator[SealedSlice]:
-        """The track's slices out of the journal, in order of arrival, without those that the disk cannot read."""
-        for place in range(len(self.frames)):
-            try:
-                piece = self.sealed_at(place, journal)
-            except Damaged:
-                continue  # the timeline shows the gap
-            yield piece
+        """The track's slices out of the journal, in order of arrival, without those that the disk cannot read.
+
+        Each is valid until the next one is asked for: all come into the same memory.
+        """
+        memory = memoryview(bytearray(max(self.lengths, default=0)))
+        for start, length, number in zip(self.starts, self.lengths, self.numbers, strict=True):
+            data = memory[:length]
+            if journal.read_into(data, start >> _SEGMENT_SHIFT, start & _OFFSET_MASK):
+                yield SealedSlice(self.call_id, self.party, self.number, number, data)
 
     def take_back(self, since_ns: int, journal: SliceWriter) -> tuple[int, int]:
         """Forgets the slices with packets of that time or later: (first number, count of numbers)."""
         first = end = 0
-        while self.frames:
+        while self.starts:
             # When a slice came is told only inside it, so the newest are opened: one, nearly always.
             newest = slices.open_slice(self.cipher, self.sealed_at(-1, journal))
             if int(newest.runs["arrival_ns"].max()) < since_ns:
                 break
             first, end = newest.number, end or newest.number + 1
-            self.frames.pop()
-            self.rows.pop()
+            for column in (self.starts, self.lengths, self.numbers):
+                column.pop()
         return first, end - first
 
 
@@ -171,7 +173,7 @@ class Tracks:
         self._numbers.pop((track.call_id, track.party), None)
         del track.cipher
         track.leaf_key = b""
-        del track.frames[:], track.rows[:]
+        del track.starts[:], track.lengths[:], track.numbers[:]
 
     def writing(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether the track in each slot still takes slices."""
@@ -224,14 +226,16 @@ class FrameBuilder:
         frame = memoryview(self._buffer)[:size]
         tracks = self._seal(chosen, slots, index, frame)
         frame[:start] = slices.pack_head(index, length=size)
+        lengths = index["length"].tolist()
         try:
-            position = self._journal.append([frame], _weights(tracks, index["length"].tolist()))
+            position = self._journal.append([frame], _weights(tracks, lengths))
         except VaultError as error:
             raise JournalFailed(tracks, as_no_space(error)) from error
-        place = packed(position)
-        for row, track in enumerate(tracks):
-            track.frames.append(place)
-            track.rows.append(row)
+        starts = (index["offset"].astype(np.uint64) + np.uint64(packed(position))).tolist()
+        for track, begin, length, number in zip(tracks, starts, lengths, index["slice"].tolist(), strict=True):
+            track.starts.append(begin)
+            track.lengths.append(length)
+            track.numbers.append(number)
 
     def _still_wanted(self, parts: Parts) -> Parts:
         wanted = (parts["length"] > 0) & self._tracks.writing(parts["slot"])

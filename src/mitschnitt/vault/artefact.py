@@ -32,6 +32,8 @@ MAX_REPORTS = 256  # of one party: one every 14 s of an hour, where a client's c
 NANOSECONDS = re.compile(r"-?[0-9]{1,19}")  # what 64 bits with a sign hold
 MAX_HEADER_BYTES = 1 << 20  # of a timeline's JSON; thousands of pauses fit, a damaged length does not
 
+_HEAD = np.dtype([("version", "u1"), ("flags", "u1"), ("runs", "<u2")])  # SLICE_HEAD, many at once
+
 Runs = NDArray[Any]
 # Encoding name and RTP clock in Hz; where decoding depends on them also channels and fmtp (`codecs.format_of`).
 Coded = tuple[str, int] | tuple[str, int, int, str]
@@ -44,6 +46,15 @@ class PlainSlice:
     track: int
     number: int
     flags: int
+    runs: Runs
+    payload: bytes | memoryview
+
+
+@dataclass(frozen=True)
+class PlainSlices:
+    """What one party received in some ticks, opened: their runs and their payload, each one behind the other."""
+
+    flags: int  # of all together
     runs: Runs
     payload: bytes | memoryview
 
@@ -145,6 +156,36 @@ def unpack_slice(plain: bytes, *, track: int, number: int) -> PlainSlice:
     if octets(runs) != len(payload):
         raise Damaged(f"the runs of a slice count {octets(runs)} payload bytes, it has {len(payload)}")
     return PlainSlice(track, number, flags, runs, payload)
+
+
+def unpack_slices(plains: memoryview, sizes: Sequence[int]) -> PlainSlices:
+    """Slices of one party as one piece: they lie one behind the other, and have these bytes each.
+
+    Damaged when `unpack_slice` says so of any of them. A tenth of its time per slice: an hour has 14,400.
+    """
+    end = np.cumsum(np.array(sizes, np.int64))
+    begin = end - sizes
+    if min(sizes, default=0) < SLICE_HEAD.size:
+        raise Damaged(f"a slice has at least {SLICE_HEAD.size} bytes, got {min(sizes, default=0)}")
+    heads = _pick(plains, _HEAD, begin)
+    count = heads["runs"].astype(np.int64)
+    body = begin + SLICE_HEAD.size + count * RUN.itemsize
+    if (heads["version"] != SLICE_VERSION).any() or (body > end).any():
+        raise Damaged(f"one of {len(sizes)} slices has another version, or more runs than bytes")
+    before = np.cumsum(count) - count  # runs of earlier slices
+    number = np.arange(int(count.sum())) - np.repeat(before, count)
+    runs = _pick(plains, RUN, np.repeat(begin + SLICE_HEAD.size, count) + number * RUN.itemsize)
+    total = np.cumsum(np.append(0, runs["count"].astype(np.int64) * runs["length"]))
+    if (total[before + count] - total[before] != end - body).any():
+        raise Damaged(f"the runs of one of {len(sizes)} slices count other payload bytes than it has")
+    payload = b"".join([plains[first:last] for first, last in zip(body.tolist(), end.tolist(), strict=True)])
+    return PlainSlices(int(np.bitwise_or.reduce(heads["flags"])), runs, payload)
+
+
+def _pick(data: memoryview, kind: np.dtype[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+    """The items of this kind that begin at these bytes; moved whole, else numpy moves them field by field."""
+    item = np.dtype((np.void, kind.itemsize))
+    return np.ndarray((max(0, len(data) - kind.itemsize + 1),), item, data, 0, (1,))[places].view(kind)
 
 
 def packets(runs: Runs) -> int:

@@ -6,22 +6,33 @@ is an argument. It writes through `Blobs` only and deletes no journal.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cryptography.exceptions import InvalidTag
 
 from mitschnitt.errors import Damaged
-from mitschnitt.vault.artefact import PartyHeader, PlainSlice, octets, pack_timeline, packets
+from mitschnitt.vault.artefact import (
+    PartyHeader,
+    PlainSlice,
+    PlainSlices,
+    octets,
+    pack_timeline,
+    packets,
+    unpack_slices,
+)
 from mitschnitt.vault.blobs import Blobs, BlobWriter
 from mitschnitt.vault.derive import Kind, artefact_context, artefact_key, artefact_name
 from mitschnitt.vault.sealed import SALT_BYTES, Sealer
 from mitschnitt.vault.slice_index import scan
-from mitschnitt.vault.slices import SealedSlice, journal_cipher, open_slice
+from mitschnitt.vault.slices import TAG_BYTES, SealedSlice, journal_cipher, slice_nonce
 from mitschnitt.wire.rtp import RUN
 
+PIECE_BYTES = 128 * 1024  # of slices that are opened at once: 16 s of G.711
 Salts = tuple[bytes, bytes]  # of the media and of the timeline file, SALT_BYTES random bytes each
 __all__ = ["SALT_BYTES", "Salts", "SealedParty", "finish_party", "opened", "recover_party"]
 
@@ -76,7 +87,7 @@ class _SealedBlob:
 
 
 def finish_party(
-    slices: Iterable[PlainSlice],
+    slices: Iterable[PlainSlice | PlainSlices],
     *,
     leaf_key: bytes,
     call_id: bytes,
@@ -125,14 +136,43 @@ def finish_party(
     )
 
 
-def opened(sealed: Iterable[SealedSlice], *, leaf_key: bytes, party: int) -> Iterator[PlainSlice]:
-    """The slices of one party, opened; those that fail their tag (torn by a crash) are left out."""
+def opened(sealed: Iterable[SealedSlice], *, leaf_key: bytes, party: int) -> Iterator[PlainSlices]:
+    """The slices of one party, opened, some at a time; those that fail their tag (torn by a crash) are left out.
+
+    A slice is read before the next one is asked for, so its ciphertext may lie in memory that is used again.
+    """
     cipher = journal_cipher(leaf_key, party)
-    for piece in sealed:
-        try:
-            yield open_slice(cipher, piece)
-        except Damaged:
-            continue  # the timeline shows the gap
+    plain, sizes, used = bytearray(PIECE_BYTES), list[int](), 0
+    try:
+        for piece in sealed:
+            size = len(piece.ciphertext) - TAG_BYTES
+            if sizes and used + size > len(plain):
+                yield from _unpacked(memoryview(plain), sizes)
+                sizes, used = [], 0
+            if size > len(plain):
+                plain = bytearray(size)
+            place = memoryview(plain)[used : used + size]
+            try:
+                cipher.decrypt_into(slice_nonce(piece.track, piece.number), piece.ciphertext, None, place)
+            except (InvalidTag, ValueError):
+                continue  # the timeline shows the gap; bytes that are shorter than a tag are no slice either
+            sizes.append(size)
+            used += size
+        yield from _unpacked(memoryview(plain), sizes)
+    finally:
+        plain[:] = bytes(len(plain))
+
+
+def _unpacked(plains: memoryview, sizes: Sequence[int]) -> Iterator[PlainSlices]:
+    """These slices as one piece; if any is damaged, each that is not as one of its own."""
+    if not sizes:
+        return
+    try:
+        yield unpack_slices(plains, sizes)
+    except Damaged:
+        for number, size in enumerate(sizes if len(sizes) > 1 else ()):
+            with contextlib.suppress(Damaged):
+                yield unpack_slices(plains[sum(sizes[:number]) :], [size])
 
 
 def recover_party(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -57,15 +57,14 @@ class FrameHead:
         return self.rows * INDEX.itemsize
 
 
-@dataclass(frozen=True)
-class SealedSlice:
+class SealedSlice(NamedTuple):
     """One slice as it lies in the journal."""
 
     call_id: bytes
     party: int
     track: int
     number: int
-    ciphertext: bytes
+    ciphertext: bytes | memoryview
 
 
 def slice_nonce(track: int, number: int) -> bytes:
