@@ -115,6 +115,28 @@ def test_a_tick_is_given_when_it_is_old_enough_and_its_memory_is_zeroed_and_used
     assert oldest(hold).blocks == [block]
 
 
+def test_memory_that_one_late_moment_needed_goes_back_when_nobody_needs_it_for_a_minute(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_BYTES", 400)  # room for one of these packets
+
+    def pass_(at_ns: int, blocks: int) -> None:
+        hold.begin(at_ns)
+        for number in range(blocks):
+            store(hold, [packet(number, bytes(300))], [0])
+        hold.forget(oldest(hold))
+        hold.forget(oldest(hold))
+        hold.begin(at_ns)
+
+    for second, blocks in enumerate([2, 2, 20, 3, *[2] * 60, *[3] * 60, *[2] * 58]):
+        pass_(second * 1_000_000_000 + 2000, blocks)
+        if second == 2:
+            assert len(hold.memory()) == 20
+        if second == 60:  # the late moment lies within the minute that was looked at
+            assert len(hold.memory()) == 20
+    assert len(hold.memory()) == 3
+
+
 def test_wiping_a_track_zeroes_all_of_it_and_nothing_of_its_neighbours(hold: Hold) -> None:
     for at in (2000, 3000):
         store(hold, [packet(1, b"mine" * 9), packet(1, b"theirs" * 9)], [0, 1])

@@ -21,6 +21,8 @@ from mitschnitt.vault.artefact import DIGITS_PRESENT, SLICE_HEAD, SLICE_VERSION
 from mitschnitt.wire import rtp
 
 BLOCK_BYTES = 4 * 1024 * 1024  # holds several batches of any make; only touched pages cost memory
+SPARE_NS = 60_000_000_000  # a block that nobody needed for so long goes back, so that one late moment does not cost
+#                            memory for ever
 PART = np.dtype([("slot", np.int32), ("block", np.int32), ("offset", np.int64), ("length", np.int64),
                  ("arrival_ns", np.uint64)])  # fmt: skip
 
@@ -87,11 +89,16 @@ class Hold:
 
     def __init__(self) -> None:
         self._ticks: deque[Tick] = deque()
-        self._spare: list[Block] = []
+        self._spare: list[Block] = []  # the warmest last
+        self._unused = 0  # how many of them were never taken since `_looked_ns`
+        self._looked_ns = 0
 
     def begin(self, at_ns: int) -> None:
         """What is stored from now on belongs to a tick of this time."""
         self._ticks.append(Tick(at_ns))
+        if at_ns - self._looked_ns >= SPARE_NS:
+            del self._spare[: self._unused]
+            self._unused, self._looked_ns = len(self._spare), at_ns
 
     def newest_ns(self) -> int:
         """Time of the tick that takes what is stored now; 0 before the first."""
@@ -111,7 +118,7 @@ class Hold:
             if has_rest:
                 block.bytes[: block.used] = 0
             block.used = 0
-            self._spare.append(block)  # the warmest memory is used next
+            self._spare.append(block)
 
     def store(
         self, kept: Kept, slots: NDArray[np.int32], arena: NDArray[np.uint8], arrival_ns: int
@@ -182,6 +189,7 @@ class Hold:
         blocks = self._ticks[-1].blocks
         if not blocks or blocks[-1].used + size > BLOCK_BYTES:
             blocks.append(self._spare.pop() if self._spare else Block())
+            self._unused = min(self._unused, len(self._spare))
         return blocks[-1]
 
 

@@ -51,4 +51,5 @@ def test_calls_come_and_go_and_none_of_their_packets_is_lost(
     printed = capsys.readouterr().out
     assert "after 1 s of warming up" in printed
     assert "rss_mib: " in printed
+    assert 1 < last["heap_mib"] < last["rss_mib"]
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]

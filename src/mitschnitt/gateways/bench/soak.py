@@ -32,7 +32,7 @@ SPARE = 1.2  # ports for each that is in use or rests
 FLAT_ERRORS = 3.0  # a slope beyond so many standard errors is not flat, if it is also beyond FLAT_SHARE
 FLAT_SHARE = 0.02  # of the value itself, over the whole run
 LEAST_SAMPLES = 3  # that a slope has an error of
-WATCHED = ("rss_mib", "blocks", "files", "threads", "segments")
+WATCHED = ("rss_mib", "heap_mib", "blocks", "files", "threads", "segments")
 
 
 def warm_seconds(call_seconds: float) -> float:
@@ -69,7 +69,8 @@ def line_of(minute: dict[str, Any]) -> str:
     """One sample."""
     half, worst = minute["end_ms"]
     return (
-        f"{minute['at_s']:6.0f} s  RSS {minute['rss_mib']:6.1f} MiB  files {minute['files']:5d}  "
+        f"{minute['at_s']:6.0f} s  RSS {minute['rss_mib']:6.1f} MiB "
+        f"(hold {minute['hold_mib']:.0f}, used heap {minute['heap_mib']:.0f})  files {minute['files']:5d}  "
         f"threads {minute['threads']:2d}  journal segments {minute['segments']:3d}  ended {minute['ended']:6d}  "
         f"lost {minute['lost']}  kernel drops {minute['kernel_drops']}  late ticks {minute['late_ticks']}  "
         f"party durable after {half:.0f} ms (p50), {worst:.0f} ms (p99)"

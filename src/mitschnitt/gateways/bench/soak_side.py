@@ -9,6 +9,7 @@ when its call ends, and its two files are deleted once they are durable and coun
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import dataclasses
 import json
 import mmap
@@ -24,6 +25,7 @@ from typing import Any
 
 from mitschnitt.gateways.bench import capture_side
 from mitschnitt.gateways.bench.capture_side import CODECS, cpu_seconds, mapped_of
+from mitschnitt.recorder.hold import BLOCK_BYTES
 from mitschnitt.recorder.media import Line, Media, Track
 from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.sources import Sourcing
@@ -107,6 +109,8 @@ class Soak:
         statm = Path("/proc/self/statm").read_text(encoding="ascii").split()
         return {
             "rss_mib": int(statm[1]) * PAGE_KIB / 1024,
+            "hold_mib": len(self._media.hold.memory()) * BLOCK_BYTES / (1 << 20),
+            "heap_mib": heap_bytes() / (1 << 20),
             "files": len(list(Path("/proc/self/fd").iterdir())),
             "threads": threading.active_count(),
             "blocks": sys.getallocatedblocks(),  # of Python's objects that live: a leak, whatever the allocator keeps
@@ -121,6 +125,37 @@ class Soak:
             "cpu_s": cpu_seconds(),
             "end_ms": [times[min(len(times) - 1, int(share * len(times)))] if times else 0.0 for share in (0.5, 0.99)],
         }
+
+
+class _MallInfo(ctypes.Structure):
+    """struct mallinfo2 of glibc, over all arenas."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
+
+
+def heap_bytes() -> int:
+    """Bytes of C's heap that somebody uses: what resident memory has beside it is free, and the allocator's."""
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except AttributeError:  # glibc before 2.33, or another C library
+        return 0
+    ask.restype = _MallInfo
+    told = ask()
+    return int(told.uordblks + told.hblkhd)
 
 
 async def soak(options: Options) -> None:
