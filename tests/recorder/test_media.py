@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from media_rig import AT, CALL, EVENTS, LEAF, PCMA, T0, TICK_NS, Rig, Sender, read_party, stamp, stamps_in
 from mitschnitt.errors import ConfigError, KeyGone, NoSpace, VaultError
 from mitschnitt.recorder import filters
-from mitschnitt.recorder.media import DIGIT_TICK_NS, HOLD_NS
+from mitschnitt.recorder.media import DIGIT_TICK_NS, FINISH_NICE, HOLD_NS
 from mitschnitt.recorder.receiver import WIDE_BYTES, Batch
 from mitschnitt.vault.artefact import PartyHeader, Runs
 from mitschnitt.vault.blobs import BlobWriter, MemoryBlobs
@@ -566,6 +567,24 @@ def test_a_party_is_finished_from_an_event_loop(rig: Rig) -> None:
         return stamps_in(media)
 
     assert asyncio.run(main()) == [0, 1, 2, 3]
+
+
+def test_files_are_written_by_threads_that_stand_back_from_whoever_receives(tmp_path: Path) -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    class Noting(MemoryBlobs):
+        def create(self, name: str) -> BlobWriter:
+            noted.append(priority())
+            return super().create(name)
+
+    noted: list[int] = []
+    rig = Rig(tmp_path, blobs=Noting())
+    track = rig.track()
+    rig.open_line(track)
+    rig.finish(track)
+    assert set(noted) == {min(19, priority() + FINISH_NICE)}  # 19: Linux has none lower
+    rig.close()
 
 
 def test_a_stamp_is_what_it_says() -> None:

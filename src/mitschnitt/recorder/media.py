@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,6 +53,7 @@ HOLD_NS = 1_500_000_000  # newest audio that a withdrawal still takes back unsea
 TICK_NS = 250_000_000  # between drains; hold + tick + the work of a tick stay below the 2 s that a kill may cost
 DIGIT_TICK_NS = 50_000_000  # between drains of gated lines that wait for a digit: how late a key may act
 FINISH_THREADS = 2  # parties whose files are written at the same time; they mostly wait for the disk
+FINISH_NICE = 5  # steps by which those threads stand back: a file may wait, a full socket loses packets
 DROPS_EVERY_TICKS = 40  # ticks between two readings of the kernel's drop counters, and looks at losses (10 s)
 TURN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # buckets of the metrics
 DEFAULT_CLOCK = 8_000  # Hz; of a track without codecs, which keeps nothing
@@ -100,7 +103,7 @@ class Media:
         self._pace = pace  # says when to drain and what is old; a wall clock may be set, and then stand still
         self._on_digit, self._on_leak = on_digit, on_leak
         self._on_failed, self._on_synced = on_failed, on_synced
-        self._finishers = ThreadPoolExecutor(finish_threads, "finish")
+        self._finishers = ThreadPoolExecutor(finish_threads, "finish", initializer=_stand_back)
         self._on_doubt, self._on_loss = on_doubt, on_loss
         self._pending: list[Callable[[], None]] = []  # callbacks that wait until the arena is empty
         self.reception = Reception()
@@ -507,3 +510,10 @@ class Media:
         """Calls back while no packet is in the arena: a callback may shut, keep or release any line."""
         while self._pending:
             self._pending.pop(0)()
+
+
+def _stand_back() -> None:
+    """Of the calling thread alone: Linux has a priority for each."""
+    with contextlib.suppress(OSError):  # a stricter system: then all threads stand alike
+        mine = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, mine, os.getpriority(os.PRIO_PROCESS, mine) + FINISH_NICE)
