@@ -486,19 +486,32 @@ def test_files_that_could_not_be_written_can_be_tried_again(tmp_path: Path) -> N
     rig.close()
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_track_that_is_dropped_while_its_files_are_written_leaves_none(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_track_that_is_dropped_while_its_files_are_written_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     class Slow(MemoryBlobs):
         def create(self, name: str) -> BlobWriter:
             # Once in the middle of reading slices, once when nothing is left to read.
-            if name.endswith("media" if moment == "before" else "timeline"):
+            if name.endswith({"before": "media", "after": "timeline"}.get(moment, "none")):
                 rig.media.drop(track)
             return super().create(name)
 
     rig = Rig(tmp_path, blobs=Slow())
     track = rig.track()
     _, sender = rig.open_line(track)
-    sender.stamped(range(3))
+    for number in range(3):
+        sender.stamped([number])
+        rig.tick()
+    real = rig.journal.read_into
+
+    def read(memory: memoryview, segment: int, offset: int) -> bool:
+        found = real(memory, segment, offset)
+        if moment == "between":
+            rig.media.drop(track)
+        return found
+
+    monkeypatch.setattr(rig.journal, "read_into", read)
     with pytest.raises(KeyGone, match="withdrawn while"):
         rig.finish(track)
     assert list(rig.blobs.names()) == []
@@ -570,20 +583,15 @@ def test_a_party_is_finished_from_an_event_loop(rig: Rig) -> None:
 
 
 def test_files_are_written_by_threads_that_stand_back_from_whoever_receives(tmp_path: Path) -> None:
-    def priority() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
     class Noting(MemoryBlobs):
         def create(self, name: str) -> BlobWriter:
-            noted.append(priority())
+            noted.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             return super().create(name)
 
     noted: list[int] = []
     rig = Rig(tmp_path, blobs=Noting())
-    track = rig.track()
-    rig.open_line(track)
-    rig.finish(track)
-    assert set(noted) == {min(19, priority() + FINISH_NICE)}  # 19: Linux has none lower
+    rig.finish(rig.track())
+    assert set(noted) == {min(19, os.getpriority(os.PRIO_PROCESS, 0) + FINISH_NICE)}  # 19: Linux has none lower
     rig.close()
 
 

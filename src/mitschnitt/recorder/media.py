@@ -455,6 +455,7 @@ class Media:
             self.counts.no_space += isinstance(error, NoSpace)
             if track in self._tracks:
                 raise
+            self._delete_files(track)
             raise KeyGone("withdrawn while its files were written") from None  # key and index went under us
         if track not in self._tracks:
             # Whoever drops after this line erases by name, as for any withdrawal.
