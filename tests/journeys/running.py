@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from log_watch import leaks_in_text
+from loopback import own_port
 from mitschnitt.commands.call import decide, load_key
 from mitschnitt.commands.demo_site import DemoSite, prepare
 from mitschnitt.commands.door_client import Door
@@ -32,14 +33,6 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 RTP_END = 32_000
 RTP_RANGES = deque(list(range(10_000, RTP_END, RTP_PORTS))[WORKER::WORKERS])
 HERE = Path(__file__).parent
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody used a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def bound_udp_ports() -> set[int]:
@@ -171,8 +164,8 @@ def running_site(
     first_rtp_port = free_rtp_ports(rtp_ports)
     demo = prepare(
         root / "site",
-        sip_port=free_port(),
-        control_port=free_port(),
+        sip_port=own_port(),
+        control_port=own_port(),
         first_rtp_port=first_rtp_port,
         last_rtp_port=first_rtp_port + rtp_ports - 1,
         agent_keys=agent_keys,

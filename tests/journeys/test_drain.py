@@ -18,7 +18,8 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from journeys.running import free_port, report_rows, running_site
+from journeys.running import report_rows, running_site
+from loopback import own_port
 from mitschnitt.commands.demo_site import DemoSite
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, parties
@@ -65,7 +66,7 @@ def somebody_who_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path, systemd: socket.socket) -> None:
-    metrics = free_port()
+    metrics = own_port()
 
     def with_metrics(site: DemoSite) -> None:
         config = site.directory / "config.toml"

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority, Issued, write_files
-from journeys.running import Site, free_port, report_rows, running_site
+from journeys.running import Site, report_rows, running_site
+from loopback import own_port
 from sip_shells import OPTIONS
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
@@ -84,7 +85,7 @@ class SecureSite:
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureSite]:
     """One site for the whole file."""
-    root, port, authority = tmp_path_factory.mktemp("tls"), free_port(), Authority()
+    root, port, authority = tmp_path_factory.mktemp("tls"), own_port(), Authority()
     ours = authority.issue("recorder.example")
     lines = ("plain = false", f"tls_port = {port}")
     with running_site(

@@ -121,7 +121,7 @@ class Drawer:
         return self.draws.unmatched(self.view, agent, datetime.now(UTC), self.heard.append)
 
     async def has_heard(self, count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.heard) < count:
                 await asyncio.sleep(0.002)
 
@@ -137,7 +137,7 @@ async def linked(keeper: Keeper, config: Config, *, boot: str = "boot-1") -> Asy
             config.run / "keeper.sock", drawer, recorder=drawer.number, boot=boot, lease_block=1, on_bad=_bad
         )
         links.append(asyncio.create_task(link.run()))
-        next_seq = await asyncio.wait_for(asyncio.shield(link.ready), 30)
+        next_seq = await asyncio.wait_for(asyncio.shield(link.ready), 60)
         journal = config.journal(drawer.number)
 
         def synced(then: list[Any], link: KeeperLink = link) -> None:
