@@ -24,7 +24,7 @@ from mitschnitt.commands.demo_site import DemoSite, prepare
 from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import PeerError
 
-START_SECONDS = 30.0  # keeper and recorder on a busy machine
+START_SECONDS = 60.0  # keeper and recorder on a busy machine
 RTP_PORTS = 2_000  # of one site: a hundred calls, each opened a few times
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
@@ -76,6 +76,10 @@ class Site:
         """Every process of `serve`."""
         return [self.process.pid, self.pid("keeper"), self.pid("recorder-1")]
 
+    def all_pids(self) -> list[int]:
+        """Those of further recorders, too."""
+        return [self.process.pid, *(int(path.read_text()) for path in (self.demo.directory / "run").glob("*.pid"))]
+
     def wait_ready(self) -> None:
         """Until keeper and recorder answer."""
         deadline = time.monotonic() + START_SECONDS
@@ -102,7 +106,7 @@ class Site:
         found: list[dict[str, Any]] = self.door.get("/calls", **{"as": "officer"})["calls"]
         return found
 
-    def wait_closed(self, count: int, seconds: float = 30.0) -> list[dict[str, Any]]:
+    def wait_closed(self, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
         """Until `count` calls exist and none is live."""
         deadline = time.monotonic() + seconds
         calls: list[dict[str, Any]] = []
@@ -113,7 +117,7 @@ class Site:
             time.sleep(0.2)
         raise AssertionError(f"calls did not close: {[call['state'] for call in calls]} {self.log.read_text()[-3000:]}")
 
-    def wait_outcome(self, call: str, seconds: float = 30.0) -> str:
+    def wait_outcome(self, call: str, seconds: float = 60.0) -> str:
         """The word for one call once it is over: kept or not_kept."""
         deadline = time.monotonic() + seconds
         state = "unknown"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -177,9 +178,16 @@ def test_one_puncture_is_durable_well_within_the_time_of_a_withdrawal(
 ) -> None:
     keyring = disk.create()
     synced: list[int] = []
+
+    def counting(real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(descriptor: int) -> None:
+            synced.append(descriptor)
+            real(descriptor)
+
+        return sync
+
     for name in ("fsync", "fdatasync"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda descriptor, real=real: (synced.append(descriptor), real(descriptor)))
+        monkeypatch.setattr(os, name, counting(getattr(os, name)))
     start = time.process_time()
     for index in range(5):
         keyring.puncture([Span(100 + index)])
