@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from journeys.running import Site, running_site
-from journeys.starved import sync_seconds, waited
+from journeys.starved import Waits, sync_seconds
 from mitschnitt.commands.demo_site import NOTICE, DemoSite
 from mitschnitt.config import load_config
 from mitschnitt.core.consent import StandingGrant
@@ -133,11 +133,12 @@ def test_a_withdrawal_is_in_force_on_both_recorders_within_a_second(tmp_path: Pa
         ports = (site.demo.sip_port, site.demo.sip_port + 1)
         with centre_at(site, ports[0]) as one, centre_at(site, ports[1]) as other:
             wait_for(lambda: one.is_open(0) and other.is_open(0), "both calls of the agent to be open")
-            before = waited((*site.all_pids(), os.getpid()))
-            at = withdraws(site)
-            wait_for(lambda: not one.is_open(0) and not other.is_open(0), "both calls of the agent to be shut")
-            machines = waited((*site.all_pids(), os.getpid())) - before + sync_seconds(tmp_path)
-            took = [(centre.shut_at(0) - at).total_seconds() for centre in (one, other)]
+            with Waits((*site.all_pids(), one.process.pid, other.process.pid, os.getpid())) as waits:
+                at = withdraws(site)
+                wait_for(lambda: not one.is_open(0) and not other.is_open(0), "both calls of the agent to be shut")
+            shut = [centre.shut_at(0) for centre in (one, other)]
+            took = [(when - at).total_seconds() for when in shut]
+            machines = waits.between(at, max(shut)) + sync_seconds(tmp_path)
         told = f"recorder 1 {took[0]:.3f} s, recorder 2 {took[1]:.3f} s; the machine's part {machines:.3f} s"
         print(f"\nfrom the act to the shut lines: {told}")
         with centre_at(site, ports[0], calls=1):

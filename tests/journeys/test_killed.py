@@ -60,10 +60,10 @@ def killed_round(site: Site, root: Path, number: int, parts: tuple[str, ...]) ->
     try:
         with pytest.raises(subprocess.TimeoutExpired):
             centre.communicate(timeout=KILL_AFTER_SECONDS + 0.37 * (number % 5) - LAST_SECONDS)
-        before = waited([site.pid("recorder-1")])
+        ran = waited([site.pid("recorder-1")])
         with pytest.raises(subprocess.TimeoutExpired):
             centre.communicate(timeout=LAST_SECONDS)
-        machines = waited([site.pid("recorder-1")]) - before + sync_seconds(root)
+        machines = waited([site.pid("recorder-1")]) - ran + sync_seconds(root)
         killed_at = time.time_ns()
         for part in parts:
             os.kill(site.pid(part), signal.SIGKILL)

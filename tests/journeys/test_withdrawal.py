@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from journeys.running import Site, report_rows, running_site
-from journeys.starved import sync_seconds, waited
+from journeys.starved import Waits, sync_seconds
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, punctures
 
@@ -35,12 +35,10 @@ class Watch:
     """What was seen of the key tree while the calls ran."""
 
     epochs: list[tuple[int, datetime]] = field(default_factory=list)
-    waits: list[tuple[datetime, float]] = field(default_factory=list)  # how long processes had waited for a processor
     indices: dict[str, int] = field(default_factory=dict)  # of live calls: the row forgets it when a call is not kept
 
     def look(self, site: Site, database: Engine) -> None:
         """Look once."""
-        self.waits.append((datetime.now(UTC), waited((*site.pids(), os.getpid()))))
         epoch = int(site.door.get("/status")["epoch"])
         if not self.epochs or self.epochs[-1][0] < epoch:
             self.epochs.append((epoch, datetime.now(UTC)))
@@ -48,12 +46,6 @@ class Watch:
             for row in connection.execute(select(calls.c.call_id, calls.c.tree_index)):
                 if row.tree_index is not None:
                     self.indices[row.call_id] = row.tree_index
-
-    def waited_between(self, first: datetime, last: datetime) -> float:
-        """Seconds of these that the machine let the processes wait, and us."""
-        before = [wait for at, wait in self.waits if at <= first][-1]
-        after = next((wait for at, wait in self.waits if at >= last), self.waits[-1][1])
-        return after - before
 
     def punctured_at(self, call: str, database: Engine) -> datetime:
         """When the tree was first seen in an epoch that no longer derives this call's keys."""
@@ -70,9 +62,10 @@ def test_a_withdrawal_punctures_the_key_within_a_second_and_the_call_goes_on(tmp
         arguments = ("--calls", str(CALLS), "--rate", "3", "--mix", "withdrew=1,withdrew_by_act=1")
         centre = site.centre(*arguments, "--report", str(report))
         database, watch = open_reader(site.demo.directory / "db" / "domain.sqlite"), Watch()
-        while centre.poll() is None:
-            watch.look(site, database)
-            time.sleep(LOOK_SECONDS)
+        with Waits((*site.pids(), centre.pid, os.getpid())) as waits:
+            while centre.poll() is None:
+                watch.look(site, database)
+                time.sleep(LOOK_SECONDS)
         centre.communicate(timeout=60)
         assert centre.returncode == 0
         site.wait_closed(CALLS)
@@ -81,7 +74,7 @@ def test_a_withdrawal_punctures_the_key_within_a_second_and_the_call_goes_on(tmp
             assert not row["errors"], "the call itself was disturbed"
             begun, done = withdrawn_at(row), watch.punctured_at(row["control"], database)
             took[row["scenario"], row["call"]] = (done - begun).total_seconds()
-            machines[row["scenario"], row["call"]] = watch.waited_between(begun, done)
+            machines[row["scenario"], row["call"]] = waits.between(begun, done)
             assert site.rule(row["control"]) == "consent.withdrawn"
         database.dispose()
     for scenario in ("withdrew", "withdrew_by_act"):
