@@ -92,6 +92,13 @@ class Site:
             time.sleep(0.1)
         raise AssertionError(f"serve did not become ready: {self.log.read_text()[-3000:]}")
 
+    def wait_listening(self, port: int) -> None:
+        """Until somebody takes TCP connections there."""
+        deadline = time.monotonic() + START_SECONDS
+        while not sip_answers(port, self.host):
+            assert time.monotonic() < deadline, f"nobody listens on port {port}"
+            time.sleep(0.05)
+
     def centre(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the simulated contact centre against this site."""
         return subprocess.Popen(

@@ -75,10 +75,11 @@ def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path, s
     report = tmp_path / "report.jsonl"
     with (
         running_site(tmp_path, module="as_a_service", paths=[HERE], before=with_metrics) as site,
-        httpx.Client(trust_env=False) as http,
+        httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as http,
     ):
         recorder = f"http://127.0.0.1:{metrics + 1}"
         assert answered(site.demo.sip_port, "OPTIONS") == "SIP/2.0 200 OK"
+        site.wait_listening(metrics + 1)  # it listens for calls before it says that it is ready
         assert http.get(f"{recorder}/readyz").status_code == 200
         assert "READY=1" in heard(systemd)
         centre = site.centre("--calls", "1", "--mix", "agreed_by_act", "--max-talk", "15", "--report", str(report))

@@ -245,6 +245,7 @@ def test_figures_health_and_readiness_are_served_and_a_drain_lets_the_call_go_on
         site.keeper.ready()
         await site.until(lambda: takes_tcp(site.sip_port))
         health = f"http://127.0.0.1:{site.metrics_port}"
+        await site.until(lambda: takes_tcp(site.metrics_port))  # it listens for calls before it says that it is ready
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             assert (await http.get(f"{health}/healthz")).json() == {"alive": True, "reasons": []}
             assert (await http.get(f"{health}/readyz")).json() == {"ready": True, "reasons": []}
