@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loopback import rtp_ports, send_all
 from mitschnitt.errors import NoSpace
 from mitschnitt.recorder.mapped import Mapped
 from mitschnitt.recorder.media import Line, Media, Track
@@ -47,7 +48,7 @@ class Rig:
     address: str = "127.0.0.1"
     keepalive_ns: int = 0
     max_rtcp_sockets: int = 1_000
-    ports: PortPool = field(default_factory=lambda: PortPool(20000, 32000))
+    ports: PortPool = field(default_factory=lambda: PortPool(*rtp_ports()))
     sourcing: Sourcing = Sourcing.FIRST  # most tests signal nothing
     ring_mib: int = 0  # of a packet ring that every open line is received by; 0: by sockets
     journal_in: Callable[[Path], SliceWriter] = SliceWriter
@@ -115,13 +116,16 @@ class Sender:
         self.ssrc = ssrc
 
     def packet(self, seq: int, payload: bytes, *, kind: int = 8, rtp_time: int | None = None) -> None:
-        time = seq * 160 if rtp_time is None else rtp_time
-        header = struct.pack(">BBHII", 0x80, kind, seq & 0xFFFF, time & 0xFFFFFFFF, self.ssrc)
-        self.sock.send(header + payload)
+        self.sends(self._datagram(seq, payload, kind, seq * 160 if rtp_time is None else rtp_time))
 
     def stamped(self, counters: Iterable[int], first_seq: int = 0) -> None:
-        for counter in counters:
-            self.packet(first_seq + counter, stamp(counter))
+        self.sends(*(self._datagram(seq, stamp(at), 8, seq * 160) for at in counters for seq in [first_seq + at]))
+
+    def sends(self, *datagrams: bytes) -> None:
+        send_all(self.sock, datagrams)
+
+    def _datagram(self, seq: int, payload: bytes, kind: int, time: int) -> bytes:
+        return struct.pack(">BBHII", 0x80, kind, seq & 0xFFFF, time & 0xFFFFFFFF, self.ssrc) + payload
 
     def key(self, seq: int, code: int, rtp_time: int, *, end: bool = False) -> None:
         self.packet(seq, bytes([code, 0x80 * end | 10, 1, 0x40]), kind=101, rtp_time=rtp_time)

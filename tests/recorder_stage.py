@@ -22,6 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dialogue import JENS, POLICY, POLICY_TEXT, PROMPT_MS, PROMPT_SHA256, START, grant, view_with
+from loopback import own_port, rtp_ports, send_all
 from mitschnitt.core.call import decode_call_id
 from mitschnitt.core.draw import Day, Told
 from mitschnitt.core.gate import State, Surroundings
@@ -59,7 +60,7 @@ CLARA, JENS_AOR, TAREK = (
 DRAWN = Told("2026-11-23", "keeper", 7, drawn=True, rule="draw.drawn")
 EVENTS = 101
 PCMA = 8
-PATIENCE_SECONDS = 10.0  # until a test gives up; nothing waits that long when it works
+PATIENCE_SECONDS = 60.0  # until a test gives up; nothing waits that long when it works
 
 
 def offer(*labels: str, version: int = 1, direction: str = "sendonly", types: str = "8 101", off: str = "") -> bytes:
@@ -213,7 +214,13 @@ class Voice:
         at = self.sent * 160 if time is None else time
         head = struct.pack(">BBHII", 0x80, kind, self.sent & 0xFFFF, at, 0x51 + len(self.name))
         with contextlib.suppress(ConnectionRefusedError):
-            self._socket.sendto(head + payload, (self._address, port))
+            send_all(self._socket, [head + payload], (self._address, port))
+
+
+def ports_for(lines: int, **options: Any) -> PortPool:
+    """Ports for so many lines and no more."""
+    first = own_port()
+    return PortPool(first, first + 2 * lines - 1, **options)
 
 
 @dataclass
@@ -221,7 +228,7 @@ class Stage:
     """All parts; time moves by `tick` and `wait` only."""
 
     directory: Path
-    ports: PortPool = field(default_factory=lambda: PortPool(33_000, 33_999))
+    ports: PortPool = field(default_factory=lambda: PortPool(*rtp_ports()))
     address: str = "127.0.0.1"
     seconds: float = 0.0
     view: View | None = None

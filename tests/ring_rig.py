@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import socket
 import struct
 import threading
@@ -12,13 +11,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from loopback import delivered, send_all
 from mitschnitt.recorder.receiver import Batch
 from mitschnitt.recorder.ring import Ring
 
-FIRST_PORT, LAST_PORT = 9_000, 9_998  # below the ports of every other test
 _CLONE_NEWNET = 0x4000_0000  # linux/sched.h
 _SOL_PACKET, _QDISC_BYPASS = 263, 20  # linux/if_packet.h
-_AT_ONCE = 200  # packets; what the kernel queues for one CPU ends at 1,000
 _LOCAL, _THERE = bytes([127, 0, 0, 1]), bytes([127, 0, 0, 1])
 
 
@@ -42,34 +40,10 @@ def ring_on(address: str = "127.0.0.1", *, size_mib: int = 1, rows: int = 4096) 
         ring.close()
 
 
-@contextmanager
-def delivered() -> Iterator[None]:
-    """What this thread sends inside has been delivered on leaving it, on a busy machine, too.
-
-    A sender delivers its own packets as a rule; when the machine is busy a thread of the kernel does so later, and
-    in turn for each CPU. So one datagram more is sent from the same CPU and waited for.
-    """
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last, suppress(OSError):  # loopback may be down
-            last.bind(("127.0.0.1", 0))
-            last.settimeout(10)
-            last.sendto(b"last", last.getsockname())
-            last.recv(4)
-    finally:
-        os.sched_setaffinity(0, allowed)
-
-
 def send(port: int, *payloads: bytes, address: str = "127.0.0.1") -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
-        for start in range(0, len(payloads), _AT_ONCE):
-            with delivered():
-                for payload in payloads[start : start + _AT_ONCE]:
-                    with suppress(ConnectionRefusedError):
-                        sender.sendto(payload, (address, port))
+        send_all(sender, payloads, (address, port))
 
 
 def drained(ring: Ring) -> list[list[tuple[int, bytes, int]]]:

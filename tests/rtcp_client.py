@@ -10,6 +10,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from loopback import all_delivered, send_all
 from mitschnitt.recorder.rtcp import Peer
 
 LOOPBACK = "127.0.0.1"
@@ -99,7 +100,7 @@ class Client:
             head = struct.pack(">BBHII", 0x80 | len(csrc), 8, self.seq & 0xFFFF, self.seq * 160, self.ssrc)
             named_too = b"".join(struct.pack(">I", one) for one in csrc)
             with contextlib.suppress(ConnectionRefusedError):
-                self.rtp.sendto(head + named_too + mark.ljust(160, b"\x55"), (LOOPBACK, port))
+                send_all(self.rtp, [head + named_too + mark.ljust(160, b"\x55")], (LOOPBACK, port))
 
     def loses(self, count: int = 1) -> None:
         """Packets that never arrive."""
@@ -107,7 +108,7 @@ class Client:
 
     def tells(self, port: int, data: bytes) -> None:
         """Sends RTCP to the odd port above this RTP port."""
-        self.rtcp.sendto(data, (LOOPBACK, port + 1))
+        send_all(self.rtcp, [data], (LOOPBACK, port + 1))
 
     def heard(self) -> list[tuple[bytes, tuple[str, int]]]:
         """Everything that came to the RTCP port since last asked."""
@@ -146,6 +147,7 @@ def _pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _all(sock: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
+    all_delivered()
     found = []
     with contextlib.suppress(BlockingIOError):
         while True:

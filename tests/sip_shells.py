@@ -17,6 +17,8 @@ from mitschnitt.wire.sip.events import InviteReceived, ReinviteReceived, Respons
 from mitschnitt.wire.sip.headers import write_host
 from mitschnitt.wire.sip.hop import Hop
 
+PATIENCE_SECONDS = 60.0  # until a test gives up; nothing waits that long when it works
+
 T = TypeVar("T", bound=SipEvent)
 LOCALHOST = "127.0.0.1"
 OPTIONS = (
@@ -44,8 +46,8 @@ class Side:
         self.heard.set()
 
     async def hear(self, kind: type[T], *, status: int = 0) -> T:
-        """The first event of that kind (and status), waiting for it at most 5 s."""
-        async with asyncio.timeout(5):
+        """The first event of that kind (and status), waiting for it."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 for event in self.events:
                     right = not status or (isinstance(event, ResponseReceived) and event.response.status == status)
@@ -56,8 +58,8 @@ class Side:
                 await self.heard.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Until it holds, at most 5 s."""
-        async with asyncio.timeout(5):
+        """Until it holds."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -107,9 +109,9 @@ async def stream_to(
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side ends the connection within 5 s without a word."""
+    """Whether the other side ends the connection without a word."""
     try:
-        return await asyncio.wait_for(reader.read(), 5) == b""
+        return await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
     except OSError:
         return True
 

@@ -19,7 +19,7 @@ from mitschnitt.config import Config, parse_config
 from mitschnitt.errors import ConfigError
 from mitschnitt.supervisor import REFUSED_TO_START, Supervisor, one_serve_only
 
-ENOUGH_SECONDS = 20.0  # far above what a start takes; only a broken test waits so long
+ENOUGH_SECONDS = 60.0  # far above what a start takes; only a broken test waits so long
 
 # A part that says that it lives, and ends when it is told to.
 LIVING = """

@@ -21,18 +21,19 @@ import pytest
 
 from certificates import Authority, write_files
 from commands.keeper_stub import StubDoor
+from loopback import own_port, rtp_ports
 from mitschnitt.commands import doctor
 from mitschnitt.commands.demo_site import prepare
 from mitschnitt.commands.doctor import BAD, GOOD, WARN, Finding
 from mitschnitt.commands.door_client import NotReachable
-from mitschnitt.commands.ports import free_port
 from mitschnitt.config import load_config
 from mitschnitt.recorder.tls import TlsFiles
 from ring_rig import needs_ring
 
 HOST = "127.0.0.1"
 STATUS = {"recorders": 1, "agents": 6, "no_core": True, "not_dumpable": True, "memory_locked": True, "swap_off": True}
-FIRST, LAST = 24_000, 24_099  # 50 pairs
+FIRST = rtp_ports()[0]
+LAST = FIRST + 99  # 50 pairs
 
 
 @dataclass
@@ -70,8 +71,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("doctor") / "site"
     prepare(
         root,
-        sip_port=free_port(HOST, 25_060),
-        control_port=free_port(HOST, 28_471),
+        sip_port=own_port(),
+        control_port=own_port(),
         first_rtp_port=FIRST,
         last_rtp_port=LAST,
     )
@@ -323,7 +324,7 @@ def test_where_a_packet_ring_can_be_had_doctor_says_where_it_will_listen(patient
     patient.configure("[rtp]\n", '[rtp]\nreceiver = "ring"\n')
     found = patient.one("packet ring")
     assert found.level == GOOD
-    assert found.found == "can be had: lo and lo, ports 24050-24099 of the first recorder, 64 MiB each"
+    assert found.found == f"can be had: lo and lo, ports {FIRST + 50}-{LAST} of the first recorder, 64 MiB each"
 
 
 def test_where_no_packet_ring_can_be_had_doctor_says_what_it_needs(
@@ -438,7 +439,7 @@ def test_a_keeper_and_its_recorders_that_run_are_good(patient: Patient) -> None:
 
 
 def test_a_metrics_port_that_another_program_has_is_a_warning(patient: Patient) -> None:
-    port = free_port(HOST, 29_471)
+    port = own_port()
     patient.configure("[metrics]\nport = 0", f"[metrics]\nport = {port}")
     assert patient.examine("metrics port") == []
     with holding(port, socket.SOCK_STREAM):
@@ -477,7 +478,7 @@ def telling(port: int, body: bytes) -> Iterator[None]:
     ],
 )
 def test_what_a_process_says_of_its_readiness_is_told(body: bytes, level: str, found: str, patient: Patient) -> None:
-    port = free_port(HOST, 29_571)
+    port = own_port()
     patient.configure("[metrics]\nport = 0", f"[metrics]\nport = {port}")
     assert patient.examine("keeper health") == []  # nobody serves
     patient.serves()

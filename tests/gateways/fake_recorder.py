@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from loopback import all_delivered
 from mitschnitt.gateways import speech
 from mitschnitt.gateways.sip_client import sdp_of
 from mitschnitt.recorder.sip_server import SipServer
@@ -57,6 +58,8 @@ class Session:
     heard: list[Heard] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)  # of the newest sockets, one per line
+    acknowledged: bool = False  # its first answer
+    refused: int = 0  # offers of ours
     ended: bool = False
 
 
@@ -84,6 +87,16 @@ class FakeRecorder:
             for sock in session.sockets:
                 asyncio.get_running_loop().remove_reader(sock)
                 sock.close()
+
+    async def hear_rest(self) -> None:
+        """What was sent has arrived, and every session that begins to end has ended."""
+        async with asyncio.timeout(60):
+            while not all(session.ended for session in self.sessions.values()):
+                await asyncio.sleep(0.01)
+        all_delivered()
+        for session in self.sessions.values():
+            for sock in session.sockets:
+                self._read(session, sock)
 
     def turn(self, session: Session, state: str) -> None:
         """Asks the client for another state by re-INVITE: "open" on fresh ports, "closed" or "gated"."""
@@ -141,10 +154,13 @@ class FakeRecorder:
                 self._respond(session, transaction)
             case AckReceived(dialog, _):
                 session = self.sessions[dialog]
+                session.acknowledged = True
                 if session.epoch == 0:
                     self.on_session(session)
             case ResponseReceived(dialog, _, "INVITE", response) if dialog and response.status == 200:
                 self.sessions[dialog].answers.append(response.body)
+            case ResponseReceived(dialog, _, "INVITE", response) if dialog and response.status > 299:
+                self.sessions[dialog].refused += 1
             case RetryDue(dialog):
                 self._offer(self.sessions[dialog])
             case ByeReceived(dialog, _):

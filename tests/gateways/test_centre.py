@@ -99,7 +99,7 @@ def play(
                 transport=control.transport(),
                 prompt_of=lambda name, language: SHORT,
             )
-            await asyncio.sleep(0.05)  # what is still in the sockets
+            await recorder.hear_rest()
         finally:
             await recorder.close()
         return summary, list(recorder.sessions.values()), control

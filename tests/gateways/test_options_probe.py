@@ -25,7 +25,7 @@ from mitschnitt.wire.sip.hop import Hop
 from mitschnitt.wire.sip.message import Headers, Request, Response, parse_message
 from mitschnitt.wire.sip.options import read_options
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 VECTORS = Path(__file__).parents[1] / "vectors" / "options"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from loopback import delivered
 from mitschnitt.gateways import stamp
 from mitschnitt.gateways.rtp_sender import Aim, RtpSender, RtpStream, StreamReport, StreamSetup
 from mitschnitt.wire import g711
@@ -45,9 +46,10 @@ class Wire:
 
     def tick(self, count: int = 1) -> list[Packet]:
         """The packets that `count` ticks put on the wire."""
-        for _ in range(count):
-            self.stream.tick(NOON + self.ticks * TICK_NS)
-            self.ticks += 1
+        with delivered():
+            for _ in range(count):
+                self.stream.tick(NOON + self.ticks * TICK_NS)
+                self.ticks += 1
         return list(self._arrived())
 
     def _arrived(self) -> Iterator[Packet]:

@@ -22,7 +22,7 @@ from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.hop import Hop
 
 HOST = "127.0.0.1"
-STEP_SECONDS = 10.0  # for each step of a call on a busy machine
+STEP_SECONDS = 30.0  # for each step of a call on a busy machine
 ALLOW = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE")
 PACKETS = 120  # of a stream that flows: more than the hold
 Edit = Callable[[bytes], bytes]

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from log_watch import leaks_in_text
+from loopback import own_port
 from mitschnitt.commands.call import decide, load_key
 from mitschnitt.commands.demo_site import DemoSite, prepare
 from mitschnitt.commands.door_client import Door
 from mitschnitt.errors import PeerError
 
-START_SECONDS = 30.0  # keeper and recorder on a busy machine
+START_SECONDS = 60.0  # keeper and recorder on a busy machine
 RTP_PORTS = 2_000  # of one site: a hundred calls, each opened a few times
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
@@ -32,14 +33,6 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 RTP_END = 32_000
 RTP_RANGES = deque(list(range(10_000, RTP_END, RTP_PORTS))[WORKER::WORKERS])
 HERE = Path(__file__).parent
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody used a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def bound_udp_ports() -> set[int]:
@@ -83,6 +76,10 @@ class Site:
         """Every process of `serve`."""
         return [self.process.pid, self.pid("keeper"), self.pid("recorder-1")]
 
+    def all_pids(self) -> list[int]:
+        """Those of further recorders, too."""
+        return [self.process.pid, *(int(path.read_text()) for path in (self.demo.directory / "run").glob("*.pid"))]
+
     def wait_ready(self) -> None:
         """Until keeper and recorder answer."""
         deadline = time.monotonic() + START_SECONDS
@@ -94,6 +91,13 @@ class Site:
                 raise AssertionError(f"serve ended with {self.process.returncode}: {self.log.read_text()[-3000:]}")
             time.sleep(0.1)
         raise AssertionError(f"serve did not become ready: {self.log.read_text()[-3000:]}")
+
+    def wait_listening(self, port: int) -> None:
+        """Until somebody takes TCP connections there."""
+        deadline = time.monotonic() + START_SECONDS
+        while not sip_answers(port, self.host):
+            assert time.monotonic() < deadline, f"nobody listens on port {port}"
+            time.sleep(0.05)
 
     def centre(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the simulated contact centre against this site."""
@@ -109,7 +113,7 @@ class Site:
         found: list[dict[str, Any]] = self.door.get("/calls", **{"as": "officer"})["calls"]
         return found
 
-    def wait_closed(self, count: int, seconds: float = 30.0) -> list[dict[str, Any]]:
+    def wait_closed(self, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
         """Until `count` calls exist and none is live."""
         deadline = time.monotonic() + seconds
         calls: list[dict[str, Any]] = []
@@ -120,7 +124,7 @@ class Site:
             time.sleep(0.2)
         raise AssertionError(f"calls did not close: {[call['state'] for call in calls]} {self.log.read_text()[-3000:]}")
 
-    def wait_outcome(self, call: str, seconds: float = 30.0) -> str:
+    def wait_outcome(self, call: str, seconds: float = 60.0) -> str:
         """The word for one call once it is over: kept or not_kept."""
         deadline = time.monotonic() + seconds
         state = "unknown"
@@ -171,8 +175,8 @@ def running_site(
     first_rtp_port = free_rtp_ports(rtp_ports)
     demo = prepare(
         root / "site",
-        sip_port=free_port(),
-        control_port=free_port(),
+        sip_port=own_port(),
+        control_port=own_port(),
         first_rtp_port=first_rtp_port,
         last_rtp_port=first_rtp_port + rtp_ports - 1,
         agent_keys=agent_keys,

@@ -32,7 +32,7 @@ HOLES = {  # of every scenario, and what they say unless it is told otherwise
 }
 HOLES_6 = {"family": "6", "here": "::1", "nowhere": "::"}
 NOTHING_GIVEN: Mapping[str, str] = MappingProxyType({})
-WAIT_SECONDS = 15.0  # for something that takes milliseconds on an idle machine
+WAIT_SECONDS = 60.0  # for something that takes milliseconds on an idle machine
 
 
 def sipp_path() -> str:

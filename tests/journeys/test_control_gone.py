@@ -18,7 +18,7 @@ from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import parties
 
 CALLS = 6
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 

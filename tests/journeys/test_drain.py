@@ -18,13 +18,14 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from journeys.running import free_port, report_rows, running_site
+from journeys.running import report_rows, running_site
+from loopback import own_port
 from mitschnitt.commands.demo_site import DemoSite
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, parties
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 30.0  # far above what it takes; only a broken test waits so long
+PATIENCE_SECONDS = 60.0  # far above what it takes; only a broken test waits so long
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(120)]
 def answered(port: int, method: str) -> str:
     """The status line of the answer to a request outside of any dialog."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.settimeout(5)
+        probe.settimeout(30)
         probe.connect(("127.0.0.1", port))
         ours = f"127.0.0.1:{probe.getsockname()[1]}"
         lines = [
@@ -65,7 +66,7 @@ def somebody_who_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path, systemd: socket.socket) -> None:
-    metrics = free_port()
+    metrics = own_port()
 
     def with_metrics(site: DemoSite) -> None:
         config = site.directory / "config.toml"
@@ -74,13 +75,14 @@ def test_a_call_lives_through_a_drain_and_serve_ends_by_itself(tmp_path: Path, s
     report = tmp_path / "report.jsonl"
     with (
         running_site(tmp_path, module="as_a_service", paths=[HERE], before=with_metrics) as site,
-        httpx.Client(trust_env=False) as http,
+        httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as http,
     ):
         recorder = f"http://127.0.0.1:{metrics + 1}"
         assert answered(site.demo.sip_port, "OPTIONS") == "SIP/2.0 200 OK"
+        site.wait_listening(metrics + 1)  # it listens for calls before it says that it is ready
         assert http.get(f"{recorder}/readyz").status_code == 200
         assert "READY=1" in heard(systemd)
-        centre = site.centre("--calls", "1", "--mix", "agreed_by_act", "--max-talk", "8", "--report", str(report))
+        centre = site.centre("--calls", "1", "--mix", "agreed_by_act", "--max-talk", "15", "--report", str(report))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while "live" not in [call["state"] for call in site.calls()]:
             assert time.monotonic() < deadline

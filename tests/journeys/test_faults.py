@@ -28,7 +28,7 @@ LOCKED_SECONDS = 20.0  # of the database
 TALK_PACKETS = 150
 HELD_PACKETS = 100  # newest ones that a shut line takes back: 1.5 s, and what a tick takes
 CLOSED = '<?part closed meanwhile="nothing"?>'
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 def waits(seconds: float) -> str:

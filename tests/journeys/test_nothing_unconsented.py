@@ -26,10 +26,11 @@ from ring_rig import needs_ring
 AGREE = "agreed_by_act=4,agreed_by_digit=4"
 REFUSE = "refused_by_act=4,refused_by_digit=4,silent=4,no_agent_consent=2"
 CALLS = 22
+ENOUGH_LOOKS = 10
 
 pytestmark = [
     pytest.mark.journey,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(480),
     pytest.mark.skipif(os.geteuid() != 0, reason="reading the memory of an undumpable process needs root"),
 ]
 
@@ -102,7 +103,7 @@ def play_and_look(site: Site, root: Path, mix: str) -> tuple[Finds, Path]:
     finally:
         if centre.poll() is None:
             centre.terminate()
-            centre.wait(20)
+            centre.wait(60)
     assert centre.returncode == 0
     finds.look(site, *places)
     return finds, report
@@ -113,15 +114,22 @@ def play_and_look(site: Site, root: Path, mix: str) -> tuple[Finds, Path]:
     [pytest.param((), id="sockets"), pytest.param(('receiver = "ring"', "ring_mib = 4"), id="ring", marks=needs_ring)],
 )
 def test_no_packet_from_before_consent_is_ever_in_our_memory_or_files(tmp_path: Path, rtp: Sequence[str]) -> None:
-    with running_site(tmp_path, rtp=rtp) as site:
+    looks = 0
+    while looks < ENOUGH_LOOKS:  # a busy machine searches seldom: then the whole is played again
+        looks += searched_run(tmp_path / f"after-{looks}-looks", rtp)
+
+
+def searched_run(root: Path, rtp: Sequence[str]) -> int:
+    """One site and its calls; how often it was searched."""
+    root.mkdir()
+    with running_site(root, rtp=rtp) as site:
         told = (site.demo.directory / "run" / "recorder-1.receiver").read_text(encoding="utf-8")
         assert told == ("ring\n" if rtp else "sockets\n")
-        finds, report = play_and_look(site, tmp_path, f"{AGREE},{REFUSE}")
+        finds, report = play_and_look(site, root, f"{AGREE},{REFUSE}")
         allowed = allowed_from(report)
         sent = sum(stream["audio"] for row in report_rows(report) for stream in row["streams"])
         assert len(allowed) >= 16
         assert sent > 10_000
-        assert finds.looks >= 10
         assert unconsented(finds.in_memory, allowed) == []
         assert finds.in_files == []
         site.wait_closed(CALLS)
@@ -129,6 +137,7 @@ def test_no_packet_from_before_consent_is_ever_in_our_memory_or_files(tmp_path: 
         assert set(opened) == set(allowed)
         assert unconsented(opened, allowed) == []
         assert all(len(counters) > 100 for counters in opened.values())
+        return finds.looks
 
 
 def opened_stamps(site: Site, *, only: Container[str] | None = None) -> dict[int, set[int]]:
@@ -153,7 +162,7 @@ def test_after_kill_9_no_file_holds_a_packet_in_the_clear(tmp_path: Path) -> Non
                 os.kill(pid, signal.SIGKILL)
         finally:
             centre.terminate()
-            centre.communicate(timeout=20)
+            centre.communicate(timeout=60)
         finds = Finds()
         finds.look_at_files(tmp_path, *Path(tempfile.gettempdir()).glob("mitschnitt*"), *core_files())
         assert finds.in_files == []

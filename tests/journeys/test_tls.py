@@ -19,11 +19,13 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority, Issued, write_files
-from journeys.running import Site, free_port, report_rows, running_site
+from journeys.running import Site, report_rows, running_site
+from loopback import own_port
 from sip_shells import OPTIONS
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(180)]
 
+PATIENCE_SECONDS = 60.0  # far above what anything takes
 FLOOD = 200  # connections of one address, three times what it may have
 NOT_REACHABLE = 3  # exit code of the simulated centre
 CALLS = ("--mix", "agreed_by_act=1", "--rate", "10", "--max-talk", "3", "--transport", "tls", "--stamp")
@@ -58,14 +60,14 @@ class SecureSite:
 
     def wait_renewed(self, times: int) -> None:
         """Until exchanged files have come into force so often."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.site.log.read_text(encoding="utf-8").count("changed TLS files are in force") < times:
             assert time.monotonic() < deadline, self.site.log.read_text(encoding="utf-8")[-2000:]
             time.sleep(0.05)
 
     def turned_away(self, *causes: str) -> str:
         """What the log says about whom it did not let in, once it has named all these causes."""
-        deadline = time.monotonic() + 30  # it speaks every 10 s at most
+        deadline = time.monotonic() + PATIENCE_SECONDS  # it speaks every 10 s at most
         while True:
             said = "\n".join(re.findall(r"SIP turned away: [^\"\n]*", self.site.log.read_text(encoding="utf-8")))
             if all(cause in said for cause in causes):
@@ -84,7 +86,7 @@ class SecureSite:
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureSite]:
     """One site for the whole file."""
-    root, port, authority = tmp_path_factory.mktemp("tls"), free_port(), Authority()
+    root, port, authority = tmp_path_factory.mktemp("tls"), own_port(), Authority()
     ours = authority.issue("recorder.example")
     lines = ("plain = false", f"tls_port = {port}")
     with running_site(
@@ -128,7 +130,7 @@ def bare(secure: SecureSite, own: Issued | None, newest: ssl.TLSVersion = ssl.TL
         files = write_files(secure.root / f"bare-{time.monotonic_ns()}", own, secure.authority, "anybody")
         context.load_cert_chain(files.certificate, files.key)
     with contextlib.suppress(OSError):  # ssl.SSLError is one
-        raw = socket.create_connection(("127.0.0.1", secure.port), 5)
+        raw = socket.create_connection(("127.0.0.1", secure.port), PATIENCE_SECONDS)
         with context.wrap_socket(raw) as secured:
             secured.sendall(OPTIONS % 1)
             return secured.recv(4_096)
@@ -142,7 +144,10 @@ def test_row_31_no_certificate_an_old_version_and_plain_bytes_get_no_answer(secu
     assert bare(secure, None) == b""
     assert bare(secure, secure.authority.issue("sbc.example", days=(-3, -2))) == b""
     assert bare(secure, listed, ssl.TLSVersion.TLSv1_1) == b""
-    with socket.create_connection(("127.0.0.1", secure.port), 5) as plain, contextlib.suppress(ConnectionError):
+    with (
+        socket.create_connection(("127.0.0.1", secure.port), PATIENCE_SECONDS) as plain,
+        contextlib.suppress(ConnectionError),
+    ):
         plain.sendall(OPTIONS % 1)
         assert b"SIP/2.0" not in plain.recv(4_096)
     said = secure.turned_away("tls.certificate", "tls.version")
@@ -152,7 +157,7 @@ def test_row_31_no_certificate_an_old_version_and_plain_bytes_get_no_answer(secu
 def test_a_flood_of_handshakes_that_never_end_locks_nobody_out(secure: SecureSite) -> None:
     with contextlib.ExitStack() as flood:
         for _ in range(FLOOD):
-            idle = flood.enter_context(socket.create_connection(("127.0.0.1", secure.port), 5))
+            idle = flood.enter_context(socket.create_connection(("127.0.0.1", secure.port), PATIENCE_SECONDS))
             idle.sendall(b"\x16\x03\x01")  # as a ClientHello begins
         code, outcomes = secure.call(secure.authority.issue("sbc.example"))
     assert (code, outcomes) == (0, ["kept", "kept"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from journeys.running import Site, report_rows, running_site
+from journeys.starved import Waits, sync_seconds
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.tables import calls, punctures
 
@@ -60,21 +62,23 @@ def test_a_withdrawal_punctures_the_key_within_a_second_and_the_call_goes_on(tmp
         arguments = ("--calls", str(CALLS), "--rate", "3", "--mix", "withdrew=1,withdrew_by_act=1")
         centre = site.centre(*arguments, "--report", str(report))
         database, watch = open_reader(site.demo.directory / "db" / "domain.sqlite"), Watch()
-        while centre.poll() is None:
-            watch.look(site, database)
-            time.sleep(LOOK_SECONDS)
-        centre.communicate(timeout=10)
+        with Waits((*site.pids(), centre.pid, os.getpid())) as waits:
+            while centre.poll() is None:
+                watch.look(site, database)
+                time.sleep(LOOK_SECONDS)
+        centre.communicate(timeout=60)
         assert centre.returncode == 0
         site.wait_closed(CALLS)
-        took = {}
+        took, machines, disk = {}, {}, sync_seconds(tmp_path)
         for row in report_rows(report):
             assert not row["errors"], "the call itself was disturbed"
-            seconds = (watch.punctured_at(row["control"], database) - withdrawn_at(row)).total_seconds()
-            took[row["scenario"], row["call"]] = seconds
+            begun, done = withdrawn_at(row), watch.punctured_at(row["control"], database)
+            took[row["scenario"], row["call"]] = (done - begun).total_seconds()
+            machines[row["scenario"], row["call"]] = waits.between(begun, done)
             assert site.rule(row["control"]) == "consent.withdrawn"
         database.dispose()
     for scenario in ("withdrew", "withdrew_by_act"):
         own = sorted(seconds for (name, _), seconds in took.items() if name == scenario)
         print(f"\n{scenario}: {len(own)} calls, median {own[len(own) // 2]:.3f} s, most {own[-1]:.3f} s")
     assert min(took.values()) > 0
-    assert max(took.values()) < MAX_SECONDS
+    assert {name: seconds for name, seconds in took.items() if seconds >= MAX_SECONDS + machines[name] + disk} == {}

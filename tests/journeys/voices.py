@@ -15,7 +15,7 @@ from mitschnitt.wire.g711 import Law
 from played import played
 
 FIRST_STREAM = 7_000  # of stamps; the simulated centre counts from zero
-SPEAK_SECONDS = 20.0  # until so many packets are out, on a busy machine
+SPEAK_SECONDS = 60.0  # until so many packets are out, on a busy machine
 PAYLOAD_TYPES = {Law.PCMU: 0, Law.PCMA: 8}  # RFC 3551, table 4
 _numbers = iter(range(FIRST_STREAM, 1 << 31))
 

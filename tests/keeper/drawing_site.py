@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as dt_time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,6 +32,7 @@ from mitschnitt.store.draw_queries import DrawRow
 from mitschnitt.vault.blobs import LocalBlobs
 from mitschnitt.vault.journal_files import JournalWriter
 
+WHOLE_SECONDS = 60.0  # no test that asks for the day takes so long
 AGENTS = tuple(f"agent-{number:02d}" for number in range(40))
 CAPS = "[caps]\nagent_week = 3\nshare = 0.05\n"
 
@@ -40,7 +43,8 @@ def capped_policy(caps: str = CAPS, *, mode: str = "asserted") -> str:
 
 
 def make_capped_site(root: Path, *, caps: str = CAPS, mode: str = "asserted", agents: Sequence[str] = AGENTS) -> Config:
-    """A site whose policy has these caps, and these agents."""
+    """A site whose policy has these caps, and these agents; of one day, which does not end meanwhile."""
+    one_day()
     config = make_site(root, policy=capped_policy(caps, mode=mode))
     (config.directory / "agents.toml").write_text(
         "".join(f'[[agent]]\nid = "{name}"\npatterns = ["sip:{name}@pbx.example.org"]\n' for name in agents)
@@ -79,6 +83,18 @@ def rows_of(holdings: Holdings, day: str) -> list[DrawRow]:
 def today() -> str:
     """The day of the policy's zone."""
     return datetime.now(ZoneInfo("Europe/Berlin")).date().isoformat()
+
+
+def one_day() -> None:
+    """A test that begins in the last moments of a day would ask for two days and expect one: it waits for the next."""
+    while (rest := _rest_of_day()) < WHOLE_SECONDS:
+        time.sleep(rest)
+
+
+def _rest_of_day() -> float:
+    now = datetime.now(ZoneInfo("Europe/Berlin"))
+    midnight = datetime.combine(now.date() + timedelta(days=1), dt_time(), now.tzinfo)
+    return (midnight.astimezone(UTC) - now.astimezone(UTC)).total_seconds()
 
 
 @dataclass
@@ -121,7 +137,7 @@ class Drawer:
         return self.draws.unmatched(self.view, agent, datetime.now(UTC), self.heard.append)
 
     async def has_heard(self, count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.heard) < count:
                 await asyncio.sleep(0.002)
 
@@ -137,7 +153,7 @@ async def linked(keeper: Keeper, config: Config, *, boot: str = "boot-1") -> Asy
             config.run / "keeper.sock", drawer, recorder=drawer.number, boot=boot, lease_block=1, on_bad=_bad
         )
         links.append(asyncio.create_task(link.run()))
-        next_seq = await asyncio.wait_for(asyncio.shield(link.ready), 30)
+        next_seq = await asyncio.wait_for(asyncio.shield(link.ready), 60)
         journal = config.journal(drawer.number)
 
         def synced(then: list[Any], link: KeeperLink = link) -> None:

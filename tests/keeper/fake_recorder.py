@@ -160,7 +160,7 @@ class FakeRecorder:
     def _connect(self) -> None:
         self._decoder = FrameDecoder()
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
         self._socket.connect(str(self.config.run / "keeper.sock"))
 
     def send(self, **message: Any) -> None:

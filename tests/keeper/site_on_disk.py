@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import mitschnitt
+from loopback import own_port
 from mitschnitt.config import Config, load_config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
@@ -75,13 +76,6 @@ ANNAS_KEY = Ed25519PrivateKey.from_private_bytes(b"a" * 32)
 OFFICERS_KEY = X25519PrivateKey.from_private_bytes(b"o" * 32)
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def annas_grant(days: int = 90, *, granted_at: datetime | None = None) -> SignedAct:
     at = granted_at or datetime.now(UTC) - timedelta(hours=1)
     return sign_grant(StandingGrant("anna", TRAINING, at, at + timedelta(days=days), "notice-1"), ANNAS_KEY)
@@ -94,8 +88,8 @@ def make_site(root: Path, *, recorders: int = 2, policy: str = POLICY) -> Config
         (directory / name).mkdir(mode=0o700)
     second = root / "elsewhere" / "tree"
     (directory / "config.toml").write_text(
-        f"[gate]\nallow_unsigned_policy = true\n[control]\nport = {free_port()}\n"
-        f"[metrics]\nport = {free_port()}\n"
+        f"[gate]\nallow_unsigned_policy = true\n[control]\nport = {own_port()}\n"
+        f"[metrics]\nport = {own_port()}\n"
         f'[limits]\nrecorders = {recorders}\n[keys]\nstate_copies = ["{second}"]\n'
     )
     digest = hashlib.sha256(policy.encode()).hexdigest()
@@ -146,7 +140,7 @@ class Running:
 
     def door(self, method: str, path: str, **more: Any) -> httpx.Response:
         transport = httpx.HTTPTransport(uds=str(self.config.run / "door.sock"))
-        with httpx.Client(transport=transport, base_url="http://keeper", timeout=10) as client:
+        with httpx.Client(transport=transport, base_url="http://keeper", timeout=60) as client:
             return client.request(method, path, **more)
 
     def control(self, path: str, body: Any, *, token: str | None = None, key: str | None = None) -> httpx.Response:
@@ -154,16 +148,16 @@ class Running:
         headers = {"Authorization": f"Bearer {secret if token is None else token}"}
         if key is not None:
             headers["Idempotency-Key"] = key
-        with httpx.Client(trust_env=False, timeout=10) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             return client.post(f"http://127.0.0.1:{self.config.control.port}{path}", json=body, headers=headers)
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 START = "import sys; from pathlib import Path; from mitschnitt.config import load_config; \

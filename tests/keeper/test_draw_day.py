@@ -139,7 +139,7 @@ class Centre:
         self.asks.append(ask is not None)
         call = await self.recorder.take(self.keeper.join(1, [Ref("header", f"day-{number}")]))
         call.connect(agent_names()[number % len(self.site.agents)])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while call.waits:
                 await asyncio.sleep(0.002)
         assert (call.state is State.ASKING) == (ask is not None)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from keeper.fake_recorder import Books
+from keeper.one_round import one_round
 from keeper.site_on_disk import ANNAS_KEY, annas_grant, make_site, open_holdings, rules_of
 from mitschnitt.config import Config
 from mitschnitt.core.call import encode_call_id
@@ -160,13 +161,18 @@ def test_only_purposes_and_notices_of_the_policy_are_taken(world: World) -> None
     assert world.keeper.own_consents(question)["consents"][0]["state"] == "given"
 
 
-def look(world: World) -> None:
-    async def once() -> None:
-        steps = asyncio.create_task(world.keeper.step_forever())
-        await asyncio.sleep(0.3)
-        steps.cancel()
+async def stepped(keeper: Keeper) -> None:
+    """What is in the journal of the recorder now has been looked at."""
+    recorder = keeper.recorders[1]
+    if recorder.stepping is not None:
+        await recorder.stepping
+    keeper.poke(1)
+    assert recorder.stepping is not None
+    await recorder.stepping
 
-    asyncio.run(once())
+
+def look(world: World) -> None:
+    asyncio.run(one_round(world.keeper))
 
 
 def test_a_changed_agents_toml_counts_at_every_recorder_without_a_restart(world: World) -> None:
@@ -270,8 +276,7 @@ def test_a_withdrawal_punctures_a_running_call_announced_here_or_before_a_restar
 
     async def withdraw() -> None:
         task = asyncio.create_task(world.keeper.step_forever())
-        world.keeper.poke(1)
-        await asyncio.sleep(0.3)
+        await stepped(world.keeper)
         await world.keeper.post_act(call, world.act(ActKind.WITHDRAW))
         task.cancel()
 
@@ -301,8 +306,7 @@ def test_a_journal_that_cannot_be_applied_is_said_once(world: World, caplog: pyt
 
     async def look() -> None:
         for _ in range(3):
-            world.keeper.poke(1)
-            await asyncio.sleep(0.05)
+            await stepped(world.keeper)
 
     asyncio.run(look())
     told = [record for record in caplog.records if "could not be applied" in record.message]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from keeper.fake_recorder import Books, stamped
+from keeper.one_round import one_round
 from keeper.signed_site import SIGNERS, enrol, propose
 from keeper.site_on_disk import POLICY, make_site, open_holdings
 from mitschnitt.config import Config, load_config
@@ -74,14 +75,7 @@ class World:
     def passes(self, span: timedelta) -> None:
         """Time goes by on both clocks, and the keeper takes one step of its loop."""
         self.now += span
-        asyncio.run(self.step())
-
-    async def step(self) -> None:
-        loop = asyncio.create_task(self.keeper.step_forever())
-        await asyncio.sleep(0.05)
-        loop.cancel()
-        stepping = [recorder.stepping for recorder in self.keeper.recorders.values() if recorder.stepping is not None]
-        await asyncio.gather(loop, *stepping, return_exceptions=True)
+        asyncio.run(one_round(self.keeper))
 
     @property
     def in_force(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -172,14 +173,27 @@ def test_leases_are_allowed_only_below_what_the_state_reserves(disk: KeysOnDisk)
         keyring.reserve(CALLS.calls + 1)
 
 
-def test_one_puncture_is_durable_well_within_the_time_of_a_withdrawal(disk: KeysOnDisk) -> None:
+def test_one_puncture_is_durable_well_within_the_time_of_a_withdrawal(
+    disk: KeysOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keyring = disk.create()
-    took = []
+    synced: list[int] = []
+
+    def counting(real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(descriptor: int) -> None:
+            synced.append(descriptor)
+            real(descriptor)
+
+        return sync
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, counting(getattr(os, name)))
+    start = time.process_time()
     for index in range(5):
-        start = time.monotonic()
         keyring.puncture([Span(100 + index)])
-        took.append(time.monotonic() - start)
-    assert min(took) < 0.3  # the best of five: the machine may be busy, the way may not be long
+    # How long the machine lets us wait is not ours: what is, is the work, and how often we wait for the disk.
+    assert time.process_time() - start < 5 * 0.3
+    assert 0 < len(synced) <= 5 * 10
 
 
 def test_no_key_shows_in_a_representation(disk: KeysOnDisk) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -345,9 +346,15 @@ def test_a_grant_at_the_door_is_in_every_view_at_once(keeper: Running) -> None:
     assert keeper.door("POST", "/grants", json=forged).json()["rule"] == "grant.signature"
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_figures_and_readiness_are_served_and_a_drain_reaches_every_recorder(keeper: Running) -> None:
     place = f"http://127.0.0.1:{keeper.config.metrics.port}"
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=60) as http:
+        wait_until(lambda: _listens(keeper.config.metrics.port), what="figures to be served")
         waiting = http.get(f"{place}/readyz")
         assert (waiting.status_code, waiting.json()["reasons"]) == (503, ["recorders_missing"])
         assert http.get(f"{place}/healthz").json()["alive"]

@@ -40,7 +40,7 @@ async def answers(port: int) -> bool:
 
 
 async def until_it_answers(port: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await answers(port):
             await asyncio.sleep(0.02)
 

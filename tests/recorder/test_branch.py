@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from loopback import rtp_ports
 from mitschnitt.core.gate import State
 from mitschnitt.errors import PeerError
 from mitschnitt.recorder.branch import LEAK_ALARM_PACKETS, Branch
@@ -345,7 +346,7 @@ def test_a_session_that_comes_too_late_or_one_too_many_stays_closed_by_name(tmp_
             session.ended()
             await session.sealed()
 
-    play(tmp_path, scene, ports=PortPool(33_000, 33_999))
+    play(tmp_path, scene, ports=PortPool(*rtp_ports()))
 
 
 def test_of_the_references_only_what_found_the_call_is_journalled(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from mitschnitt.core.gate import State
 from mitschnitt.recorder.calls import ANSWER_AFTER_SECONDS, MAX_REF_CHARS, MAX_REFS, SILENT_SECONDS
-from mitschnitt.recorder.ports import PortPool
 from mitschnitt.wire.sip.config import SRC_FEATURE, AgentConfig
 from mitschnitt.wire.sip.recording import SDP_TYPE
 from mitschnitt.wire.siprec import Metadata, Session
@@ -31,6 +30,7 @@ from recorder_stage import (
     joined,
     metadata,
     offer,
+    ports_for,
     ports_of,
     state_of,
 )
@@ -408,7 +408,7 @@ def test_too_many_calls_and_too_few_ports_send_the_client_elsewhere(tmp_path: Pa
         assert len(list(wire.calls)) == 1
         assert len([line for line in wire.pair.log if line == "< 503 INVITE"]) == 2
 
-    wired(tmp_path, scene, max_calls=1, ports=PortPool(32_820, 32_823))
+    wired(tmp_path, scene, max_calls=1, ports=ports_for(2))
 
 
 def test_references_that_are_no_text_or_too_many_are_cut_to_what_can_be_looked_up(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Books:
 
     async def written(self, count: int) -> list[Mapping[str, Any]]:
         """The journal's draws once there are so many, and what was heard of them."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.heard) < count:
                 await asyncio.sleep(0.002)
         return [entry.data for entry in self.stage.entries() if entry.type == "draw"]

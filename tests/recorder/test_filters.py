@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loopback import send_all
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters
 from mitschnitt.wire.rtcp import MAX_BYTES
@@ -20,7 +21,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(5)
+        receiver.settimeout(30)
         sender.connect(receiver.getsockname())
         yield receiver, sender
 
@@ -30,7 +31,7 @@ def rtp(kind: int, payload: bytes, first: int = 0x80) -> bytes:
 
 
 def through(pair: tuple[socket.socket, socket.socket], datagram: bytes) -> bytes:
-    pair[1].send(datagram)
+    send_all(pair[1], [datagram])
     return pair[0].recv(2000)
 
 
@@ -79,9 +80,9 @@ def test_a_swap_lets_later_packets_through_but_queued_ones_stay_cut(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     filters.attach(pair[0], filters.cutting_filter([101]))
-    pair[1].send(rtp(8, MARKER))
+    send_all(pair[1], [rtp(8, MARKER)])
     filters.attach(pair[0], filters.open_filter(filters.ANYBODY))
-    pair[1].send(rtp(8, MARKER))
+    send_all(pair[1], [rtp(8, MARKER)])
     assert pair[0].recv(2000) == rtp(8, b"")
     assert pair[0].recv(2000) == rtp(8, MARKER)
     filters.attach(pair[0], filters.cutting_filter([]))
@@ -141,7 +142,7 @@ def test_of_a_packet_from_another_source_one_byte_is_left(
 ) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as receiver, socket.socket(family, socket.SOCK_DGRAM) as sender:
         receiver.bind((here, 0))
-        receiver.settimeout(5)
+        receiver.settimeout(30)
         sender.bind((here, 0))
         sender.connect(receiver.getsockname())
         port = sender.getsockname()[1]

@@ -68,7 +68,7 @@ def says(stage: Stage, session: Session, count: int = 5) -> list[bytes]:
 async def closed(stage: Stage, call: str, count: int) -> list[str]:
     """The types of this call's entries once there are so many."""
     found: list[str] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found) < count:
             await asyncio.sleep(0.01)
             found = [entry.type for entry in stage.entries() if entry.call == call]
@@ -153,7 +153,7 @@ def test_row_1_with_the_journals_on_a_full_disk_an_invite_takes_no_key_and_gets_
         assert stage.link.keys_left == keys
         late.ended()
         disk.free()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while stage.ledger.refuses:
                 await asyncio.sleep(0.01)
         looked_at.check()
@@ -170,7 +170,7 @@ def test_row_1_a_vault_that_was_made_read_only_gets_its_files_when_it_is_writabl
         stage.tick()
         disk.remount("ro")
         session.ended()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not stage.media.counts.no_space:
                 await asyncio.sleep(0.01)
         assert looked_at.refuses, "a refused write counts before anybody looks at the disk"

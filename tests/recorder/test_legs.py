@@ -11,7 +11,6 @@ import pytest
 
 from mitschnitt.core.gate import State
 from mitschnitt.errors import MalformedPacket, VaultError
-from mitschnitt.recorder.ports import PortPool
 from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.recorder.session import Session
 from mitschnitt.wire.sdp import parse_sdp
@@ -30,6 +29,7 @@ from recorder_stage import (
     offer,
     over,
     play,
+    ports_for,
     ports_of,
     signalled_to,
     state_of,
@@ -165,7 +165,7 @@ def test_without_ports_an_invite_is_not_taken(tmp_path: Path) -> None:
         assert stage.open_lines() == 1
         assert stage.ports.free == 1
 
-    play(tmp_path, scene, ports=PortPool(32_800, 32_803))
+    play(tmp_path, scene, ports=ports_for(2))
 
 
 def test_without_fresh_ports_to_open_the_call_stays_shut(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_without_fresh_ports_to_open_the_call_stays_shut(tmp_path: Path) -> None
         assert told["rule"] == "ports.none"
         assert stage.ports.free == 3
 
-    play(tmp_path, scene, ports=PortPool(32_804, 32_809))
+    play(tmp_path, scene, ports=ports_for(3))
 
 
 def test_without_a_port_for_a_new_line_the_running_call_is_sealed_as_far_as_it_came(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_without_a_port_for_a_new_line_the_running_call_is_sealed_as_far_as_it_c
         assert stage.kept(0) == said
         assert stage.ports.free == 4
 
-    play(tmp_path, scene, ports=PortPool(32_810, 32_817))
+    play(tmp_path, scene, ports=ports_for(4))
 
 
 @pytest.mark.parametrize("method", ["keep", "listen", "track"])
@@ -265,7 +265,7 @@ def test_the_owners_of_lines_are_forgotten_soon_after_the_end(tmp_path: Path, mo
         session.ended()
         assert len(stage.services.owners) == 2  # keys pressed at the last moment are still on their way
         await session.sealed()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while stage.services.owners:
                 await asyncio.sleep(0.01)
         assert session._recording.tracks == {}

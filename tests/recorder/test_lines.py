@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loopback import rtp_ports
 from media_rig import EVENTS, PCMA, Sender
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
@@ -18,7 +19,7 @@ from rtp_files import parsed
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    lines = Lines("127.0.0.1", PortPool(20000, 32000), Sourcing.FIRST)
+    lines = Lines("127.0.0.1", PortPool(*rtp_ports()), Sourcing.FIRST)
     yield lines
     for state in lines:
         lines.release(state.line)
@@ -27,7 +28,7 @@ def lines() -> Iterator[Lines]:
 
 def received(lines: Lines, line: Line) -> bytes:
     sock = lines.state(line).sock
-    sock.settimeout(5)
+    sock.settimeout(30)
     data = sock.recv(2000)
     sock.setblocking(False)
     return data

@@ -16,7 +16,7 @@ from mitschnitt.recorder.link import KeeperLink
 from mitschnitt.wire.frames import FrameDecoder, pack_frame
 
 BLOCK = 4  # keys in one lease
-PATIENCE_SECONDS = 5.0  # until a test gives up; nothing waits that long when it works
+PATIENCE_SECONDS = 60.0  # until a test gives up; nothing waits that long when it works
 REFS = [{"kind": "sip_call_id", "value": "a@b"}]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loopback import FIRST_RTP_PORT, own_port, send_all
 from media_rig import EVENTS, PCMA, Rig, Sender, read_party, stamps_in
 from mitschnitt.recorder import ring as ring_module
 from mitschnitt.recorder.mapped import Mapped
@@ -45,11 +46,12 @@ def test_an_open_line_is_in_the_ring_and_a_gated_one_is_not(rig: Rig) -> None:
 
 def test_a_fresh_line_lies_where_the_ring_has_its_ports_and_any_other_line_does_not(rig: Rig) -> None:
     mapped = mapped_of(rig)
-    mapped.pool = PortPool(9_300, 9_302)
+    first = own_port()
+    mapped.pool = PortPool(first, first + 2)
     fresh = [rig.media.fresh_line() for _ in range(3)]
-    assert [line.port for line in fresh[:2]] == [9_300, 9_302]
-    assert fresh[2].port >= 20_000, "without a port of the ring's the line has a socket, as before"
-    assert rig.media.line().port >= 20_000
+    assert [line.port for line in fresh[:2]] == [first, first + 2]
+    assert fresh[2].port >= FIRST_RTP_PORT, "without a port of the ring's the line has a socket, as before"
+    assert rig.media.line().port >= FIRST_RTP_PORT
     track = rig.track()
     for line in fresh:
         rig.media.keep(line, track)
@@ -102,7 +104,7 @@ def test_a_line_in_the_ring_answers_no_sender_that_nobody_listens(rig: Rig) -> N
     line, _ = rig.open_line(rig.track())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", line.port))
-        sender.send(b"x")
+        send_all(sender, [b"x"])
         sender.send(b"y")  # would raise if an ICMP message had come
         with pytest.raises(OSError, match="in use"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.bind(("127.0.0.1", line.port))
@@ -164,7 +166,7 @@ def test_packets_of_somebody_else_are_counted_and_not_recorded(tmp_path: Path) -
 def test_control_packets_on_an_open_port_are_read(rig: Rig) -> None:
     line, sender = rig.open_line(rig.track())
     sender.stamped(range(1))
-    sender.sock.send(b"\x80\xc8\x00\x06" + bytes(24))
+    sender.sends(b"\x80\xc8\x00\x06" + bytes(24))
     rig.tick()
     assert rig.media.counts.kept == 1
     assert rig.media.counts.strange == 0

@@ -120,7 +120,7 @@ def test_listening_ends_when_no_event_type_is_left(rig: Rig) -> None:
 def test_control_packets_are_no_leak(rig: Rig) -> None:
     line = rig.media.line()
     sender = Sender(line.port)
-    sender.sock.send(b"\x81\xc9" + bytes(30))
+    sender.sends(b"\x81\xc9" + bytes(30))
     rig.tick()
     assert rig.leaks == []
 
@@ -162,8 +162,8 @@ def test_what_is_no_rtp_or_was_not_negotiated_is_counted_and_not_kept(rig: Rig) 
     track = rig.track()
     _, sender = rig.open_line(track)
     sender.packet(1, b"unknown codec", kind=97)
-    sender.sock.send(b"junk")
-    sender.sock.send(struct.pack(">BBHII", 0x80, 8, 1, 1, 1) + bytes(WIDE_BYTES))
+    sender.sends(b"junk")
+    sender.sends(struct.pack(">BBHII", 0x80, 8, 1, 1, 1) + bytes(WIDE_BYTES))
     sender.stamped([7])
     media, timeline = read_party(rig.blobs, rig.finish(track))
     assert stamps_in(media) == [7]
@@ -562,7 +562,7 @@ def test_the_timer_loop_drains_and_stops(tmp_path: Path) -> None:
     Sender(line.port).key(1, 3, 800)
 
     async def main() -> None:
-        await asyncio.wait_for(rig.media.run(), timeout=30)
+        await asyncio.wait_for(rig.media.run(), timeout=60)
 
     asyncio.run(main())
     assert rig.media.counts.events == 1

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from loopback import own_port
 from mitschnitt.recorder.port_filter import PORTS, Odd, PortFilter, program
 from ring_rig import needs_ring, send
 
-PORT = 9_100
+PORT = own_port()
 
 pytestmark = needs_ring
 

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from loopback import send_all
 from mitschnitt.errors import ConfigError
 from mitschnitt.recorder import filters, ports
 from mitschnitt.recorder.ports import REST_NS, NoPortLeft, PortPool, Stream, Taken
@@ -74,7 +75,7 @@ def test_a_socket_is_bound_non_blocking_not_inherited_and_behind_its_filter(addr
         assert not os.get_inheritable(sock.fileno())
         assert fcntl.fcntl(sock.fileno(), fcntl.F_GETFL) & os.O_NONBLOCK
         assert ports.receive_buffer(sock) >= ports.RECEIVE_BUFFER_BYTES
-        sender.sendto(b"\x80\x08" + bytes(10) + b"marker", sock.getsockname())
+        send_all(sender, [b"\x80\x08" + bytes(10) + b"marker"], sock.getsockname())
         assert sock.recv(100) == b"\x80\x08" + bytes(10)
 
 
@@ -122,8 +123,7 @@ def test_packets_that_the_kernel_dropped_are_counted() -> None:
     sock = ports.open_socket("127.0.0.1", 0, CUT)
     with sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        for _ in range(100):
-            sender.sendto(bytes(172), sock.getsockname())
+        send_all(sender, [bytes(172)] * 100, sock.getsockname())
         received = 0
         while True:
             try:

@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from dialogue import JENS, PROMPT_MS, PROMPT_SHA256
+from loopback import own_port, rtp_ports
 from mitschnitt.config import parse_config
 from mitschnitt.core.consent import StandingGrant
 from mitschnitt.core.purpose import TRAINING
@@ -43,7 +44,7 @@ from mitschnitt.wire.sip.hop import Hop
 from recorder_stage import CALL, Voice, is_open, joined, offer, view
 from recorder_wire import body
 
-PATIENCE_SECONDS = 30.0  # a start on a busy machine takes two; only a broken test waits so long
+PATIENCE_SECONDS = 60.0  # a start on a busy machine takes two; only a broken test waits so long
 
 
 def told_now(kind: str) -> dict[str, Any]:
@@ -163,12 +164,6 @@ def takes_tcp(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def start(directory: Path, number: int = 1) -> asyncio.subprocess.Process:
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "mitschnitt.processes", "recorder", str(directory), str(number)]
@@ -189,18 +184,18 @@ def write_users(directory: Path, *users: str) -> None:
 def on_site(scene: Callable[[Site], Awaitable[None]], *, sip_keys: str = "") -> None:
     async def run() -> None:
         with tempfile.TemporaryDirectory() as place:  # short enough for a Unix socket's name
-            directory, port, metrics = Path(place), free_port(), free_port()
+            directory, port, metrics = Path(place), own_port(), own_port()
             (directory / "run").mkdir()
             (directory / "audio/training").mkdir(parents=True)
-            rtp = "[rtp]\nfirst_port = 28000\nlast_port = 28099\n"
+            rtp = "[rtp]\nfirst_port = {}\nlast_port = {}\n".format(*rtp_ports())
             (directory / "config.toml").write_text(
-                f"[sip]\nport = {port}\nsession_expires_s = 400\n{sip_keys}\n{rtp}[metrics]\nport = {metrics - 1}\n",
+                f"[sip]\nport = {port}\nsession_expires_s = 400\n{sip_keys}\n{rtp}[metrics]\nport = {metrics}\n",
                 encoding="utf-8",
             )
             write_users(directory, "before")
             keeper = PlayedKeeper(directory / "run/keeper.sock")
             server = await asyncio.start_unix_server(keeper.serve, str(keeper.path))
-            site = Site(directory, keeper, port, metrics, await start(directory))
+            site = Site(directory, keeper, port, metrics + 1, await start(directory))
             try:
                 await scene(site)
             finally:
@@ -250,7 +245,8 @@ def test_figures_health_and_readiness_are_served_and_a_drain_lets_the_call_go_on
         site.keeper.ready()
         await site.until(lambda: takes_tcp(site.sip_port))
         health = f"http://127.0.0.1:{site.metrics_port}"
-        async with httpx.AsyncClient(trust_env=False) as http:
+        await site.until(lambda: takes_tcp(site.metrics_port))  # it listens for calls before it says that it is ready
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             assert (await http.get(f"{health}/healthz")).json() == {"alive": True, "reasons": []}
             assert (await http.get(f"{health}/readyz")).json() == {"ready": True, "reasons": []}
             client, late = Client(), Client()
@@ -258,9 +254,11 @@ def test_figures_health_and_readiness_are_served_and_a_drain_lets_the_call_go_on
             await late.shell.start("127.0.0.1", 0)
             client.invite(site.sip_port)
             await site.until(lambda: bool(client.descriptions))
-            await asyncio.sleep(1.0)  # a page is made anew once a second
-            shown = (await http.get(f"{health}/metrics")).text
-            assert "mitschnitt_recorder_calls 1.0\n" in shown
+            shown = ""
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while "mitschnitt_recorder_calls 1.0\n" not in shown:  # a page is made anew once a second
+                    shown = (await http.get(f"{health}/metrics")).text
+                    await asyncio.sleep(0.05)
             assert "mitschnitt_recorder_packets_kept_total 0.0\n" in shown
             site.keeper.send({"type": "drain", "within_s": 600})
             await site.until(lambda: "draining" in site.keeper.heard)

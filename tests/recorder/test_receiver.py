@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from loopback import send_all
 from mitschnitt.recorder import receiver
 from mitschnitt.recorder.receiver import SLOT_BYTES, SOCKET_BUDGET, WIDE_BYTES, Batch, Receiver
 from mitschnitt.recorder.sources import key_of, source_of
@@ -26,8 +27,7 @@ def sockets() -> Iterator[list[socket.socket]]:
 
 def send(to: socket.socket, datagrams: list[bytes]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for datagram in datagrams:
-            sender.sendto(datagram, to.getsockname())
+        send_all(sender, datagrams, to.getsockname())
 
 
 def drained(source: Receiver, sockets: list[socket.socket]) -> list[list[tuple[int, bytes, int]]]:
@@ -145,7 +145,7 @@ def test_long_datagrams_of_named_streams_tell_who_sent_them(sockets: list[socket
     told: list[int] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for length in (10, 1_400, 700):
-            sender.sendto(b"z" * length, sockets[0].getsockname())
+            send_all(sender, [b"z" * length], sockets[0].getsockname())
         name = ("127.0.0.1", sender.getsockname()[1])
 
     def process(batch: Batch) -> None:
@@ -249,7 +249,7 @@ def test_named_streams_come_first_and_tell_who_sent_each_row(sockets: list[socke
             told.clear()
             for sender in (one, two):
                 for sock in sockets:
-                    sender.sendto(b"x", sock.getsockname())
+                    send_all(sender, [b"x"], sock.getsockname())
             list(source.drain(pairs, process, named={1}))
             assert told == [([1, 1], [one.getsockname(), two.getsockname()]), ([0, 0, 2, 2], None)]
 
@@ -262,7 +262,7 @@ def test_over_ipv6_the_whole_address_is_told() -> None:
     ):
         sock.bind(("::1", 0))
         sender.bind(("::1", 0))
-        sender.sendto(b"x", sock.getsockname())
+        send_all(sender, [b"x"], sock.getsockname())
         take = Receiver(version=6).drain(
             [(sock.fileno(), 7)],
             lambda batch: found.append(batch.sources.tolist() if batch.sources is not None else []),

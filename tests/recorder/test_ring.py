@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loopback import delivered, own_port
 from mitschnitt.recorder.receiver import Batch
 from mitschnitt.recorder.ring import FLOOD_PACKETS, FRAME_BYTES, NOBODY
 from ring_rig import (
-    delivered,
     drained,
     ethernet,
     holds,
@@ -27,7 +27,8 @@ from ring_rig import (
 
 pytestmark = needs_ring
 
-PORT, OTHER = 9_000, 9_002
+PORT = own_port()  # a ring sees what anybody sends there
+OTHER = PORT + 2
 MARKER = b"MARKER-OF-AUDIO"
 VOICE = b"\x80\x08" + MARKER.ljust(170, b"\x55")
 UDP_SEGMENT = 103

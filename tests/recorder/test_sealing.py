@@ -40,7 +40,7 @@ def test_a_journal_that_cannot_be_written_ends_running_calls_and_begins_none(
         monkeypatch.setattr(os, "fdatasync", refusing)
         late = stage.session()
         stage.link.answer({**joined(), "call": "0" * 26})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not stage.ledger.refuses:
                 await asyncio.sleep(0.005)
         session.look()
@@ -51,7 +51,7 @@ def test_a_journal_that_cannot_be_written_ends_running_calls_and_begins_none(
         late.ended()
         session.ended()
         await session.sealed()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while [entry.type for entry in stage.entries()].count("closed") < 2:
                 await asyncio.sleep(0.005)
         assert stage.open_lines() == 0
@@ -84,7 +84,10 @@ def test_a_withdrawal_while_the_files_are_written_leaves_none_and_one_last_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene(stage: Stage) -> None:
+        tries: list[str] = []
+
         def refusing(name: str) -> Any:
+            tries.append(name)
             raise NoSpace("full")
 
         session = stage.keeping()
@@ -92,7 +95,9 @@ def test_a_withdrawal_while_the_files_are_written_leaves_none_and_one_last_word(
         tracks = list(session._recording.tracks.values())
         monkeypatch.setattr(stage.blobs, "create", refusing)
         session.ended()
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while not tries:
+                await asyncio.sleep(0.005)
         session.post("withdraw", act("", 7, kind="withdraw"))
         session.post("withdraw", act("", 8, kind="withdraw"))
         assert [track.leaf_key for track in tracks] == [b"", b""]

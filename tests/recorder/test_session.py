@@ -256,7 +256,7 @@ def test_an_asserted_prompt_is_for_calls_that_nobody_announced_not_for_contradic
         if state is State.ASKING:
             assert state_of(session) is State.ARRIVED  # its draw is being written
             await stage.journalled("arrived", "draw")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while state_of(session) is State.ARRIVED:
                 await asyncio.sleep(0.002)
         assert state_of(session) is state
@@ -332,7 +332,7 @@ def test_an_agents_grant_that_runs_out_in_mid_call_pauses_without_a_new_fact(tmp
         stage.view = view(grant(expires=6.05))
         session = stage.keeping()
         stage.seconds = 6.1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while state_of(session) is State.KEEPING:
                 await asyncio.sleep(0.01)
         assert state_of(session) is State.PAUSED

@@ -27,7 +27,7 @@ from mitschnitt.wire.sip.events import (
 )
 from mitschnitt.wire.sip.headers import Via
 from mitschnitt.wire.sip.message import MAX_HEAD_BYTES
-from sip_shells import LOCALHOST, OPTIONS, Side, ended, invite, stream_to, with_sides
+from sip_shells import LOCALHOST, OPTIONS, PATIENCE_SECONDS, Side, ended, invite, stream_to, with_sides
 
 AUTHORITY, STRANGERS = Authority(), Authority("Somebody else's CA")
 OURS, CLIENT = AUTHORITY.issue("recorder.example"), AUTHORITY.issue("sbc.example")
@@ -61,7 +61,7 @@ def as_client(directory: Path, own: Issued | None, *, newest: ssl.TLSVersion | N
 async def heard(reader: asyncio.StreamReader) -> bytes:
     """Everything until the other side ends the connection."""
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     except OSError:
         return b""
 
@@ -74,7 +74,7 @@ async def is_answered(side: Side, context: ssl.SSLContext) -> bool:
     try:
         async with stream_to(side, context) as (reader, writer):
             writer.write(OPTIONS % 1)
-            return (await asyncio.wait_for(reader.readline(), 5)).startswith(b"SIP/2.0 200")
+            return (await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)).startswith(b"SIP/2.0 200")
     except OSError:  # ssl.SSLError is one
         return False
 
@@ -161,7 +161,7 @@ def test_an_exchanged_certificate_is_shown_to_new_connections_and_running_ones_s
             assert peer_certificate(writer) == OURS.der
             write_files(tmp_path / "ours", renewed, AUTHORITY, "sbc.example")
             shown = OURS.der
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while shown == OURS.der:
                     async with stream_to(recorder, context) as (_, other):
                         shown = peer_certificate(other) or b""
@@ -269,7 +269,7 @@ def test_a_dialog_that_began_over_tls_is_neither_ended_nor_moved_by_plain_tcp(
         bye = dialog.request("BYE", Via("TCP", LOCALHOST, 9, (("branch", "z9hG4bKplain"),)))
         async with stream_to(recorder) as (reader, writer):
             writer.write(bytes(bye))
-            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"SIP/2.0 481")
+            assert (await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)).startswith(b"SIP/2.0 481")
         assert recorder.shell.agent._end.dialogs[theirs].hop.transport == "TLS"
         client.shell.agent.bye(mine, now=client.shell.now)
         client.shell.flush()
@@ -374,7 +374,7 @@ def test_a_single_empty_line_as_a_sign_of_life_does_not_cost_the_connection() ->
             await reader.readuntil(b"\r\n\r\n")
             recorder.shell.streams.sweep(recorder.shell.now + sip_streams.MESSAGE_SECONDS + 1)
             writer.write(OPTIONS % 2)
-            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"SIP/2.0 200")
+            assert (await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)).startswith(b"SIP/2.0 200")
         assert recorder.shell.refused.total() == 0
 
     with_sides(talk)
@@ -474,7 +474,7 @@ def test_endless_empty_lines_are_not_collected() -> None:
                 writer.write(b"\r\n\r\n" * 4_096)
                 await writer.drain()
             writer.write(OPTIONS % 1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not (await reader.readline()).startswith(b"SIP/2.0 200"):
                     pass
             [connection] = recorder.shell.streams.connections.values()
@@ -492,7 +492,7 @@ def test_a_peer_that_does_not_read_loses_the_connection(monkeypatch: pytest.Monk
             deaf.connect((LOCALHOST, recorder.shell.port))
             deaf.setblocking(False)
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 number = 0
                 while not recorder.shell.refused["stream.unread"]:
                     number += 1

@@ -13,13 +13,13 @@ import pytest
 from media_rig import EVENTS, T0, Rig, Sender, read_party, stamp, stamps_in
 from mitschnitt.core.gate import State
 from mitschnitt.recorder.media import Line, Track
-from mitschnitt.recorder.ports import REST_NS, PortPool
+from mitschnitt.recorder.ports import REST_NS
 from mitschnitt.recorder.receiver import ROUNDS, SOCKET_BUDGET
 from mitschnitt.recorder.rtcp import Peer
 from mitschnitt.recorder.sources import Lock, Sourcing
 from mitschnitt.vault.artefact import PathCounts, path_of
 from mitschnitt.wire.sdp import parse_sdp
-from recorder_stage import Stage, branch_of, offer, over, play, ports_of, state_of
+from recorder_stage import Stage, branch_of, offer, over, play, ports_for, ports_of, state_of
 from rtcp_client import says_who
 
 CLARA, JENS, STRANGER = "127.0.0.1", "127.0.0.3", "127.0.0.2"
@@ -208,7 +208,7 @@ def test_a_stranger_moves_neither_source_nor_mixes_nor_loss(rig: Rig) -> None:
     clara.stamped(range(3))
     rig.tick()
     mixed = struct.pack(">BBHIIII", 0x82, 8, 4, 640, 0x77, 1, 2) + b"mix"
-    stranger.sock.send(mixed)
+    stranger.sends(mixed)
     stranger.stamped([30_000])
     rig.tick()
     source = rig.media.reception.source(line.number)
@@ -224,11 +224,11 @@ def test_muxed_rtcp_of_a_stranger_is_not_read(rig: Rig) -> None:
     line = kept_line(rig, rig.track(), peer(mux=True))
     clara, stranger = From(CLARA, line.port), From(STRANGER, line.port)
     clara.stamped([0])
-    clara.sock.send(says_who(0x77, b"clara"))
+    clara.sends(says_who(0x77, b"clara"))
     rig.tick()
-    stranger.sock.send(says_who(0x77, b"somebody else"))
+    stranger.sends(says_who(0x77, b"somebody else"))
     rig.tick()
-    stranger.sock.send(says_who(0x77, b"somebody else"))
+    stranger.sends(says_who(0x77, b"somebody else"))
     rig.tick()
     assert rig.named == [line.number]
     assert rig.doubts == []
@@ -368,7 +368,7 @@ def test_first_locks_on_whoever_sends_first_after_the_line_was_opened(tmp_path: 
 
 def test_what_a_client_still_sends_of_its_former_call_to_a_port_used_again_is_not_kept(tmp_path: Path) -> None:
     now = [T0]
-    pool = PortPool(32_900, 32_900, pace=lambda: now[0])
+    pool = ports_for(1, pace=lambda: now[0])
     rig = Rig(tmp_path, sourcing=Sourcing.SIGNALLED, ports=pool)
     with contextlib.closing(rig):
         first, second = rig.track(), rig.track(1)

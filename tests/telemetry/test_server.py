@@ -14,7 +14,7 @@ from mitschnitt.telemetry import server as module
 from mitschnitt.telemetry.metrics import Figure, Kind, Page
 from mitschnitt.telemetry.server import MAX_CONNECTIONS, MAX_HEAD_BYTES, Condition, TelemetryServer
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 def run(

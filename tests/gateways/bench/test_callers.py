@@ -87,7 +87,7 @@ async def play(rule: Callable[[Answerer, Request], None], load: Load) -> tuple[F
     load = Load((HOST, port), HOST, load.profile, load.rate, load.calls, load.hold, load.seconds)
     ours, caller = await loop.create_datagram_endpoint(lambda: Callers(load), local_addr=(HOST, 0))
     try:
-        return await asyncio.wait_for(caller.run(), 20), there
+        return await asyncio.wait_for(caller.run(), 60), there
     finally:
         ours.close()
         transport.close()

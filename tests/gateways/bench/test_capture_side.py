@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mitschnitt
+from loopback import rtp_ports, send_all
 from mitschnitt.gateways.bench.capture_check import Checked, check_files
 from mitschnitt.gateways.bench.capture_side import Options, call_id_of, leaf_key_of
 
@@ -36,8 +37,8 @@ def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) 
         address="127.0.0.1",
         streams=2,
         first_stream=0,
-        first_port=20000,
-        last_port=32000,
+        first_port=rtp_ports()[0],
+        last_port=rtp_ports()[1],
         ports_file=str(tmp_path / "ports"),
         finish_threads=1,
         profile=str(tmp_path / "profile"),
@@ -55,7 +56,8 @@ def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) 
             for counter in range(3):
                 for stream, port in enumerate(ports):
                     body = struct.pack(">II", stream, counter) + bytes([(stream + counter) & 0xFF]) * 152
-                    sock.sendto(struct.pack(">BBHII", 0x80, 8, counter, counter * 160, 1) + body, ("127.0.0.1", port))
+                    head = struct.pack(">BBHII", 0x80, 8, counter, counter * 160, 1)
+                    send_all(sock, [head + body], ("127.0.0.1", port))
         figures = json.loads(process.communicate(timeout=60)[0])
     assert figures["packets_in_files"] == 6
     assert check_files(tmp_path / "audio", range(2), 3) == Checked(packets=6, complete=2, wrong=0)

@@ -5,6 +5,7 @@ import json
 from array import array
 from pathlib import Path
 
+from loopback import rtp_ports
 from mitschnitt.gateways.bench import soak_side
 from mitschnitt.gateways.bench.soak_side import Options, Soak, argument_of
 from mitschnitt.recorder.media import Media
@@ -20,7 +21,7 @@ def test_a_stream_goes_on_in_a_new_call_on_a_fresh_port_and_the_old_one_leaves_n
 
     async def scene() -> tuple[list[int], dict[str, object]]:
         journal, blobs = SliceWriter(tmp_path / "journal"), LocalBlobs(tmp_path / "audio")
-        media = Media(address="127.0.0.1", ports=PortPool(20_000, 21_000), journal=journal, blobs=blobs)
+        media = Media(address="127.0.0.1", ports=PortPool(*rtp_ports()), journal=journal, blobs=blobs)
         ports = memoryview(array("H", [0]))
         soak = Soak(media, blobs, options, ports)
         soak.begin(0)
