@@ -18,10 +18,10 @@ def run_by_pytest(text: str) -> set[str]:
     """Names at the top of a file that pytest runs: `test_` functions, and `Test` classes, also those that are made."""
     found: set[str] = set()
     for node in ast.parse(text).body:
-        if isinstance(node, FUNCTION) and node.name.startswith("test_"):
-            found.add(node.name)
-        elif isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
-            found.add(node.name)
+        if isinstance(node, FUNCTION | ast.ClassDef):
+            found |= (
+                {node.name} if node.name.startswith("Test" if isinstance(node, ast.ClassDef) else "test_") else set()
+            )
         elif isinstance(node, ast.Assign):
             found |= {one.id for one in node.targets if isinstance(one, ast.Name) and one.id.startswith("Test")}
     return found
@@ -36,7 +36,9 @@ def test_a_test_that_a_guarantee_names_is_one_that_is_run(place: str) -> None:
 
 
 def test_what_only_a_test_calls_is_no_test() -> None:
-    text = "def the_picks(): ...\nclass Rules:\n    def test_in(self): ...\nTestRules = Rules.TestCase\ndef test_it(): ...\n"
+    text = (
+        "def picks(): ...\nclass Rules:\n    def test_in(self): ...\nTestRules = Rules.TestCase\ndef test_it(): ...\n"
+    )
     assert run_by_pytest(text) == {"TestRules", "test_it"}
 
 
