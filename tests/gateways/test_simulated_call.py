@@ -45,7 +45,7 @@ class Peer:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REACT_SECONDS", "CONNECT_SECONDS"):
+    for name in ("REACT_SECONDS", "NEXT_QUESTION_SECONDS", "CONNECT_SECONDS"):
         monkeypatch.setattr(scenarios, name, 0.0)
 
 

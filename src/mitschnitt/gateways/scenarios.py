@@ -12,6 +12,7 @@ from enum import StrEnum
 from mitschnitt.errors import ConfigError
 
 REACT_SECONDS = 0.5  # from the end of the question to the caller's answer
+NEXT_QUESTION_SECONDS = 0.6  # from an answer to the further question: a key that comes while it is put answers neither
 CONNECT_SECONDS = 0.6  # from the answer to the agent's first word
 WITHDRAW_SECONDS = 3.0  # into the talk
 JOIN_SECONDS = 3.0

@@ -177,10 +177,16 @@ class SimulatedCall:
         try:
             await self._act(do, value, because=f"answer {ask.purpose}".rstrip())
         finally:
-            more = self._plan.agrees and len(self._questions) > 1
-            if more:
-                del self._questions[0]
-            self._events.put_nowait(Event.FURTHER_QUESTION if more else Event.CALLER_ANSWERED)
+            await self._after_answer()
+
+    async def _after_answer(self) -> None:
+        """The next question, for a caller who agreed to the recording; after the last one, the agent."""
+        if self._plan.agrees and len(self._questions) > 1:
+            del self._questions[0]
+            await asyncio.sleep(scenarios.NEXT_QUESTION_SECONDS)
+            self._events.put_nowait(Event.FURTHER_QUESTION)
+        else:
+            self._events.put_nowait(Event.CALLER_ANSWERED)
 
     async def _connect(self) -> None:
         await asyncio.sleep(scenarios.CONNECT_SECONDS)
