@@ -11,14 +11,39 @@ from source import FUNCTION, ROOT
 
 TEXT = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
-NAMED = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", TEXT)
+PLACES = re.findall(r"`(tests/[^`]*)`", TEXT)
 
 
-@pytest.mark.parametrize("path, name", NAMED)
-def test_a_test_that_a_guarantee_names_exists(path: str, name: str) -> None:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    names = {node.name for node in ast.walk(tree) if isinstance(node, FUNCTION)}
-    assert not name or name in names
+def run_by_pytest(text: str) -> set[str]:
+    """Names at the top of a file that pytest runs: `test_` functions, and `Test` classes, also those that are made."""
+    found: set[str] = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, FUNCTION | ast.ClassDef):
+            found |= (
+                {node.name} if node.name.startswith("Test" if isinstance(node, ast.ClassDef) else "test_") else set()
+            )
+        elif isinstance(node, ast.Assign):
+            found |= {one.id for one in node.targets if isinstance(one, ast.Name) and one.id.startswith("Test")}
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_test_that_a_guarantee_names_is_one_that_is_run(place: str) -> None:
+    path, _, name = place.partition("::")
+    assert (ROOT / path).exists()
+    if name:
+        assert name in run_by_pytest((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_what_only_a_test_calls_is_no_test() -> None:
+    text = (
+        "def picks(): ...\nclass Rules:\n    def test_in(self): ...\nTestRules = Rules.TestCase\ndef test_it(): ...\n"
+    )
+    assert run_by_pytest(text) == {"TestRules", "test_it"}
+
+
+def test_a_section_begins_after_an_empty_line() -> None:
+    assert TEXT.count("\n## ") == TEXT.count("\n\n## ")
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.splitlines()[0])

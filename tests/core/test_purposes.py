@@ -10,10 +10,10 @@ import pytest
 
 from dialogue import AGENT, CALLER, JENS, POLICY_TEXT, PROMPT_MS, PROMPT_SHA256, START, THIRD, grant, t
 from mitschnitt.core.consent import Act, ActKind, Asked, StandingGrant, spoken_consent
-from mitschnitt.core.gate import CallFacts, Party
+from mitschnitt.core.gate import CallFacts, Party, State
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.core.purpose import DISPUTE, OBLIGATION, TRAINING, Purpose
-from mitschnitt.core.purposes import agreed_also
+from mitschnitt.core.purposes import agreed_also, awaits_further, further_questions
 from mitschnitt.core.view import View
 
 DISPUTE_SHA256 = "d1" * 32
@@ -97,6 +97,83 @@ def test_a_question_of_somebody_else_asks_for_nothing() -> None:
         TRAINING: "given",
         DISPUTE: "prompt.unknown",
     }
+
+
+# --- what is asked, and when a key can answer it -------------------------------------------------------
+
+EXAM = b"""
+[[purpose]]
+id = "exam"
+retention = "P10D"
+
+[[prompt]]
+name = "ask-exam"
+language = "en"
+purpose = "exam"
+sha256 = "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"
+length_ms = 3000
+"""
+
+
+def to_ask(text: bytes, language: str = "") -> list[str]:
+    return [f"{prompt.name}.{prompt.language}" for prompt in further_questions(parse_policy(text), language)]
+
+
+def test_each_further_purpose_is_one_question_in_the_order_of_the_policy() -> None:
+    assert to_ask(POLICY_TEXT) == []
+    assert to_ask(TEXT) == ["ask-dispute.de"]
+    assert to_ask(TEXT + EXAM) == ["ask-dispute.de", "ask-exam.en"]
+
+
+def test_it_is_put_in_the_callers_language_else_in_the_policys_own() -> None:
+    english = FURTHER.split("[[prompt]]")[1].replace('"de"', '"en"').replace(DISPUTE_SHA256, "d2" * 32)
+    both = TEXT + f"[[prompt]]{english}".encode()
+    assert (to_ask(both, "en"), to_ask(both, "fr")) == (["ask-dispute.en"], ["ask-dispute.de"])
+
+
+@pytest.mark.parametrize(
+    "more, purpose",
+    [
+        ('caller = "legitimate_interest"', "dispute"),
+        ('agent = "legitimate_interest"', "dispute"),
+        ("", "obligation"),
+    ],
+)
+def test_nobody_is_asked_for_what_no_yes_could_allow(more: str, purpose: str) -> None:
+    text = FURTHER.replace('retention = "P10D"', f'retention = "P10D"\n{more}').replace('= "dispute"', f'= "{purpose}"')
+    assert to_ask(POLICY_TEXT + text.encode()) == []
+
+
+def test_a_recording_that_a_law_demands_has_no_further_question() -> None:
+    demanded = TEXT.replace(b'"training"', b'"obligation"')
+    assert parse_policy(demanded).purpose == OBLIGATION
+    assert to_ask(demanded) == []
+
+
+FACTS = CallFacts(parties=(CALLER, AGENT), asked=(asked(TRAINING, 0), asked(DISPUTE, 8)))
+
+
+@pytest.mark.parametrize(
+    "at, awaited",
+    [(6, False), (11.9, False), (12, True), (24, True), (24.1, False)],  # asked for from 8 to 12, then twelve seconds
+)
+def test_a_key_answers_a_further_question_in_its_window_only(at: float, awaited: bool) -> None:
+    assert awaits_further(State.KEEPING, FACTS, POLICY, "caller", t(at)) is awaited
+
+
+def test_a_key_answers_nothing_where_nothing_further_was_asked_of_this_party() -> None:
+    def awaits(facts: CallFacts, *, state: State = State.KEEPING, party: str = "caller") -> bool:
+        return awaits_further(state, facts, POLICY, party, t(14))
+
+    assert awaits(FACTS)
+    assert not awaits(FACTS, party="agent")
+    assert not any(awaits(FACTS, state=state) for state in State if state is not State.KEEPING)
+    for question in (
+        asked(TRAINING, 8),
+        asked(DISPUTE, 8, played_ms=1_000),
+        replace(asked(DISPUTE, 8), sha256="0" * 64),
+    ):
+        assert not awaits(CallFacts(parties=(CALLER, AGENT), asked=(asked(TRAINING, 0), question)))
 
 
 # --- at the end of a call -----------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import httpx
 
@@ -32,6 +33,8 @@ from mitschnitt.wire.sip.events import (
     RetryDue,
     SipEvent,
 )
+
+NOTHING: Mapping[str, speech.Prompt] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,8 @@ class FakeRecorder:
 class FakeControl:
     """A control API in memory; `on_post` hears each request as (what, body) and may tell the recorder."""
 
-    def __init__(self, prompt: speech.Prompt | None) -> None:
-        self.prompt = prompt
+    def __init__(self, prompt: speech.Prompt | None, *, further: Mapping[str, speech.Prompt] = NOTHING) -> None:
+        self.prompt, self.further = prompt, further  # further questions by purpose
         self.posted: list[tuple[str, dict[str, object]]] = []
         self.on_post: Callable[[str, dict[str, object]], None] = lambda what, body: None
 
@@ -198,8 +201,11 @@ class FakeControl:
         self.on_post(what, body)
         if what != "calls":
             return httpx.Response(200, json={})
-        ask = None
-        if self.prompt:
-            ask = {"prompt": self.prompt.name, "language": self.prompt.language, "sha256": self.prompt.sha256}
-            ask |= {"yes": self.prompt.yes, "no": self.prompt.no, "window_s": "12"}
-        return httpx.Response(200, json={"call": "C" * 26, "ask": ask, "receipt_code": "R"})
+        further = [{"purpose": purpose} | _told(prompt) for purpose, prompt in self.further.items()]
+        ask = _told(self.prompt) if self.prompt else None
+        return httpx.Response(200, json={"call": "C" * 26, "ask": ask, "further": further, "receipt_code": "R"})
+
+
+def _told(prompt: speech.Prompt) -> dict[str, str]:
+    told = {"prompt": prompt.name, "language": prompt.language, "sha256": prompt.sha256}
+    return {**told, "yes": prompt.yes, "no": prompt.no, "window_s": "12"}

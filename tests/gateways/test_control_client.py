@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def test_a_call_is_announced_with_its_references() -> None:
         "agent": world.AGENT_WITH_GRANT.aor,
         "answer_by": "digit",
     }
+
+
+def test_further_questions_name_their_purposes() -> None:
+    further = [{**ASK_BODY, "purpose": "onboarding", "prompt": "ask-onboarding"}]
+    api = Api(httpx.Response(200, json={"call": "C1", "ask": ASK_BODY, "further": further, "receipt_code": "R1"}))
+    assert run(api, announce).further == (replace(ASK, purpose="onboarding", prompt="ask-onboarding"),)
+
+
+@pytest.mark.parametrize("further", [None, 7, [None], [{"purpose": "onboarding"}]])
+def test_further_questions_that_are_none_are_a_peers_fault(further: object) -> None:
+    api = Api(httpx.Response(200, json={"call": "C1", "ask": ASK_BODY, "further": further, "receipt_code": "R1"}))
+    with pytest.raises(MalformedPacket, match="an announced call without"):
+        run(api, announce)
 
 
 def test_a_call_that_is_not_to_be_asked_has_no_question() -> None:

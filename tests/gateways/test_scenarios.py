@@ -24,6 +24,16 @@ def test_steps_come_in_order_of_time() -> None:
         assert [step.after for step in plan.steps] == sorted(step.after for step in plan.steps)
 
 
+def test_only_who_says_yes_to_the_recording_answers_further_questions() -> None:
+    agreeing = {scenario for scenario, plan in PLANS.items() if plan.agrees}
+    assert agreeing == set(Scenario) - {Scenario.REFUSED_BY_ACT, Scenario.REFUSED_BY_DIGIT, Scenario.SILENT}
+    assert {scenario for scenario, plan in PLANS.items() if plan.further[0] is not Do.NOTHING} <= agreeing
+
+
+def test_a_further_question_is_played_as_the_first_one_was() -> None:
+    assert TRANSITIONS[State.ANSWERING, Event.FURTHER_QUESTION] == (State.ASKING, (Action.PLAY_QUESTION,))
+
+
 def test_nothing_is_pressed_while_paused_for_it_could_not_be_heard() -> None:
     pause, resume = PLANS[Scenario.PAUSED].steps
     assert (pause.do, pause.value) == (Do.PRESS, "*0")

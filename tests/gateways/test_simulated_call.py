@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random  # noqa: TID251 - a simulator takes a seeded Random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,8 @@ from mitschnitt.gateways.simulated_call import Centre, SimulatedCall
 from mitschnitt.wire.g711 import Law
 
 SHORT = speech.Prompt("ask-training", "de", "v", "8", "9", "?", "ab" * 32, 10, b"\x55" * 80)
+MORE = speech.Prompt("ask-onboarding", "de", "v", "8", "9", "?", "ef" * 32, 10, b"\x55" * 80)
+PROMPTS = {prompt.name: prompt for prompt in (SHORT, MORE)}
 DIALOGUE = speech.Dialogue("test", "bank", b"\x55" * 160, b"\x55" * 160)
 
 
@@ -42,7 +45,7 @@ class Peer:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REACT_SECONDS", "CONNECT_SECONDS"):
+    for name in ("REACT_SECONDS", "NEXT_QUESTION_SECONDS", "CONNECT_SECONDS"):
         monkeypatch.setattr(scenarios, name, 0.0)
 
 
@@ -68,7 +71,7 @@ def play(
             stamped=True,
             law=Law.PCMU,
             max_talk_seconds=0.05,
-            prompt_of=lambda name, language: SHORT,
+            prompt_of=lambda name, language: PROMPTS[name],
             now=lambda: datetime.now(UTC),
             progress=lines.append,
         )
@@ -121,6 +124,44 @@ def test_yes_and_no_are_the_digits_that_the_question_names() -> None:
         control = FakeControl(SHORT)
         play(scenario, control=control.transport())
         assert control.posted[-1][1]["value"] == digit
+
+
+def put(scenario: Scenario, further: dict[str, speech.Prompt]) -> tuple[FakeControl, dict[str, Any]]:
+    control = FakeControl(SHORT, further=further)
+    row, _, _ = play(scenario, control=control.transport())
+    return control, row
+
+
+def test_who_agreed_is_asked_further_questions_one_after_the_other() -> None:
+    control, row = put(Scenario.AGREED_BY_ACT, {"onboarding": MORE, "exam": MORE})
+    assert control.whats() == ["calls", "asked", "acts", "asked", "acts", "asked", "acts"]
+    assert [body["prompt"] for _, body in control.posted[1:]] == ["ask-training"] * 2 + ["ask-onboarding"] * 4
+    assert [body["value"] for what, body in control.posted if what == "acts"] == ["8", "8", "8"]
+    assert (row["further"], row["errors"]) == (["onboarding", "exam"], [])
+    asked, answered = control.posted[3][1], control.posted[4][1]
+    assert (asked["sha256"], answered["sha256"]) == (MORE.sha256, MORE.sha256)
+    assert str(control.posted[2][1]["at"]) < str(asked["from"]) < str(asked["to"]) < str(answered["at"])
+
+
+@pytest.mark.parametrize("scenario", [Scenario.REFUSED_BY_ACT, Scenario.REFUSED_BY_DIGIT, Scenario.SILENT])
+def test_who_did_not_agree_is_asked_nothing_further(scenario: Scenario) -> None:
+    control, row = put(scenario, {"onboarding": MORE})
+    assert control.whats().count("asked") == 1
+    assert row["further"] == []
+
+
+def test_who_says_nothing_to_a_further_question_is_connected() -> None:
+    control, row = put(Scenario.THIRD_JOINED, {"onboarding": MORE})
+    assert control.whats()[:4] == ["calls", "asked", "acts", "asked"]
+    assert row["further"] == ["onboarding"]
+
+
+def test_another_recording_of_a_further_question_is_not_passed_off_as_the_one_asked_for() -> None:
+    other = replace(MORE, sha256="cd" * 32)
+    control, row = put(Scenario.AGREED_BY_ACT, {"onboarding": other, "exam": MORE})
+    assert row["errors"] == ["announce: the recorder asks for another recording of the question"]
+    assert (row["asked"], row["further"]) == (True, [])
+    assert control.whats() == ["calls", "asked", "acts"]
 
 
 def test_a_join_that_the_recorder_refuses_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,14 @@ def test_the_question_is_put_in_german_and_english() -> None:
         assert asked.length_ms == len(asked.audio) / 8
 
 
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_a_question_after_a_further_purpose_is_there_and_is_none_after_the_recording(language: str) -> None:
+    further = speech.prompt("ask-onboarding", language)
+    assert further.sha256 == hashlib.sha256(further.audio).hexdigest()
+    assert further.length_ms == len(further.audio) / 8
+    assert "ask-onboarding" not in [entry["name"] for entry in speech.prompt_entries()]
+
+
 def test_a_question_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="no prompt ask-training in language fr"):
         speech.prompt("ask-training", "fr")
@@ -61,6 +69,6 @@ def test_a_question_that_is_not_there_is_refused() -> None:
 
 def test_audio_that_is_not_the_one_written_down_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [entry | {"sha256": "00"} for entry in speech.prompt_entries()]
-    monkeypatch.setattr(speech, "prompt_entries", lambda: entries)
+    monkeypatch.setattr(speech, "prompt_entries", lambda _kind="prompt": entries)
     with pytest.raises(ConfigError, match=r"prompt ask-training.de: the audio has SHA-256 \w{64}, expected 00"):
         speech.prompt("ask-training", "de")

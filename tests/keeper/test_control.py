@@ -43,12 +43,13 @@ class FakeKeeper:
         self.fails = False
         self.ready = 1
         self.ask: dict[str, Any] | None = None
+        self.further: list[dict[str, Any]] = []
 
     async def announce(self, refs: list[Ref], **more: Any) -> dict[str, Any]:
         if self.fails:
             raise NoSpace("full")
         self.told.append((refs, more))
-        return {"call": CALL, "ask": self.ask, "receipt_code": "00000-00000-00000-00015-0"}
+        return {"call": CALL, "ask": self.ask, "further": self.further, "receipt_code": "00000-00000-00000-00015-0"}
 
     def _known(self, call: str) -> None:
         if call != CALL:
@@ -96,7 +97,7 @@ def post(app: ASGIApp, path: str, body: Any, **more: Any) -> httpx.Response:
 
 def test_a_call_is_announced_with_its_references(app: ASGIApp, keeper: FakeKeeper) -> None:
     answer = post(app, "/v1/calls", {"refs": REFS, "queue": "q", "direction": "inbound", "agent": "anna"})
-    told = {"call": CALL, "ask": None, "receipt_code": "00000-00000-00000-00015-0"}
+    told = {"call": CALL, "ask": None, "further": [], "receipt_code": "00000-00000-00000-00015-0"}
     assert (answer.status_code, answer.json()) == (201, told)
     told = {"queue": "q", "direction": "inbound", "agent": "anna", "language": "", "answer_by": "post"}
     assert keeper.told == [([Ref("header", "x")], told)]
@@ -105,7 +106,7 @@ def test_a_call_is_announced_with_its_references(app: ASGIApp, keeper: FakeKeepe
 @pytest.mark.parametrize("vector", VECTORS["exchanges"], ids=lambda vector: vector["name"])
 def test_requests_are_answered_as_the_vectors_say(app: ASGIApp, keeper: FakeKeeper, vector: dict[str, Any]) -> None:
     assert VECTORS["call"] == CALL
-    keeper.ask = vector["answer"].get("ask")
+    keeper.ask, keeper.further = vector["answer"].get("ask"), vector["answer"].get("further", [])
     answer = post(app, vector["path"], vector["body"])
     assert (answer.status_code, answer.json()) == (vector["status"], vector["answer"])
     assert len(keeper.told) == 1

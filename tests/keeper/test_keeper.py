@@ -91,8 +91,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 )
 def test_nobody_is_asked_in_vain_and_the_answer_has_one_shape(world: World, agent: str | None, asks: bool) -> None:
     told = world.announce(agent)
-    assert set(told) == {"call", "ask", "receipt_code"}
+    assert set(told) == {"call", "ask", "further", "receipt_code"}
     assert (told["ask"] is not None) == asks
+    assert told["further"] == []
 
 
 def test_a_grant_that_is_over_or_taken_back_asks_nobody(world: World) -> None:

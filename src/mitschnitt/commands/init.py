@@ -218,8 +218,11 @@ def policy_text(prompts: list[Prompt], *, mode: str = "announced", draw: str = E
 
 
 def _policy(directory: Path, config: Config) -> None:
-    prompts = [load_prompt(entry["name"], entry["language"]) for entry in prompt_entries()]
-    for item in prompts:
+    prompts, further = (
+        [load_prompt(entry["name"], entry["language"]) for entry in prompt_entries(kind)]
+        for kind in ("prompt", "further")
+    )
+    for item in (*prompts, *further):  # for the day on which a policy has a further purpose
         _write(directory / "prompts" / f"{item.name}.{item.language}.pcma", item.audio)
     _write(
         directory / "prompts" / "prompts.toml",

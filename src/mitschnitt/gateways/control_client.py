@@ -44,15 +44,20 @@ class Ask:
     yes: str
     no: str
     window_s: float
+    purpose: str = ""  # of a further question; "" is the one after the recording
 
 
 @dataclass(frozen=True)
 class Announced:
-    """The recorder's name for the call; `ask` is None when nobody is to be asked."""
+    """The recorder's name for the call; `ask` is None when nobody is to be asked.
+
+    `further` questions are for somebody who has just said yes to `ask`, one after the other.
+    """
 
     call: str
     ask: Ask | None
     receipt_code: str
+    further: tuple[Ask, ...] = ()
 
 
 def read_token(path: Path) -> str:
@@ -115,6 +120,7 @@ class ControlClient:
                 call=str(answer["call"]),
                 ask=None if ask is None else _ask(ask),
                 receipt_code=str(answer.get("receipt_code", "")),
+                further=tuple(_ask(item) for item in answer.get("further", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedPacket(f"control API: an announced call without {error}") from error
@@ -174,4 +180,5 @@ def _ask(found: Mapping[str, Any]) -> Ask:
         yes=str(found["yes"]),
         no=str(found["no"]),
         window_s=float(found["window_s"]),
+        purpose=str(found.get("purpose", "")),
     )

@@ -12,6 +12,7 @@ from enum import StrEnum
 from mitschnitt.errors import ConfigError
 
 REACT_SECONDS = 0.5  # from the end of the question to the caller's answer
+NEXT_QUESTION_SECONDS = 0.6  # from an answer to the further question: a key that comes while it is put answers neither
 CONNECT_SECONDS = 0.6  # from the answer to the agent's first word
 WITHDRAW_SECONDS = 3.0  # into the talk
 JOIN_SECONDS = 3.0
@@ -54,22 +55,33 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """One scenario: how the caller reacts to the question, what follows, and how many of 50 calls are so."""
+    """One scenario: how the caller reacts to the question, what follows, and how many of 50 calls are so.
+
+    `further` is how a caller who agreed reacts to each further question, where a policy has some.
+    """
 
     answer: Do
     value: str
     steps: tuple[Step, ...]
     of_fifty: int
     agent_agrees: bool = True
+    further: tuple[Do, str] = (Do.NOTHING, "")
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the caller says yes to the recording; nobody else is asked anything further."""
+        return self.value.rpartition(":")[2] == "yes"
 
 
 PLANS: Mapping[Scenario, Plan] = {
-    Scenario.AGREED_BY_ACT: Plan(Do.POST, "digit:yes", (), 12),
-    Scenario.AGREED_BY_DIGIT: Plan(Do.PRESS, "yes", (), 10),
+    Scenario.AGREED_BY_ACT: Plan(Do.POST, "digit:yes", (), 12, further=(Do.POST, "digit:yes")),
+    Scenario.AGREED_BY_DIGIT: Plan(Do.PRESS, "yes", (), 10, further=(Do.PRESS, "yes")),
     Scenario.REFUSED_BY_ACT: Plan(Do.POST, "digit:no", (), 5),
     Scenario.REFUSED_BY_DIGIT: Plan(Do.PRESS, "no", (), 4),
     Scenario.SILENT: Plan(Do.NOTHING, "", (), 6),
-    Scenario.WITHDREW: Plan(Do.POST, "digit:yes", (Step(WITHDRAW_SECONDS, Do.PRESS, "*9"),), 3),
+    Scenario.WITHDREW: Plan(
+        Do.POST, "digit:yes", (Step(WITHDRAW_SECONDS, Do.PRESS, "*9"),), 3, further=(Do.POST, "digit:yes")
+    ),
     Scenario.WITHDREW_BY_ACT: Plan(Do.PRESS, "yes", (Step(WITHDRAW_SECONDS, Do.POST, "withdraw:"),), 2),
     Scenario.THIRD_JOINED: Plan(Do.POST, "digit:yes", (Step(JOIN_SECONDS, Do.JOIN),), 4),
     Scenario.NO_AGENT_CONSENT: Plan(Do.POST, "digit:yes", (), 2, agent_agrees=False),
@@ -79,6 +91,7 @@ PLANS: Mapping[Scenario, Plan] = {
         "digit:yes",
         (Step(PAUSE_SECONDS, Do.PRESS, "*0"), Step(RESUME_SECONDS, Do.POST, "resume:")),
         2,
+        further=(Do.PRESS, "no"),
     ),
 }
 
@@ -102,6 +115,7 @@ class Event(StrEnum):
     ASK_GIVEN = "question given"
     NOT_TO_BE_ASKED = "not to be asked"
     QUESTION_ENDED = "question ended"
+    FURTHER_QUESTION = "further question"
     CALLER_ANSWERED = "caller answered"
     AGENT_ANSWERED = "agent answered"
     STEP_DUE = "step due"
@@ -131,6 +145,8 @@ TRANSITIONS: Mapping[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
         State.ANSWERING,
         (Action.POST_ASKED, Action.LET_CALLER_ANSWER),
     ),
+    # Only for a caller who has just said yes: what is not kept has no further purpose.
+    (State.ANSWERING, Event.FURTHER_QUESTION): (State.ASKING, (Action.PLAY_QUESTION,)),
     (State.ANSWERING, Event.CALLER_ANSWERED): (State.CONNECTING, (Action.CONNECT,)),
     (State.CONNECTING, Event.AGENT_ANSWERED): (State.TALKING, (Action.TALK,)),
     (State.TALKING, Event.STEP_DUE): (State.TALKING, (Action.STEP,)),

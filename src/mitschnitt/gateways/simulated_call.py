@@ -17,7 +17,7 @@ from datetime import datetime
 from mitschnitt.errors import MitschnittError
 from mitschnitt.gateways import cast, scenarios
 from mitschnitt.gateways.cast import Speaker
-from mitschnitt.gateways.control_client import Announced, ControlClient, ControlGone, rfc3339
+from mitschnitt.gateways.control_client import Announced, Ask, ControlClient, ControlGone, rfc3339
 from mitschnitt.gateways.recording_session import Change, Obedience, RecordingSession, SessionClient
 from mitschnitt.gateways.rtp_sender import RtpSender, RtpStream, StreamSetup
 from mitschnitt.gateways.scenarios import PLANS, Action, Do, Event, Scenario, State, Step
@@ -74,7 +74,8 @@ class SimulatedCall:
             on_change=self._changed,
         )
         self._announced: Announced | None = None
-        self._prompt: Prompt | None = None
+        self._questions: list[tuple[Ask, Prompt]] = []  # still to be put; the first is being put
+        self._further: list[str] = []  # purposes beside the first that were asked for
         self._asked_from: datetime | None = None
         self._marks: list[dict[str, object]] = []
         self._errors: list[str] = []
@@ -127,12 +128,14 @@ class SimulatedCall:
             answer_by="digit" if self._plan.answer is Do.PRESS else "post",
         )
         self._announced = announced
-        if announced.ask is not None:
-            prompt = self._centre.prompt_of(announced.ask.prompt, announced.ask.language)
-            if prompt.sha256 == announced.ask.sha256:
-                self._prompt = prompt
-            else:
+        if announced.ask is None:
+            return
+        for ask in (announced.ask, *announced.further):
+            prompt = self._centre.prompt_of(ask.prompt, ask.language)
+            if prompt.sha256 != ask.sha256:
                 self._errors.append("announce: the recorder asks for another recording of the question")
+                break  # who cannot be asked for the first purpose is asked for none
+            self._questions.append((ask, prompt))
 
     async def _dial(self) -> None:
         try:
@@ -142,34 +145,47 @@ class SimulatedCall:
             if status >= 300:
                 self._errors.append(f"dial: the recorder answered {status}")
         finally:
-            self._events.put_nowait(Event.ASK_GIVEN if self._prompt else Event.NOT_TO_BE_ASKED)
+            self._events.put_nowait(Event.ASK_GIVEN if self._questions else Event.NOT_TO_BE_ASKED)
 
     async def _play_question(self) -> None:
-        prompt = self._question()
+        _, prompt = self._question()
         self._asked_from = self._centre.now()
         # What the caller hears comes from the other end of the line.
         self._session.streams[AGENT_LABEL].speak(prompt.audio)
         self._later(prompt.length_ms / 1000 + QUESTION_TAIL_SECONDS, Event.QUESTION_ENDED)
 
     async def _post_asked(self) -> None:
-        prompt, control, announced = self._question(), self._control(), self._known()
-        if announced.ask is None or self._asked_from is None:
+        (ask, prompt), control, announced = self._question(), self._control(), self._known()
+        if self._asked_from is None:
             return
         await control.asked(
             announced.call,
-            announced.ask,
+            ask,
             begin=self._asked_from,
             end=self._centre.now(),
             played_ms=prompt.length_ms,
             length_ms=prompt.length_ms,
         )
-        self._mark("asked")
+        if ask.purpose:
+            self._further.append(ask.purpose)
+        self._mark(f"asked {ask.purpose}".rstrip())
 
     async def _let_caller_answer(self) -> None:
         await asyncio.sleep(scenarios.REACT_SECONDS)
+        ask, _ = self._question()
+        do, value = self._plan.further if ask.purpose else (self._plan.answer, self._plan.value)
         try:
-            await self._act(self._plan.answer, self._plan.value, because="answer")
+            await self._act(do, value, because=f"answer {ask.purpose}".rstrip())
         finally:
+            await self._after_answer()
+
+    async def _after_answer(self) -> None:
+        """The next question, for a caller who agreed to the recording; after the last one, the agent."""
+        if self._plan.agrees and len(self._questions) > 1:
+            del self._questions[0]
+            await asyncio.sleep(scenarios.NEXT_QUESTION_SECONDS)
+            self._events.put_nowait(Event.FURTHER_QUESTION)
+        else:
             self._events.put_nowait(Event.CALLER_ANSWERED)
 
     async def _connect(self) -> None:
@@ -195,7 +211,7 @@ class SimulatedCall:
             self._session.streams[CALLER_LABEL].press(self._digits(value))
         elif do is Do.POST:
             kind, _, what = value.partition(":")
-            ask = self._announced.ask if self._announced else None
+            ask = self._questions[0][0] if self._questions else None
             control, call = self._control(), self._known().call
             self._mark(because)
             await control.act(
@@ -206,7 +222,7 @@ class SimulatedCall:
             await self._join()
 
     def _digits(self, value: str) -> str:
-        ask = self._announced.ask if self._announced else None
+        ask = self._questions[0][0] if self._questions else None
         meant = {"yes": ask.yes if ask else "1", "no": ask.no if ask else "2"}
         return meant.get(value, value)
 
@@ -232,6 +248,7 @@ class SimulatedCall:
             "control": self._announced.call if self._announced else None,
             "receipt_code": self._announced.receipt_code if self._announced else None,
             "asked": self._asked_from is not None,
+            "further": self._further,
             "sip_session_id": self._names.sip_session_id,
             "sip_status": self._session.status,
             "changes": [
@@ -252,10 +269,10 @@ class SimulatedCall:
             }
         )
 
-    def _question(self) -> Prompt:
-        if self._prompt is None:
+    def _question(self) -> tuple[Ask, Prompt]:
+        if not self._questions:
             raise MitschnittError("no question was given")
-        return self._prompt
+        return self._questions[0]
 
     def _control(self) -> ControlClient:
         if self._centre.control is None:

@@ -86,15 +86,15 @@ def dialogues() -> tuple[Dialogue, ...]:
     )
 
 
-def prompt_entries() -> list[dict[str, Any]]:
-    """The entries of `prompts.toml` as they stand."""
-    entries: list[dict[str, Any]] = tomllib.loads((PROMPTS / "prompts.toml").read_text(encoding="utf-8"))["prompt"]
+def prompt_entries(kind: str = "prompt") -> list[dict[str, Any]]:
+    """The entries of `prompts.toml` as they stand: of a `prompt` after the recording, or of a `further` question."""
+    entries: list[dict[str, Any]] = tomllib.loads((PROMPTS / "prompts.toml").read_text(encoding="utf-8"))[kind]
     return entries
 
 
 def prompt(name: str, language: str) -> Prompt:
     """The question in one language; ConfigError when there is none, or its audio is another one."""
-    for entry in prompt_entries():
+    for entry in (*prompt_entries(), *prompt_entries("further")):
         if (entry["name"], entry["language"]) == (name, language):
             audio = (PROMPTS / f"{name}.{language}.pcma").read_bytes()
             found = hashlib.sha256(audio).hexdigest()

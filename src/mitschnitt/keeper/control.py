@@ -105,11 +105,21 @@ class AskAnswer(BaseModel):
     window_s: int
 
 
+class FurtherAnswer(AskAnswer):
+    """A question after one more purpose, for a caller who has just said yes to `ask` (recital 32 GDPR)."""
+
+    purpose: str
+
+
 class CallAnswer(BaseModel):
-    """The call's name here; `ask` is null when nobody is to be asked. The code is the caller's, and told only here."""
+    """The call's name here; `ask` is null, and `further` empty, when nobody is to be asked.
+
+    The code is the caller's, and told only here.
+    """
 
     call: str
     ask: AskAnswer | None
+    further: list[FurtherAnswer]
     receipt_code: str
 
 

@@ -38,6 +38,7 @@ from mitschnitt.keeper.grants import counting, import_grant, standing_grants
 from mitschnitt.keeper.leases import Block
 from mitschnitt.keeper.policy_watch import PolicyWatch
 from mitschnitt.keeper.pulse import Pulse
+from mitschnitt.keeper.questions import further, question
 from mitschnitt.keeper.receipts import new_receipt
 from mitschnitt.keeper.recovery import recover
 from mitschnitt.keeper.site import Site
@@ -232,7 +233,7 @@ class Keeper:
         language: str,
         answer_by: str,
     ) -> dict[str, Any]:
-        """A call will come: its id, and what to ask, or null where nobody is to be asked.
+        """A call will come: its id, and what to ask, or null and no further question where nobody is to be asked.
 
         First the draw, then what the agent agreed to: consent is never an exclusion from the draw. Null is one word
         for all that it may mean.
@@ -248,29 +249,25 @@ class Keeper:
             call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now,
             page_key=receipt.page_key, policy=view.policy.hash, draw=told,
         )  # fmt: skip
-        ask = self._ask(named, language, now) if told.drawn else None
-        return {"call": call_id, "ask": ask, "receipt_code": receipt.code}
-
-    def _ask(self, agent: str | None, language: str, now: datetime) -> dict[str, Any] | None:
+        asks = told.drawn and self._may_ask(named, now)
         policy = self.view.policy
-        if self._rules.closed:
-            return None
-        # Who the agent will be may be open while the caller waits in a queue; whoever it is must have agreed.
-        if agent is not None:
-            notice = policy.purposes[policy.purpose].notice
-            answer = agent_consent("agent", agent, self.view.grants, policy.purpose, now, notice=notice)
-            if answer.verdict is not Verdict.OPEN:
-                return None
-        prompt = policy.prompt_for(language)
         return {
-            "prompt": prompt.name,
-            "language": prompt.language,
-            "sha256": prompt.sha256,
-            "length_ms": prompt.length_ms,
-            "yes": policy.yes,
-            "no": policy.no,
-            "window_s": int(policy.window.total_seconds()),
+            "call": call_id,
+            "ask": question(policy, language) if asks else None,
+            "further": further(policy, language) if asks else [],
+            "receipt_code": receipt.code,
         }
+
+    def _may_ask(self, agent: str | None, now: datetime) -> bool:
+        if self._rules.closed:
+            return False
+        # Who the agent will be may be open while the caller waits in a queue; whoever it is must have agreed.
+        if agent is None:
+            return True
+        policy = self.view.policy
+        notice = policy.purposes[policy.purpose].notice
+        answer = agent_consent("agent", agent, self.view.grants, policy.purpose, now, notice=notice)
+        return answer.verdict is Verdict.OPEN
 
     def post_asked(self, call_id: str, asked: Asked) -> None:
         """A prompt was played. NotAllowed(`call.unknown`) for a call that is unknown or over."""

@@ -32,7 +32,7 @@ from mitschnitt.core.gate import (
 )
 from mitschnitt.core.policy import Asking
 from mitschnitt.core.pseudonym import names_of
-from mitschnitt.core.purposes import agreed_also
+from mitschnitt.core.purposes import agreed_also, awaits_further
 from mitschnitt.errors import KeyGone, MitschnittError
 from mitschnitt.recorder.behaviour import behaviour_of
 from mitschnitt.recorder.branch import Branch, Signalling
@@ -305,10 +305,12 @@ class Session:
         branch, leg = found
         if not leg.party:
             return
+        at, keys = moment(at_ns), self._keys
         hears = may_hear_digits(self.state, self.facts)
+        if awaits_further(self.state, self.facts, view.policy, leg.party, at):
+            hears |= {ActKind.DIGIT}
         if self._may_still_withdraw():
             hears = frozenset({ActKind.WITHDRAW})
-        at, keys = moment(at_ns), self._keys
         act = keys.press(digit, at, party=leg.party, source=branch.number, hears=hears, policy=view.policy)
         if act is not None:
             self.facts = self.facts.with_act(act)

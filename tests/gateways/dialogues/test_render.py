@@ -46,12 +46,15 @@ def test_a_turn_of_somebody_unknown_is_refused() -> None:
         render.render_script(script)
 
 
-def test_digest_and_length_are_noted_for_their_own_language_only() -> None:
-    listing = 'language = "de"\nsha256 = ""\nlength_ms = 0\nlanguage = "en"\nsha256 = ""\nlength_ms = 0\n'
-    noted = render.noted(listing, "en", bytes(800)).splitlines()
-    assert noted[:4] == ['language = "de"', 'sha256 = ""', "length_ms = 0", 'language = "en"']
-    assert noted[5] == "length_ms = 100"
-    assert len(noted[4]) == len('sha256 = ""') + 64
+def test_digest_and_length_are_noted_for_their_own_question_and_language_only() -> None:
+    places = [("ask", "de"), ("ask", "en"), ("more", "en")]
+    entries = [f'name = "{name}"\nlanguage = "{language}"\nsha256 = ""\nlength_ms = 0\n' for name, language in places]
+    noted = render.noted("".join(entries), "ask", "en", bytes(800))
+    assert noted.startswith(entries[0])
+    assert noted.endswith(entries[2])
+    *_, digest, length = noted.removesuffix(entries[2]).splitlines()
+    assert length == "length_ms = 100"
+    assert len(digest) == len('sha256 = ""') + 64
 
 
 def test_a_changed_file_differs(tmp_path: Path) -> None:

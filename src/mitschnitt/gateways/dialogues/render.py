@@ -70,16 +70,16 @@ def rendered_files(dialogues: Path, prompts: Path) -> Iterator[tuple[Path, bytes
         for side in speech.SIDES:
             yield dialogues / f"{script.name}.{side}.pcma", sides[side]
     listing = (speech.PROMPTS / "prompts.toml").read_text(encoding="utf-8")
-    for entry in speech.prompt_entries():
+    for entry in (*speech.prompt_entries(), *speech.prompt_entries("further")):
         audio = g711.encode(framed(speak(entry["text"], entry["voice"])), g711.Law.PCMA)
         yield prompts / f"{entry['name']}.{entry['language']}.pcma", audio
-        listing = noted(listing, entry["language"], audio)
+        listing = noted(listing, entry["name"], entry["language"], audio)
     yield prompts / "prompts.toml", listing.encode()
 
 
-def noted(listing: str, language: str, audio: bytes) -> str:
+def noted(listing: str, name: str, language: str, audio: bytes) -> str:
     """The listing with digest and length of one prompt brought up to date."""
-    head, mark, tail = listing.partition(f'language = "{language}"')
+    head, mark, tail = listing.partition(f'name = "{name}"\nlanguage = "{language}"')
     digest = hashlib.sha256(audio).hexdigest()
     tail = re.sub(r'sha256 = "[0-9a-f]*"', f'sha256 = "{digest}"', tail, count=1)
     tail = re.sub(r"length_ms = \d+", f"length_ms = {len(audio) // speech.BYTES_PER_MS}", tail, count=1)
