@@ -97,7 +97,7 @@ def test_what_is_rolled_back_was_not_seen(tmp_path: Path) -> None:
     upgrade(engine)
     with engine.begin() as kept:
         draw_queries.add_draw(kept, ROW)
-    with pytest.raises(RuntimeError), engine.begin() as lost:
+    with contextlib.suppress(RuntimeError), engine.begin() as lost:
         draw_queries.add_draw(lost, replace(ROW, n=2))
         assert draw_queries.seen_of_day(lost, DAY) == 2
         raise RuntimeError

@@ -216,7 +216,7 @@ draws = Table(
     Index("draws_by_tag", "agent_tag", "day"),
 )
 
-# How many draws of a day fell into a stratum: grows with them, in their transaction, so that no call counts a whole day.
+# How many draws of a day fell into a stratum. Grows in their transaction, so that no call has to count a whole day.
 seen = Table(
     "seen",
     metadata,

@@ -1,4 +1,4 @@
-"""How many calls of each day were seen, counted beside the draws: a cap of the whole is not counted anew for each call."""
+"""How many calls of each day were seen, counted beside the draws, so that a cap of the whole need not count them."""
 
 from __future__ import annotations
 
