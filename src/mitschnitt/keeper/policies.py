@@ -155,7 +155,15 @@ class Policies:
                 del self._known[next(iter(self._known))]
 
     def activate(self, policy: Policy, first: date | None, *, now: datetime) -> Activation:
-        """Let a policy be in force from a day on, tomorrow unless another is named; nothing is changed when refused.
+        """Let a policy be in force from a day on; nothing is changed when refused, as `may_be_activated` refuses."""
+        line = self.may_be_activated(policy, first, now=now)
+        lines = self.files.activations()
+        if not lines or lines[-1] != line:
+            self.files.activate((*lines, line))
+        return line
+
+    def may_be_activated(self, policy: Policy, first: date | None, *, now: datetime) -> Activation:
+        """The line that `activate` would write for this first day, tomorrow unless another is named. Writes nothing.
 
         NotAllowed with `policy.day.*` for a day that has begun or is too far, and as `in_force` about signatures;
         ConfigError for a policy that cannot be carried out.
@@ -167,11 +175,7 @@ class Policies:
         if decision.verdict is not Verdict.OPEN:
             raise NotAllowed(decision.rule, f"a policy begins on a later day than today ({today}), found {day}")
         refuse_unsigned(policy, self._signed(policy, begin_of(policy, day), now))
-        line = Activation(policy.hash, day)
-        lines = self.files.activations()
-        if not lines or lines[-1] != line:
-            self.files.activate((*lines, line))
-        return line
+        return Activation(policy.hash, day)
 
     def _signed(self, policy: Policy, begins: datetime, now: datetime) -> Decision:
         return is_signed(policy.hash, policy.signed_by, self.signatures.all_of(policy), begins=begins, now=now)
