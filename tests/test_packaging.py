@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from mitschnitt import config as config_module
 from mitschnitt.commands.doctor import files_wanted
 from mitschnitt.config import parse_config
+from mitschnitt.keeper.days import ROUND_BEFORE
 from mitschnitt.keeper.figures import table
 from mitschnitt.recorder.figures import TABLE
 from mitschnitt.recorder.ports import PortPool
@@ -21,8 +24,11 @@ from source import ROOT
 PACKAGING = ROOT / "packaging"
 UNIT = (PACKAGING / "systemd" / "mitschnitt.service").read_text(encoding="utf-8")
 RING = (PACKAGING / "systemd" / "ring.conf").read_text(encoding="utf-8")
+ROUND = (PACKAGING / "systemd" / "mitschnitt-round.service").read_text(encoding="utf-8")
+TIMER = (PACKAGING / "systemd" / "mitschnitt-round.timer").read_text(encoding="utf-8")
 ALERTS = (PACKAGING / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+DELAYS = ("AccuracySec", "RandomizedDelaySec")
 WORST_EXPOSURE = 2.0  # of systemd-analyze's ten; it says 1.5 of the unit today
 
 
@@ -86,15 +92,76 @@ def test_the_receive_buffer_of_the_configuration_is_allowed() -> None:
     assert allowed == [str(config_module.Rtp().receive_buffer_bytes)]
 
 
-def test_systemd_itself_takes_the_unit_and_finds_little_exposed(tmp_path: Path) -> None:
-    unit = tmp_path / "mitschnitt.service"
-    unit.write_text(UNIT.replace("/opt/mitschnitt/bin/mitschnitt", "/bin/true"))
+@pytest.mark.parametrize("name", ["mitschnitt.service", "mitschnitt-round.service"])
+def test_systemd_itself_takes_the_unit_and_finds_little_exposed(tmp_path: Path, name: str) -> None:
+    for path in (PACKAGING / "systemd").glob("mitschnitt*"):
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/mitschnitt/bin/mitschnitt", "/bin/true"))
+    unit = tmp_path / name
     told = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (told.returncode, told.stderr) == (0, "")
     command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit)]
     rated = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    (exposure,) = re.findall(r"Overall exposure level for mitschnitt\.service: ([\d.]+)", rated)
+    (exposure,) = re.findall(rf"Overall exposure level for {re.escape(name)}: ([\d.]+)", rated)
     assert float(exposure) <= WORST_EXPOSURE
+
+
+def test_systemd_itself_takes_the_timer(tmp_path: Path) -> None:
+    for path in (PACKAGING / "systemd").glob("mitschnitt*"):
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/mitschnitt/bin/mitschnitt", "/bin/true"))
+    command = ["systemd-analyze", "verify", str(tmp_path / "mitschnitt-round.timer")]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+OF_SERVE_ALONE = {  # what the service has because it stays, receives, keeps keys in memory and writes
+    "Type", "NotifyAccess", "StateDirectory", "StateDirectoryMode", "ExecStart", "Restart", "RestartSec",
+    "RestartPreventExitStatus", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "LimitNOFILE",
+    "LimitMEMLOCK", "ReadWritePaths", "WantedBy", "Description", "After",
+}  # fmt: skip
+
+
+def test_who_fetches_the_round_is_walled_in_as_the_service_is_and_writes_nothing() -> None:
+    service, found = settings(UNIT), settings(ROUND)
+    for name in service.keys() - OF_SERVE_ALONE:
+        assert found[name] == service[name], name
+    assert "ReadWritePaths" not in found
+    assert found["ReadOnlyPaths"] == service["ReadWritePaths"]
+    assert found["ExecStart"] == service["ExecStart"].replace(" serve", " draw round --fetch")
+    assert found["Requisite"] == "mitschnitt.service"
+    assert float(found["TimeoutStartSec"]) < 600  # over before the next run
+
+
+def elapses(expression: str, *, after: str, count: int) -> list[datetime]:
+    """When systemd itself would run, in UTC."""
+    command = ["systemd-analyze", "calendar", f"--base-time={after}", f"--iterations={count}", expression]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env={"TZ": "UTC"}).stdout
+    found = re.findall(r"^\s*(?:Next elapse|Iter\. #\d+|Iteration #\d+): \w+ ([\d-]+ [\d:]+) UTC$", told, re.MULTILINE)
+    return [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in found]
+
+
+@pytest.mark.parametrize(
+    "zone, day",
+    [
+        ("Europe/Berlin", date(2026, 11, 27)),
+        ("America/Santiago", date(2026, 9, 6)),  # there is no midnight
+        ("America/Havana", date(2026, 11, 1)),  # there are two
+        ("America/Santiago", date(2026, 4, 5)),  # the hour before it comes twice
+        ("Africa/Cairo", date(2026, 10, 30)),
+        ("America/Nuuk", date(2026, 3, 29)),  # there is no hour before it
+    ],
+)
+def test_the_timer_runs_between_the_round_and_the_midnight_of_its_day(zone: str, day: date) -> None:
+    (expression,) = re.findall(r"^OnCalendar=(.*)$", TIMER, re.MULTILINE)
+    midnight = datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
+    late = timedelta(seconds=sum(float(settings(TIMER)[name].rstrip("s")) for name in DELAYS))
+    runs = elapses(f"{expression} {zone}", after=f"{midnight - timedelta(hours=3):%Y-%m-%d %H:%M:%S} UTC", count=12)
+    assert len([run for run in runs if midnight - ROUND_BEFORE <= run < midnight - late]) == 6
+
+
+def test_the_page_names_the_units_of_the_round() -> None:
+    assert "mitschnitt-round.{service,timer}" in PAGE
+    assert "systemctl enable --now mitschnitt-round.timer" in PAGE
+    assert settings(TIMER)["WantedBy"] == "timers.target"
 
 
 def rules() -> list[tuple[str, str]]:

@@ -216,11 +216,12 @@ def policy_activate(
     first: Annotated[
         str, typer.Option("--from", metavar="DAY", help="Its first day, 2026-11-26; otherwise tomorrow.")
     ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also over days on which it then draws nobody.")] = False,
     directory: Directory = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Let a policy that all have signed be in force from a later day on."""
-    verb("policy_activate").run(directory, policy, first=first, as_json=as_json)
+    verb("policy_activate").run(directory, policy, first=first, force=force, as_json=as_json)
 
 
 @policy_app.command("show")

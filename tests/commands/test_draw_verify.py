@@ -48,6 +48,37 @@ def test_a_week_of_a_site_is_verified_with_all_that_lies_beside_it(site: Path, v
     assert told.rstrip().endswith("nothing is wrong")
 
 
+def test_who_takes_the_sites_word_for_whose_the_keys_are_is_told_so(site: Path, tmp_path: Path, verify: Any) -> None:
+    code, told = verify(MONDAY, "--dir", site)
+    assert code == 0
+    assert "? whose the keys of roles are: they came from the site itself" in told
+    assert "--keys DIR" in told
+    assert any("came from the site" in line for line in json.loads(verify(site, "--json")[1])["not_proved"])
+    own = tmp_path / "own"
+    own.mkdir()
+    for path in (site / "roles").glob("*.pub"):
+        (own / path.name).write_bytes(path.read_bytes())
+    code, told = verify(MONDAY, "--dir", site, "--keys", own)
+    assert (code, "the key's fingerprint is" in told, "came from the site" in told) == (0, True, False)
+
+
+def test_a_site_that_put_its_own_keys_in_the_place_of_the_roles_is_found_by_whoever_has_theirs(
+    site: Path, tmp_path: Path, verify: Any
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for path in (site / "roles").glob("*.pub"):
+        (own / path.name).write_bytes(bytes(31) + b"\1")
+    code, told = verify(MONDAY, "--dir", site, "--keys", own)
+    assert code == 4
+    assert "is not by its key" in told
+
+
+def test_where_no_key_was_used_nothing_is_said_of_keys(site: Path, verify: Any) -> None:
+    told = verify(site / "draw" / MONDAY / "public.mdl")[1]
+    assert "came from the site" not in told
+
+
 @pytest.mark.parametrize("name", ["drops_a_call_from_the_public_list", "edits_the_policy_in_mid_period"])
 def test_a_cheat_ends_with_four_and_says_from_which_file_it_is_known(name: str, tmp_path: Path, verify: Any) -> None:
     site = publish(tmp_path / "site", files_of(name, WEEK))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, delete, insert, update
 
 from keeper.drawn_week import Site
 from mitschnitt.errors import NoSpace, NotAllowed, VaultError
 from mitschnitt.keeper import draw_lists
 from mitschnitt.keeper.draw_list_header import ListRules
 from mitschnitt.keeper.draw_list_records import Scratch
+from mitschnitt.keeper.draw_lists import publish
 from mitschnitt.store import list_queries
 from mitschnitt.store.list_queries import ListDay
 from mitschnitt.store.tables import draws
@@ -134,6 +135,76 @@ def test_a_crash_between_the_two_files_leaves_a_bundle_whose_list_the_next_look_
     assert [path.name for path in site.file(MONDAY, "").iterdir()] == ["council.mdl"]
     assert str(MONDAY) in site.lists.look(LATE)
     assert site.file(MONDAY, "public.mdl").read_bytes() == public_of(WEEK[0])
+
+
+def crash_between_the_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashes(path: Path, header: bytes, records: Scratch) -> None:
+        if path.name == "public.mdl":
+            raise OSError(5, "Input/output error")
+        publish(path, header, records)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(draw_lists, "publish", crashes)
+        with pytest.raises(NoSpace, match="cannot be written"):
+            site.lists.write(days(site)[0])
+
+
+LATE_ENTRIES = {
+    "of a source that drew that day": ("recorder-0", 9_000),
+    "of a source that nobody had heard of": ("recorder-7", 1),
+    "of one whose name comes first": ("a-recorder", 1),
+}
+
+
+@pytest.mark.parametrize("source, n", LATE_ENTRIES.values(), ids=LATE_ENTRIES)
+def test_after_a_crash_between_the_two_files_the_list_says_what_the_bundle_says_though_a_draw_came_since(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, source: str, n: int
+) -> None:
+    monkeypatch.setattr("mitschnitt.store.list_queries.BLOCK_ROWS", 30)
+    crash_between_the_files(site, monkeypatch)
+    late = {"day": str(MONDAY), "source": source, "n": n, "stratum": 0, "exclusion": None, "verdict": "drawn"}
+    with site.engine.begin() as connection:
+        connection.execute(insert(draws).values(**late))
+    assert str(MONDAY) in site.lists.look(LATE)
+    assert site.file(MONDAY, "public.mdl").read_bytes() == public_of(WEEK[0])
+    assert site.file(MONDAY, "council.mdl").read_bytes() == council_of(WEEK[0])
+    told = [record for record in caplog.records if "they are in no list" in record.message]
+    assert [vars(record)["count"] for record in told] == [1]
+
+
+def test_whose_call_it_was_may_become_known_between_the_two_files(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobodys = next(draw for draw in WEEK[0].draws if not any(draw.tag))
+    crash_between_the_files(site, monkeypatch)
+    with site.engine.begin() as connection:
+        theirs = update(draws).where(draws.c.day == str(MONDAY), draws.c.source == nobodys.source)
+        connection.execute(theirs.where(draws.c.n == nobodys.n).values(agent_tag=b"8 bytes."))
+    assert str(MONDAY) in site.lists.look(LATE)
+    assert site.file(MONDAY, "public.mdl").read_bytes() == public_of(WEEK[0])
+
+
+def _drop(connection: Connection) -> None:
+    connection.execute(delete(draws).where(draws.c.day == str(MONDAY), draws.c.n == 3))
+
+
+def _rename(connection: Connection) -> None:
+    named = update(draws).where(draws.c.day == str(MONDAY), draws.c.agent_tag.is_not(None))
+    connection.execute(named.values(agent_tag=b"8 bytes."))
+
+
+def _forget_all(connection: Connection) -> None:
+    connection.execute(delete(draws).where(draws.c.day == str(MONDAY)))
+
+
+@pytest.mark.parametrize("change", [_drop, _rename, _forget_all])
+def test_a_bundle_whose_draws_are_others_now_gets_no_list(
+    site: Site, monkeypatch: pytest.MonkeyPatch, change: Callable[[Connection], None]
+) -> None:
+    crash_between_the_files(site, monkeypatch)
+    with site.engine.begin() as connection:
+        change(connection)
+    with pytest.raises(NotAllowed, match=r"draw\.list\.second"):
+        site.lists.write(days(site)[0])
+    assert not site.file(MONDAY, "public.mdl").exists()
 
 
 def test_what_a_crash_left_beside_a_list_is_never_written_into(site: Site) -> None:

@@ -164,6 +164,68 @@ def test_a_policy_is_in_force_from_its_midnight_until_the_next_begins(directory:
     assert [policies.on(date(2026, 11, day)) for day in (23, 24, 25, 26)] == [None, first, first, second]
 
 
+@pytest.mark.parametrize("text, says", UNSOUND.items())
+def test_no_day_is_planned_by_what_nobody_can_carry_out(directory: Path, text: bytes, says: str) -> None:
+    first = begin(directory, FIRST, TUESDAY, at=MONDAY)
+    unsound = propose(directory, text, *SIGNERS)
+    force(directory, (first, TUESDAY), (unsound, date(2026, 11, 26)))
+    policies = Policies(directory)
+    assert policies.on(date(2026, 11, 25)) == first
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=says):
+            policies.on(date(2026, 11, 26))
+    assert policies.get(unsound.hash) == unsound  # a call that names it finds it; a day does not
+    with pytest.raises(ConfigError, match=says):
+        policies.on(date(2026, 11, 26))
+
+
+def test_a_day_is_planned_without_reading_its_policy_anew(directory: Path) -> None:
+    first = begin(directory, FIRST, TUESDAY, at=MONDAY)
+    policies = Policies(directory)
+    assert policies.on(TUESDAY) == first
+    policies.files.text_path(first.hash).unlink()
+    assert policies.on(date(2026, 12, 24)) == first
+
+
+def test_a_broken_text_of_a_policy_to_come_speaks_of_no_day_before_its_own(directory: Path) -> None:
+    first = begin(directory, FIRST, TUESDAY, at=MONDAY)
+    second = begin(directory, SECOND, date(2026, 11, 26), at=MONDAY)
+    text = directory / "policy" / f"{second.hash}.toml"
+    text.write_bytes(text.read_bytes() + b"# changed\n")
+    policies, begins = Policies(directory), MIDNIGHT + 2 * DAY
+    assert policies.on(date(2026, 11, 25)) == first
+    with pytest.raises(ConfigError, match="was changed"):
+        policies.on(date(2026, 11, 26))
+    early = begins - 13 * HOUR  # where days begin first; the text that named the zone is gone
+    assert policies.in_force(early - timedelta(microseconds=1)).policy == first
+    with pytest.raises(ConfigError, match=rf"{second.hash[:8]}….toml was changed"):
+        policies.in_force(early)
+    ((tenure, fault),) = policies.coming(MIDNIGHT)
+    assert (tenure.hash, tenure.begins) == (second.hash, early)
+    assert "`mitschnitt policy propose FILE` with the text that was signed puts it back" in fault
+
+
+def test_who_read_a_text_once_knows_when_it_begins_though_it_is_broken_now(directory: Path) -> None:
+    first = begin(directory, FIRST, TUESDAY, at=MONDAY)
+    second = begin(directory, SECOND, date(2026, 11, 26), at=MONDAY)
+    policies, begins = Policies(directory), MIDNIGHT + 2 * DAY
+    assert [item.tenure.begins for item in policies.coming(MIDNIGHT)] == [begins]
+    text = directory / "policy" / f"{second.hash}.toml"
+    text.write_bytes(text.read_bytes() + b"# changed\n")
+    assert policies.in_force(begins - timedelta(microseconds=1)).policy == first
+    with pytest.raises(ConfigError, match="was changed"):
+        policies.in_force(begins)
+
+
+def test_what_comes_is_what_was_activated_after_what_is_in_force(directory: Path) -> None:
+    begin(directory, FIRST, date(2026, 12, 1), at=MONDAY)
+    second = begin(directory, SECOND, TUESDAY, at=MONDAY)
+    third = begin(directory, THIRD, date(2026, 11, 30), at=MONDAY)
+    policies = Policies(directory)
+    assert [item.tenure.hash for item in policies.coming(MIDNIGHT)] == [third.hash]
+    assert [item.tenure.hash for item in policies.coming(MONDAY)][:2] == [third.hash, second.hash]
+
+
 def test_who_activates_anew_takes_back_what_was_to_come(directory: Path) -> None:
     begin(directory, FIRST, date(2026, 12, 1), at=MONDAY)
     second = begin(directory, SECOND, TUESDAY, at=MONDAY)

@@ -254,6 +254,79 @@ def test_what_is_broken_of_a_policy_to_come_closes_when_its_day_comes(directory:
     assert told(rules) == (first.hash, "policy.signature.missing")
 
 
+def _edit_text(directory: Path, policy: Policy) -> None:
+    path = directory / "policy" / f"{policy.hash}.toml"
+    path.write_bytes(path.read_bytes().replace(b"P14D", b"P15D"))
+
+
+@pytest.mark.parametrize("spoil", [_edit_text, _lose_text])
+def test_a_broken_text_of_a_policy_to_come_is_said_at_once_and_leaves_the_one_in_force_alone(
+    directory: Path, first: Policy, spoil: Callable[[Path, Policy], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    second = begin(directory, SECOND, date(2026, 11, 26), at=NOON)
+    rules = watch(directory, NOON + HOUR)
+    whole = contents(directory)
+    spoil(directory, second)
+    for seconds in (2, 4, 6):
+        assert not rules.look(NOON + HOUR + seconds * SECOND_LONG)
+    assert told(rules) == (first.hash, "")
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "has not the hash by which its file is named" in line.message
+    assert vars(line)["policy"] == second.hash[:8]
+    assert not rules.look(MIDNIGHT + 2 * DAY - HOUR)
+    assert rules.look(MIDNIGHT + 2 * DAY)
+    assert told(rules) == (first.hash, "policy.broken")
+    for name, data in whole.items():
+        (directory / name).write_bytes(data)
+    assert rules.look(MIDNIGHT + 2 * DAY + 2 * SECOND_LONG)
+    assert told(rules) == (second.hash, "")
+
+
+def test_a_text_that_is_put_back_before_its_day_begins_at_its_midnight(directory: Path, first: Policy) -> None:
+    second = begin(directory, SECOND, date(2026, 11, 26), at=NOON)
+    text = directory / "policy" / f"{second.hash}.toml"
+    whole = text.read_bytes()
+    text.unlink()
+    rules = watch(directory, NOON + HOUR)
+    assert told(rules) == (first.hash, "")
+    text.write_bytes(whole)
+    assert not rules.look(NOON + 2 * HOUR)
+    assert rules.look(MIDNIGHT + 2 * DAY)
+    assert told(rules) == (second.hash, "")
+
+
+def test_a_text_of_long_ago_that_is_gone_does_not_hide_when_the_next_policy_begins(
+    directory: Path, first: Policy
+) -> None:
+    second = begin(directory, SECOND, WEDNESDAY, at=NOON)
+    third = begin(directory, THIRD, date(2026, 11, 26), at=NOON)
+    _lose_text(directory, first)
+    rules = watch(directory, MIDNIGHT + DAY + HOUR)
+    assert told(rules) == (second.hash, "")
+    assert rules.look(MIDNIGHT + 2 * DAY)
+    assert told(rules) == (third.hash, "")
+
+
+@pytest.mark.parametrize(
+    "spoil, says, named",
+    [(_edit, "has not the hash by which its file is named", True), (_break_active, "`policy/active` cannot be", False)],
+)
+def test_the_log_says_which_file_is_broken(  # noqa: PLR0913 - the fixtures of the file
+    directory: Path,
+    first: Policy,
+    spoil: Callable[[Path, Policy], None],
+    says: str,
+    named: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rules = watch(directory, NOON)
+    spoil(directory, first)
+    assert rules.look(NOON + 2 * SECOND_LONG)
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert says in line.message
+    assert vars(line).get("policy") == (first.hash[:8] if named else None)
+
+
 # -- clocks --------------------------------------------------------------------------------------------
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from mitschnitt.store import draw_queries
 from mitschnitt.store.draw_queries import DrawRow, Lot, Pot
@@ -17,6 +19,7 @@ from mitschnitt.store.upgrade import upgrade
 
 DAY, WEEK, TAG = "2026-11-26", "2026-W48", b"8 bytes."
 ROW = DrawRow(DAY, "keeper", 1, 0, None, "drawn", None)
+MOST_STEPS = 200  # of SQLite's machine for one draw under a cap of the whole: 128 today
 AGENTS_POT, WHOLE = Pot(WEEK, DAY, TAG), Pot(WEEK, DAY)
 
 
@@ -77,6 +80,75 @@ def test_what_is_excluded_makes_no_share_larger(connection: Connection) -> None:
     assert draw_queries.seen_of_agent(connection, TAG) == 1
     assert draw_queries.seen_of_agents(connection, "2026-11-23", "2026-11-29") == {TAG: 1}
     assert draw_queries.seen_of_agents(connection, "2026-11-16", "2026-11-22") == {}
+
+
+def test_what_is_seen_is_counted_once_though_an_entry_is_applied_twice(connection: Connection) -> None:
+    assert draw_queries.seen_of_day(connection, DAY) == 0
+    for n in (1, 2, 1, 2):
+        draw_queries.add_draw(connection, replace(ROW, n=n))
+    draw_queries.add_draw(connection, replace(ROW, day="2026-11-27"))
+    assert draw_queries.seen_of_day(connection, DAY) == 2
+    draw_queries.cap_draw(connection, DAY, "keeper", 1, "capped.agent_week")  # seen it stays
+    assert draw_queries.seen_of_day(connection, DAY) == counted(connection, DAY) == 2
+
+
+def test_what_is_rolled_back_was_not_seen(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path / "d.sqlite")
+    upgrade(engine)
+    with engine.begin() as kept:
+        draw_queries.add_draw(kept, ROW)
+    with contextlib.suppress(RuntimeError), engine.begin() as lost:
+        draw_queries.add_draw(lost, replace(ROW, n=2))
+        assert draw_queries.seen_of_day(lost, DAY) == 2
+        raise RuntimeError
+    with engine.begin() as connection, contextlib.suppress(RuntimeError), connection.begin_nested():
+        draw_queries.add_draw(connection, replace(ROW, n=2))
+        raise RuntimeError  # a savepoint, as one entry of a journal has it
+    with engine.begin() as connection:
+        assert draw_queries.seen_of_day(connection, DAY) == counted(connection, DAY) == 1
+
+
+def counted(connection: Connection, day: str) -> int:
+    """The same, counted row by row."""
+    wanted = select(func.count()).where(draws.c.day == day, draws.c.stratum.is_not(None))
+    return int(connection.execute(wanted).scalar_one())
+
+
+def busy_day(connection: Connection, calls: int) -> None:
+    connection.exec_driver_sql(
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?) "
+        "INSERT INTO draws (day, source, n, stratum, verdict) SELECT ?, 'keeper', n, 0, 'not_drawn' FROM numbers",
+        (calls, DAY),
+    )
+    connection.exec_driver_sql("INSERT INTO seen VALUES (?, ?)", (DAY, calls))
+
+
+def steps_of(connection: Connection, work: Callable[[], object]) -> int:
+    """How many steps SQLite's machine takes; unlike time, the same on any computer."""
+    steps = itertools.count()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.set_progress_handler(lambda: next(steps) < 0, 1)
+    try:
+        work()
+    finally:
+        driver.set_progress_handler(None, 1)
+    return next(steps)
+
+
+@pytest.mark.parametrize("calls", [1_000, 100_000])
+def test_a_call_of_a_busy_day_costs_no_more_than_one_of_a_quiet_day(connection: Connection, calls: int) -> None:
+    busy_day(connection, calls)
+
+    def call() -> None:
+        n = draw_queries.next_number(connection, DAY, "keeper")
+        draw_queries.given(connection, WHOLE)
+        draw_queries.seen_of_day(connection, DAY)
+        draw_queries.add_draw(connection, replace(ROW, n=n))
+
+    assert steps_of(connection, call) < MOST_STEPS
+    assert steps_of(connection, lambda: counted(connection, DAY)) > calls  # what every call cost before
+    assert draw_queries.seen_of_day(connection, DAY) == counted(connection, DAY) == calls + 1
 
 
 def test_a_unit_is_taken_once(connection: Connection) -> None:

@@ -20,6 +20,10 @@ from mitschnitt.exit_codes import DONE, VERIFICATION_FAILED
 from mitschnitt.proof.draws import Answer, Verifier
 
 DRAW_ID = re.compile(r"[0-9a-fA-F]{32}")
+KEYS_OF_SITE = (
+    "whose the keys of roles are: they came from the site itself, which could have put its own there; hand over the keys "
+    "that the roles gave you with --keys DIR, or compare fingerprints with them"
+)
 MAX_LISTS = 800  # open files: public list and bundle of each day of a year
 
 
@@ -72,7 +76,9 @@ def _add_policies(verifier: Verifier, found: Found, wish: Wish) -> None:
         for policy, signed in policies_of(found.site, (header.policy_hash.hex() for header in verifier.headers())):
             policies.append(policy)
             signatures += signed
-        keys = keys or found.site / "roles"
+        if keys is None and policies:
+            keys = found.site / "roles"
+            verifier.report.leaves_open(KEYS_OF_SITE)
     for path in policies:
         verifier.add_policy(content(path), str(path))
     for path in signatures:

@@ -23,6 +23,7 @@ VERSION = 1
 SPECIAL = {65533: "unmatched", 65534: "failed", 65535: "none"}  # exclusions that no policy writes down
 VERDICTS = ("excluded", "not_drawn", "drawn", "capped.agent_week", "capped.agent_share", "capped.share")
 OUTCOMES = ("kept", "failed", "not_agreed")
+COUNCIL_ONLY = frozenset({"day_key", "sources", "allowances", "caps"})  # what no public header says
 MAX_HEADER_BYTES = 16 << 20  # as many as a reader takes
 
 
@@ -163,6 +164,12 @@ class Header:
                 },
             }
         )
+
+
+def public_of(council: Mapping[str, Any], records_sha256: str) -> bytes:
+    """The public header of the day that the works council's header speaks of."""
+    common = {name: value for name, value in council.items() if name not in COUNCIL_ONLY}
+    return _bytes({**common, "kind": "public", "records_sha256": records_sha256})
 
 
 def _ratio(value: Fraction | None) -> str | None:

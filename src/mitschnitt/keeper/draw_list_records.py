@@ -105,14 +105,15 @@ def write_records(
     index = {source: number for number, source in enumerate(sources)}
     many = 0
     for rows in blocks:
-        own = _council(rows, index)
+        own = council_records(rows, index)
         council.write(own.tobytes())
-        ids.add(_public(rows, own, day_key))
+        ids.add(public_records(rows, own, day_key))
         many += len(rows)
     return many
 
 
-def _council(rows: Sequence[Sequence[Any]], index: Mapping[str, int]) -> Records:
+def council_records(rows: Sequence[Sequence[Any]], index: Mapping[str, int]) -> Records:
+    """The council's records of these rows; `index` numbers their sources."""
     source, n, stratum, exclusion, verdict, tag, outcome = zip(*rows, strict=True)
     own = np.zeros(len(rows), COUNCIL)
     own["source"] = [index[name] for name in source]
@@ -125,7 +126,8 @@ def _council(rows: Sequence[Sequence[Any]], index: Mapping[str, int]) -> Records
     return own
 
 
-def _public(rows: Sequence[Sequence[Any]], own: Records, day_key: bytes) -> Records:
+def public_records(rows: Sequence[Sequence[Any]], own: Records, day_key: bytes) -> Records:
+    """The public records of the same rows."""
     ids = b"".join(hmac.digest(day_key, f"{row[0]}|{row[1]}".encode("ascii"), "sha256")[:DRAW_ID_BYTES] for row in rows)
     halves = np.frombuffer(ids, ">u8").reshape(-1, 2)
     public = np.zeros(len(rows), PUBLIC)

@@ -22,7 +22,9 @@ from sqlalchemy import Connection, Engine
 from mitschnitt.core.draw import day_key
 from mitschnitt.core.periods import week_of
 from mitschnitt.errors import MitschnittError, NoSpace, NotAllowed, VaultError
+from mitschnitt.keeper import draw_list_bundle
 from mitschnitt.keeper.days import Days
+from mitschnitt.keeper.draw_list_bundle import Bundle
 from mitschnitt.keeper.draw_list_header import Header, ListRules, rules_of
 from mitschnitt.keeper.draw_list_records import Scratch, SortedById, write_records
 from mitschnitt.keeper.policies import Policies
@@ -32,7 +34,7 @@ from mitschnitt.store.writer import Writer
 from mitschnitt.vault.blobs import make_directories, sync_directory
 
 PUBLIC, COUNCIL = "public.mdl", "council.mdl"
-MAGIC = {PUBLIC: b"MSDRAWP1", COUNCIL: b"MSDRAWC1"}
+MAGIC = {PUBLIC: b"MSDRAWP1", COUNCIL: draw_list_bundle.MAGIC}
 MODES = {PUBLIC: 0o644, COUNCIL: 0o600}  # the bundle holds the day's key
 NEW_SUFFIX = ".new"
 LONGEST_WAIT = timedelta(hours=24)  # after the day, for calls that still run and journals that still come
@@ -122,6 +124,9 @@ class DrawLists:
         # First for good, then told: a crash in between must not make another list of the same day.
         self._writer.submit(lambda connection: list_queries.fail_open_outcomes(connection, day.day)).result()
         folder = self._directory / day.day
+        if (folder / COUNCIL).exists() and not (folder / PUBLIC).exists():
+            self._finish(day, folder)
+            return True
         with _writing(folder), contextlib.ExitStack() as stack:
             make_directories(folder)
             files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(3)]
@@ -145,6 +150,21 @@ class DrawLists:
             publish(folder / COUNCIL, header.council(council.sha256, key, sources, lots), council)
             publish(folder / PUBLIC, header.public(public.sha256), public)
         return True
+
+    def _finish(self, day: ListDay, folder: Path) -> None:
+        """The public list of a bundle that is there: it says what the bundle says, though draws came since."""
+        with _writing(folder), contextlib.ExitStack() as stack:
+            bundle = Bundle(stack.enter_context((folder / COUNCIL).open("rb")))
+            files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(2)]
+            public, ids = Scratch(files[0]), SortedById(files[1])
+            with self._reader.connect() as connection:
+                blocks = list_queries.draws_in_blocks(connection, day.day)
+                late = bundle.hand_on(blocks, self._sources.day_key(day.day), ids)
+            for block in ids.blocks():
+                public.write(block)
+            publish(folder / PUBLIC, bundle.public_header(public.sha256), public)
+        if late:
+            log.error("draws came after the lists of their day were made; they are in no list", extra={"count": late})
 
 
 @contextlib.contextmanager

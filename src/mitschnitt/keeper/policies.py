@@ -6,16 +6,26 @@ only, for their names prove them; holds no clock.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 from datetime import date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from mitschnitt.config import Config
 from mitschnitt.core.decision import Decision, Verdict
 from mitschnitt.core.policy import SHA256_HEX, Policy
 from mitschnitt.core.policy_life import Activation, Tenure, in_force_at, is_signed, may_activate
 from mitschnitt.errors import ConfigError, NotAllowed
-from mitschnitt.keeper.policy_files import PolicyFiles, PolicyText, begin_of, refuse_unsound, today_of
+from mitschnitt.keeper.policy_files import (
+    PolicyFiles,
+    PolicyText,
+    begin_of,
+    earliest_begin,
+    refuse_unsound,
+    today_of,
+)
 from mitschnitt.keeper.signatures import Signatures
 
 MAX_REMEMBERED = 64  # texts of policies; calls of more than these run at no time
@@ -26,6 +36,13 @@ SENTENCES = {
 }
 
 
+class Named(NamedTuple):
+    """A policy that `active` names. `fault`: what is wrong with its text; it may then begin later than it says here."""
+
+    tenure: Tenure
+    fault: str = ""
+
+
 class Policies:
     """See the module. `allow_unsigned` is the switch for trials: no signature is asked for."""
 
@@ -34,6 +51,7 @@ class Policies:
         self.signatures = Signatures(directory)
         self.allow_unsigned = allow_unsigned
         self._known: dict[str, Policy] = {}
+        self._sound: set[str] = set()  # which of them compile; asked for each day ahead, once a second
         self._lock = threading.Lock()
 
     @classmethod
@@ -41,19 +59,39 @@ class Policies:
         """Those of a site, with the switch that stands in its configuration."""
         return cls(config.directory, allow_unsigned=config.gate.allow_unsigned_policy)
 
-    def tenures(self) -> tuple[Tenure, ...]:
-        """All activated policies with their begins, in the order of their activation."""
-        return tuple(self.files.tenure(line) for line in self.files.activations())
-
     def tenure_at(self, now: datetime) -> Tenure | None:
-        """Which policy `active` names for this moment, unchecked; None before the first begins."""
-        lines = self.files.activations()
+        """Which policy `active` names for this moment, unchecked; None before the first begins.
+
+        ConfigError when that hangs on a text that is gone or was changed.
+        """
+        found = self.named_at(now)
+        if found is not None and found.fault:
+            raise ConfigError(found.fault)
+        return None if found is None else found.tenure
+
+    def named_at(self, now: datetime) -> Named | None:
+        """The same, whether or not its text can be read: one that cannot be may have begun."""
         # From the newest on: texts of policies that ended long ago need not be there.
-        for line in reversed(lines):
-            tenure = self.files.tenure(line)
-            if in_force_at([tenure], now) is not None:
-                return tenure
-        return None
+        named = (self._named(line) for line in reversed(self.files.activations()))
+        return next((item for item in named if in_force_at([item.tenure], now) is not None), None)
+
+    def coming(self, now: datetime) -> tuple[Named, ...]:
+        """What was activated after the policy that is in force at this moment and is still to begin, newest first."""
+        named = (self._named(line) for line in reversed(self.files.activations()))
+        return tuple(itertools.takewhile(lambda item: item.tenure.begins > now, named))
+
+    def _named(self, line: Activation) -> Named:
+        try:
+            policy = self.files.read(line.hash).policy
+            tenure = Tenure(line.hash, begin_of(policy, line.first))
+        except ConfigError as error:
+            # What was read once tells its time zone still; without it the day may begin where days begin first.
+            known, begins = self._known.get(line.hash), earliest_begin(line)
+            with contextlib.suppress(ConfigError):
+                begins = begins if known is None else begin_of(known, line.first)
+            return Named(Tenure(line.hash, begins), str(error))
+        self._remember(policy)
+        return Named(tenure)
 
     def in_force(self, now: datetime) -> PolicyText:
         """The policy that is in force at this moment, and its text.
@@ -81,12 +119,23 @@ class Policies:
         return found
 
     def on(self, day: date) -> Policy | None:
-        """The policy that is to be in force on a day of its own time zone, as it stands now; None where none is."""
+        """The policy that is to be in force on a day of its own time zone, as it stands now; None where none is.
+
+        ConfigError, as `in_force`, for one that cannot be carried out: what never comes into force opens no day.
+        """
         for line in reversed(self.files.activations()):
-            policy = self.get(line.hash)
             if line.first is None or line.first <= day:
-                return policy
+                return self._carried_out(line.hash)
         return None
+
+    def _carried_out(self, digest: str) -> Policy:
+        if digest in self._sound and digest in self._known:
+            return self._known[digest]
+        policy = self.sound(digest).policy
+        self._remember(policy)
+        with self._lock:
+            self._sound = {*(self._sound & self._known.keys()), digest}
+        return policy
 
     def get(self, digest: str) -> Policy:
         """The policy of this hash, whether in force, over or to come; ConfigError when it is not here."""
@@ -106,7 +155,15 @@ class Policies:
                 del self._known[next(iter(self._known))]
 
     def activate(self, policy: Policy, first: date | None, *, now: datetime) -> Activation:
-        """Let a policy be in force from a day on, tomorrow unless another is named; nothing is changed when refused.
+        """Let a policy be in force from a day on; nothing is changed when refused, as `may_be_activated` refuses."""
+        line = self.may_be_activated(policy, first, now=now)
+        lines = self.files.activations()
+        if not lines or lines[-1] != line:
+            self.files.activate((*lines, line))
+        return line
+
+    def may_be_activated(self, policy: Policy, first: date | None, *, now: datetime) -> Activation:
+        """The line that `activate` would write for this first day, tomorrow unless another is named. Writes nothing.
 
         NotAllowed with `policy.day.*` for a day that has begun or is too far, and as `in_force` about signatures;
         ConfigError for a policy that cannot be carried out.
@@ -118,11 +175,7 @@ class Policies:
         if decision.verdict is not Verdict.OPEN:
             raise NotAllowed(decision.rule, f"a policy begins on a later day than today ({today}), found {day}")
         refuse_unsigned(policy, self._signed(policy, begin_of(policy, day), now))
-        line = Activation(policy.hash, day)
-        lines = self.files.activations()
-        if not lines or lines[-1] != line:
-            self.files.activate((*lines, line))
-        return line
+        return Activation(policy.hash, day)
 
     def _signed(self, policy: Policy, begins: datetime, now: datetime) -> Decision:
         return is_signed(policy.hash, policy.signed_by, self.signatures.all_of(policy), begins=begins, now=now)

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -31,6 +31,7 @@ from mitschnitt.errors import ConfigError, NoSpace
 from mitschnitt.keeper.kek import replace_file
 
 MIN_PREFIX = 8  # hex digits by which a person may name a policy
+FURTHEST_EAST = timedelta(hours=14)  # where days begin first (Pacific/Kiritimati)
 MAX_POLICIES = 10_000  # files that are looked through for a prefix
 
 
@@ -65,6 +66,11 @@ def refuse_unsound(found: PolicyText, *, file: str) -> None:
 def begin_of(policy: Policy, first: date | None) -> datetime:
     """Local midnight at which a day of the policy begins, in UTC; None is the beginning of time."""
     return BEGINNING if first is None else datetime.combine(first, time.min, zone_of(policy)).astimezone(UTC)
+
+
+def earliest_begin(line: Activation) -> datetime:
+    """Before this no day of this name begins anywhere: what can be said of a policy whose text was not read."""
+    return BEGINNING if line.first is None else datetime.combine(line.first, time.min, UTC) - FURTHEST_EAST
 
 
 def today_of(policy: Policy, now: datetime) -> date:

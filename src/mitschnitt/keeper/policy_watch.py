@@ -19,7 +19,7 @@ from mitschnitt.core.policy_life import BEGINNING, Served, Tenure, may_follow, p
 from mitschnitt.errors import ConfigError, NotAllowed
 from mitschnitt.keeper.kek import replace_file
 from mitschnitt.keeper.next_step import next_step
-from mitschnitt.keeper.policies import Policies
+from mitschnitt.keeper.policies import Named, Policies
 from mitschnitt.keeper.policy_files import PolicyText
 from mitschnitt.keeper.role_keys import public_path
 from mitschnitt.keeper.time_watch import TimeWatch
@@ -34,8 +34,14 @@ CLOCK = "the clock is not to be trusted: no policy changes, and nobody new is as
 SAYS = {
     "policy.none": "no policy is in force: nobody is asked before one is",
     "policy.changed": "another policy was put in the place of the one in force: nobody new is asked, calls keep theirs",
-    "policy.broken": "the policy to be in force is gone, changed or cannot be carried out: nobody new is asked",
+    "policy.broken": "the text of the policy to be in force is gone, cannot be carried out, or has not the hash by "
+    "which its file is named: nobody new is asked",
 }
+ACTIVE = "`policy/active` cannot be read, or has a line that is no hash with a day: nobody new is asked"
+COMING = (
+    "the text of a policy to come is gone, or has not the hash by which its file is named: nobody is asked from its "
+    "day on, unless `policy propose` puts back what was signed"
+)
 UNSIGNED = "a signature of the policy in force is gone or no longer checks: nobody new is asked, calls keep theirs"
 
 log = logging.getLogger("mitschnitt.keeper")
@@ -56,6 +62,9 @@ class PolicyWatch:
         self._noted_at: datetime | None = None
         self._stamps: list[Stamp] = []
         self._next: datetime | None = None  # when the next policy begins
+        self._coming_texts: list[Path] = []
+        self._culprit = ""  # hash of the policy that is broken, "" where `active` is
+        self._broken: set[str] = set()  # policies to come that the log was told of
         self.closed = ""  # the rule by which nobody new is asked, "" while a policy is in force as it must be
         self.current: PolicyText
         self._served: Served  # what was in order last
@@ -103,15 +112,24 @@ class PolicyWatch:
         self.current, self.closed = self.policies.sound(digest), rule
 
     def _coming(self, now: datetime) -> Tenure | None:
-        later = [tenure for tenure in self.policies.tenures() if tenure.begins > now]
+        later = [coming.tenure for coming in self.policies.coming(now)]
         return min(later, key=lambda tenure: tenure.begins, default=None)
 
     def say(self) -> None:
         """Tell the log how it stands."""
-        if self.closed:
+        if self.closed == "policy.broken":
+            self._say_broken()
+        elif self.closed:
             log.error(CLOCK if self.closed.startswith("clock.") else SAYS.get(self.closed, UNSIGNED))
         else:
             log.info("the policy is in force", extra={"policy": self.current.policy.hash[:8]})
+
+    def _say_broken(self) -> None:
+        """Which file it is: `active`, or a text, whose name begins with these digits."""
+        if self._culprit:
+            log.error(SAYS["policy.broken"], extra={"policy": self._culprit[:8]})
+        else:
+            log.error(ACTIVE)
 
     # -- while it runs ---------------------------------------------------------------------------
 
@@ -142,6 +160,7 @@ class PolicyWatch:
         except NotAllowed as error:
             return self._close(error.rule)
         except ConfigError:
+            self._culprit = self._named(now)
             return self._close("policy.broken")
         finally:
             self._mark(now)
@@ -155,6 +174,12 @@ class PolicyWatch:
         self._note(now)
         return news
 
+    def _named(self, now: datetime) -> str:
+        with contextlib.suppress(ConfigError):
+            named = self.policies.named_at(now)
+            return "" if named is None else named.tenure.hash
+        return ""
+
     def _close(self, rule: str) -> bool:
         before, self.closed = self.closed, rule
         if before != rule:
@@ -164,11 +189,17 @@ class PolicyWatch:
     # -- files -----------------------------------------------------------------------------------
 
     def _mark(self, now: datetime) -> None:
-        """Remember how the files look, and when the next policy begins."""
-        self._stamps, self._next = self._stamped(), None
-        with contextlib.suppress(ConfigError):  # what is broken among policies to come is told when its day comes
-            coming = self._coming(now)
-            self._next = None if coming is None else coming.begins
+        """Remember how the files look, and when the next policy begins; say which of those to come are broken."""
+        coming: tuple[Named, ...] = ()
+        with contextlib.suppress(ConfigError):  # `active` itself, of which whoever reads it says so
+            coming = self.policies.coming(now)
+        self._coming_texts = [self.policies.files.text_path(item.tenure.hash) for item in coming]
+        self._stamps = self._stamped()
+        self._next = min((item.tenure.begins for item in coming), default=None)
+        broken = {item.tenure.hash for item in coming if item.fault}
+        for digest in sorted(broken - self._broken):
+            log.error(COMING, extra={"policy": digest[:8]})
+        self._broken = broken
 
     def _stamped(self) -> list[Stamp]:
         return [_stamp(path) for path in self._concerned()]
@@ -177,6 +208,7 @@ class PolicyWatch:
         files, policy = self.policies.files, self.current.policy
         yield files.active_path
         yield files.text_path(policy.hash)
+        yield from self._coming_texts
         for role in policy.signed_by:
             yield files.signature_path(policy.hash, role)
             yield public_path(self._directory, role)

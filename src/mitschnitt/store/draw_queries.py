@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from mitschnitt.store.tables import allowances, days, draws
+from mitschnitt.store.tables import allowances, days, draws, seen
 
 SHARE = "share"  # the cap whose pot is a day's; all others are an agent's week
 
@@ -73,7 +73,7 @@ def numbers_since(connection: Connection, source: str, day: str) -> dict[str, in
 
 
 def add_draw(connection: Connection, row: DrawRow) -> bool:
-    """A draw was made; whether it is new, for entries may be applied twice."""
+    """A draw was made, and is counted; whether it is new, for entries may be applied twice."""
     values = {
         "day": row.day,
         "source": row.source,
@@ -85,7 +85,12 @@ def add_draw(connection: Connection, row: DrawRow) -> bool:
         "outcome": row.outcome,
     }
     made = connection.execute(upsert(draws).values(**values).on_conflict_do_nothing())
-    return made.rowcount == 1
+    is_new = made.rowcount == 1
+    if is_new and row.stratum is not None:
+        one = upsert(seen).values(day=row.day, calls=1)
+        more = one.on_conflict_do_update(index_elements=[seen.c.day], set_={"calls": seen.c.calls + 1})
+        connection.execute(more)
+    return is_new
 
 
 def draw_by_number(connection: Connection, day: str, source: str, n: int) -> DrawRow | None:
@@ -132,9 +137,9 @@ def set_outcome(connection: Connection, day: str, source: str, n: int, outcome: 
 
 
 def seen_of_day(connection: Connection, day: str) -> int:
-    """Calls of a day so far that fell into a stratum; what is excluded makes no share larger."""
-    wanted = select(func.count()).where(draws.c.day == day, draws.c.stratum.is_not(None))
-    return int(connection.execute(wanted).scalar_one())
+    """Calls of a day so far that fell into a stratum; what is excluded makes no share larger. One row is read."""
+    wanted = select(seen.c.calls).where(seen.c.day == day)
+    return int(connection.execute(wanted).scalar_one_or_none() or 0)
 
 
 def seen_of_agent(connection: Connection, tag: bytes) -> int:

@@ -216,6 +216,14 @@ draws = Table(
     Index("draws_by_tag", "agent_tag", "day"),
 )
 
+# How many draws of a day fell into a stratum. Grows in their transaction, so that no call has to count a whole day.
+seen = Table(
+    "seen",
+    metadata,
+    Column("day", String(DAY_CHARS), primary_key=True),
+    Column("calls", Integer, nullable=False),
+)
+
 # Units of caps that a source was given, from which of its numbers on they counted, and how many it has taken.
 allowances = Table(
     "allowances",
