@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mitschnitt.wire.packets import CIRCLE, MAX_CLOCK, Packets
+from mitschnitt.wire.packets import CIRCLE, MAX_CLOCK, Packets, kinds_of
 
 SECOND_NS = 1_000_000_000
 RESTART_SECONDS = 5  # arrival minus RTP time apart by more: another clock. No stall and no jitter is so long
@@ -40,10 +40,10 @@ def tell_apart(packets: Packets, origin_ns: int) -> tuple[Int64s, Int64s]:
     Unwrapped RTP times of one clock are comparable, and less than a circle from arrival since `origin_ns`.
     """
     arrival = ticks_of(packets.arrival_ns - origin_ns, packets.clock)
-    phase = (arrival - packets.rtp_time) % CIRCLE
-    _, first, group = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_index=True, return_inverse=True)
-    group, least = group.reshape(-1), RESTART_SECONDS * packets.clock
-    turned = (phase - phase[first][group] + CIRCLE // 2) % CIRCLE
+    phase = (arrival - packets.rtp_time) & (CIRCLE - 1)
+    first, group = kinds_of(packets.ssrc * MAX_CLOCK + packets.clock)
+    least = RESTART_SECONDS * packets.clock
+    turned = (phase - phase[first][group] + CIRCLE // 2) & (CIRCLE - 1)
     low, high = np.full(first.size, CIRCLE), np.zeros(first.size, np.int64)
     np.minimum.at(low, group, turned)
     np.maximum.at(high, group, turned)
@@ -80,7 +80,7 @@ def _around(phase: Int64s, group: Int64s, least: Int64s) -> tuple[Int64s, Int64s
 
 def by_first(number: Int64s) -> Int64s:
     """The same division, numbered 0, 1, ... in order of first appearance."""
-    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    first, which = kinds_of(number)
     rank = np.empty_like(first)
     rank[np.argsort(first)] = np.arange(first.size)
-    return rank[which.reshape(-1)].astype(np.int64)
+    return rank[which]

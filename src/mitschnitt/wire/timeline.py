@@ -1,8 +1,8 @@
 """Where each kept packet of one party lies in time: runs in, a Layout out; `render` makes samples of any part of it.
 
-    runs --ends of whole ones--> packets --clocks, epochs, skew--> Layout of all packets --render--> samples
+    runs --ends of whole ones--> packets --clocks, epochs, skew--> Folded --unfolded--> Layout --render--> samples
 
-Pure: the clock is in the runs. `lay_out` decides once per call; a play-back of an hour holds a block in memory and
+Pure: the clock is in the runs. `fold` decides once per call, `lay_out` unfolds all of it; a play-back of an hour holds a block in memory and
 not the hour. Pauses, losses and a late start become silence of exact length.
 """
 
@@ -19,10 +19,11 @@ from mitschnitt.errors import TooLarge
 from mitschnitt.wire import clocks, epochs, skew
 from mitschnitt.wire.alignment import Report, ahead_of_ours
 from mitschnitt.wire.alignment import lined_up as lined_up
-from mitschnitt.wire.layout import GRID_NS, SECOND_NS, in_order
+from mitschnitt.wire.folded import Even, Folded, in_order
+from mitschnitt.wire.layout import GRID_NS, SECOND_NS
 from mitschnitt.wire.layout import Layout as Layout
 from mitschnitt.wire.layout import shifted as shifted
-from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, one_by_one, ramps
+from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, kinds_of, one_by_one
 from mitschnitt.wire.packets import parse_runs as parse_runs
 from mitschnitt.wire.render import Fetch as Fetch
 from mitschnitt.wire.render import Samples as Samples
@@ -40,7 +41,12 @@ Int64s = NDArray[np.int64]
 
 
 def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = ()) -> Layout:
-    """Each packet's place. `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
+    """Each packet's place, one by one; else as `fold`."""
+    return fold(runs, codecs, reports=reports).unfolded()
+
+
+def fold(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = ()) -> Folded:
+    """Each packet's place, in rows. `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
 
     `reports` are the header's: arrival in ns, SSRC, NTP time in ns and RTP time of each sender report.
 
@@ -48,7 +54,8 @@ def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = (
     """
     heard = sounding(runs, codecs)
     if not heard.count.size:
-        return Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=heard.first.codecs)
+        nothing = Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=heard.first.codecs)
+        return Folded(nothing, nothing.first, Even.of(0))
     origin_ns = int(heard.first.arrival_ns.min())
     _check_length(int(heard.first.arrival_ns.max()) - origin_ns)
     picked, epoch, ticks, order = _in_order(heard, origin_ns)
@@ -57,8 +64,8 @@ def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = (
     again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(seq) == 0)
     kept = order[~again]
     rank = (np.cumsum(heard.count) - heard.count)[picked.run] + picked.inside
-    layout = _placed(picked.where(kept), epoch[kept], ticks[kept], origin_ns, rank[kept], reports)
-    return replace(layout, repeated=int(again.sum()))
+    placed = _placed(picked.where(kept), epoch[kept], ticks[kept], origin_ns, rank[kept], reports)
+    return replace(placed, rows=replace(placed.rows, repeated=int(again.sum())))
 
 
 def _in_order(heard: Sounding, origin_ns: int) -> tuple[Picked, Int64s, Int64s, Int64s]:
@@ -88,48 +95,42 @@ def _check_length(length_ns: int) -> None:
 
 def _placed(
     picked: Picked, epoch: Int64s, ticks: Int64s, origin_ns: int, rank: Int64s, reports: Sequence[Report]
-) -> Layout:
+) -> Folded:
     """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
     packets, span = picked.packets, _spans(picked, epoch, ticks)
     found, factor = _skews(picked, epoch, ticks + span, origin_ns)
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
     origin = clocks.ns_of(ticks[starts], packets.clock[starts])[epoch]
-    begin = _in_our_time(clocks.ns_of(ticks, packets.clock), origin, factor)
-    end = _in_our_time(clocks.ns_of(ticks + span, packets.clock), origin, factor)
+    told, told_end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
+    begin, end = _in_our_time(told, origin, factor), _in_our_time(told_end, origin, factor)
     base = np.minimum.reduceat(packets.arrival_ns - origin_ns - end, starts)
     base = _apart(base, begin, end, rank, starts)[epoch]
-    ahead = _ahead(packets, begin + base + origin_ns, reports)
-    # Runs whose packets do not lie apart by whole ns, all by the same, are unfolded now.
-    is_even = (picked.step * SECOND_NS % packets.clock == 0) & (factor == 1.0)
-    row, inside = one_by_one(np.where(is_even, 1, picked.count))
-    clock, step = packets.clock[row], picked.step[row]
-    time = ticks[row] + inside * step
-    begin = _in_our_time(clocks.ns_of(time, clock), origin[row], factor[row]) + base[row]
-    end = _in_our_time(clocks.ns_of(time + span[row], clock), origin[row], factor[row]) + base[row]
-    count, step_ns = np.where(is_even, picked.count, 1)[row], step * SECOND_NS // clock
-    start, length = int(begin.min()), packets.length[row]
-    lasts = _lasts(begin, end, epoch[row], np.where(count > 1, step_ns, 0))
-    _check_length(int((begin + (count - 1) * step_ns + lasts).max()) - start)
-    return in_order(
-        Layout(
-            start_ns=origin_ns + start,
-            first=ramps(begin - start, step_ns, count),
-            span=np.repeat(lasts, count),
-            offset=ramps(packets.offset[row] + inside * length, length, count),
-            length=np.repeat(length, count),
-            codec=np.repeat(packets.codec[row], count),
-            epoch=np.repeat(epoch[row], count),
-            codecs=packets.codecs,
-            skew=found,
-            ahead_ns=ahead,
-        )
+    begin, end = begin + base, end + base
+    ahead = _ahead(packets, begin + origin_ns, reports)
+    step_ns = picked.step * SECOND_NS // packets.clock
+    following = _in_our_time(told + step_ns, origin, factor) + base
+    start = int(begin.min())
+    rows = Layout(
+        start_ns=origin_ns + start,
+        first=begin - start,
+        span=_lasts(begin, end, epoch, following, picked.count > 1),
+        offset=packets.offset,
+        length=packets.length,
+        codec=packets.codec,
+        epoch=epoch,
+        codecs=packets.codecs,
+        skew=found,
+        ahead_ns=ahead,
     )
+    folded = Folded(rows, picked.count, Even(step_ns, told_end - told, told - origin, factor))
+    _check_length(folded.duration_ns)
+    return in_order(folded)
 
 
-def _lasts(begin: Int64s, end: Int64s, epoch: Int64s, step_ns: Int64s) -> Int64s:
-    """Ns that each packet lasts: to its end, or to the next one of its epoch, which is `step_ns` on if not 0."""
-    following = np.where(step_ns > 0, begin + step_ns, np.append(begin[1:], end[-1]))
-    is_last = (step_ns == 0) & (np.diff(epoch, append=-1) != 0)
+def _lasts(begin: Int64s, end: Int64s, epoch: Int64s, following: Int64s, stands: NDArray[np.bool_]) -> Int64s:
+    """Ns that each packet lasts: to its end, or to the next one of its epoch, `following` where it `stands` for that."""
+    following = np.where(stands, following, np.append(begin[1:], end[-1]))
+    is_last = ~stands & (np.diff(epoch, append=-1) != 0)
     return np.where(is_last, end, np.minimum(end, following)) - begin
 
 
@@ -156,8 +157,7 @@ def _skews(picked: Picked, epoch: Int64s, end: Int64s, origin_ns: int) -> tuple[
     `skew.MIN_PACKETS` is passed over.
     """
     packets = picked.packets
-    _, owner = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_inverse=True)
-    owner = owner.reshape(-1)
+    _, owner = kinds_of(packets.ssrc * MAX_CLOCK + packets.clock)
     by_owner = np.argsort(owner, kind="stable")
     told = clocks.ns_of(end, packets.clock)
     factor = np.ones(end.size)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mitschnitt.wire.layout import SECOND_NS
 from mitschnitt.wire.packets import Codecs, Packets, first_packets, one_by_one
 
 MAX_WHOLE_SECONDS = 0.5  # from the first packet of a run to its last; far below what makes another clock or drain
@@ -33,7 +34,8 @@ class Sounding:
         """Runs that both ends can stand for; `max_step_seconds` is for packets whose bytes do not tell their time."""
         clock, reach = self.first.clock, self.step * (self.count - 1)
         is_told = (self.first.span >= 0) | (self.step <= max_step_seconds * clock)
-        goes_on = (self.step > 0) & (reach <= MAX_WHOLE_SECONDS * clock) & is_told
+        # By whole ns, or unfolding one would have to round.
+        goes_on = (self.step > 0) & (reach <= MAX_WHOLE_SECONDS * clock) & (self.step * SECOND_NS % clock == 0) & is_told
         return goes_on & (self.count > 1)
 
     def picked(self, whole: Flags) -> Picked:
@@ -63,8 +65,10 @@ class Picked:
 def sounding(runs: NDArray[Any], codecs: Codecs) -> Sounding:
     """The runs without telephone events and empty packets. MalformedPacket as `unfold` raises it."""
     first, count = first_packets(runs, codecs), runs["count"].astype(np.int64)
-    rows = np.flatnonzero((count > 0) & (first.length > 0) & ~first.is_event)
-    return Sounding(first.where(rows), count[rows], runs["step"].astype(np.int64)[rows])
+    step, sounds = runs["step"].astype(np.int64), (count > 0) & (first.length > 0) & ~first.is_event
+    if sounds.all():
+        return Sounding(first, count, step)
+    return Sounding(first.where(sounds), count[sounds], step[sounds])
 
 
 def torn(picked: Picked, whole: Flags, order: Int64s, epoch: Int64s, ticks: Int64s) -> Flags:
