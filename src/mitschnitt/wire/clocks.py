@@ -34,9 +34,10 @@ def ns_of(ticks: Int64s, clock: Int64s) -> Int64s:
     return time
 
 
-def tell_apart(packets: Packets, origin_ns: int) -> tuple[Int64s, Int64s]:
+def tell_apart(packets: Packets, origin_ns: int, reach: Int64s | None = None) -> tuple[Int64s, Int64s]:
     """(clock number, unwrapped RTP time in ticks) of each packet; clocks are numbered by first arrival.
 
+    A packet may stand for others that came with it, up to `reach` ticks behind it: less than RESTART_SECONDS.
     Unwrapped RTP times of one clock are comparable, and less than a circle from arrival since `origin_ns`.
     """
     arrival = ticks_of(packets.arrival_ns - origin_ns, packets.clock)
@@ -45,14 +46,20 @@ def tell_apart(packets: Packets, origin_ns: int) -> tuple[Int64s, Int64s]:
     least = RESTART_SECONDS * packets.clock
     turned = (phase - phase[first][group] + CIRCLE // 2) & (CIRCLE - 1)
     low, high = np.full(first.size, CIRCLE), np.zeros(first.size, np.int64)
-    np.minimum.at(low, group, turned)
-    np.maximum.at(high, group, turned)
+    for seen in (turned,) if reach is None else (turned, (turned - reach) & (CIRCLE - 1)):
+        np.minimum.at(low, group, seen)
+        np.maximum.at(high, group, seen)
     turned -= low[group]
     number = group.copy()
     rest = np.flatnonzero((high - low > least[first])[group])  # the others are of one clock each, and need no sorting
-    rest = rest[np.lexsort((phase[rest], group[rest]))]
-    clock, turned[rest] = _around(phase[rest], by_first(group[rest]), least[rest])
-    number[rest] = first.size + clock
+    if rest.size:
+        both, at = phase[rest], rest
+        if reach is not None:
+            both, at = np.append(both, (phase - reach)[rest] & (CIRCLE - 1)), np.append(rest, rest)
+        order = np.lexsort((both, group[at]))
+        clock, around = np.empty_like(both), np.empty_like(both)
+        clock[order], around[order] = _around(both[order], by_first(group[at[order]]), least[at[order]])
+        number[rest], turned[rest] = first.size + clock[: rest.size], around[: rest.size]
     return by_first(number), arrival - turned
 
 

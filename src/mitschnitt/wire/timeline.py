@@ -72,14 +72,17 @@ def _in_order(heard: Sounding, origin_ns: int) -> tuple[Picked, Int64s, Int64s, 
     """(packets that stand for all, the epoch and the unwrapped RTP time of each, their order by these)."""
     even = heard.even(MAX_PACKET_SECONDS)
     picked = heard.picked(even)
-    packets = picked.packets
-    clock, ticks = clocks.tell_apart(packets, origin_ns)
+    packets, reach_ns = picked.packets, picked.reach * SECOND_NS // picked.packets.clock
+    clock, ticks = clocks.tell_apart(packets, origin_ns, picked.reach)
     end = clocks.ns_of(ticks + np.maximum(packets.span, 0), packets.clock)
-    epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - end, end)
+    until = end + reach_ns
+    epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - until, end, until)
     order = np.lexsort((packets.seq, ticks, epoch))
-    among_others = torn(picked, even, order, epoch, ticks)
+    among_others = torn(picked, order, epoch, ticks)
     if among_others.any():
-        picked, before = heard.picked(even & ~among_others), picked
+        whole = even.copy()
+        whole[picked.run[among_others]] = False
+        picked, before = heard.picked(whole), picked
         # What was told of a run's first packet goes for the run; the uneven ones were taken packet by packet before.
         further = np.where(even[picked.run], picked.inside, 0)
         row = np.searchsorted(before.run, picked.run) + picked.inside - further
@@ -97,23 +100,34 @@ def _placed(
     picked: Picked, epoch: Int64s, ticks: Int64s, origin_ns: int, rank: Int64s, reports: Sequence[Report]
 ) -> Folded:
     """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
+    if (picked.packets.span == UNKNOWN_SPAN).any():  # what is usual is learned from packet to packet
+        picked, row, further = picked.in_two(picked.count > 1)
+        epoch, ticks, rank = epoch[row], ticks[row] + picked.step * further, rank[row] + further
     packets, span = picked.packets, _spans(picked, epoch, ticks)
-    found, factor = _skews(picked, epoch, ticks + span, origin_ns)
-    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
-    origin = clocks.ns_of(ticks[starts], packets.clock[starts])[epoch]
-    told, told_end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
-    begin, end = _in_our_time(told, origin, factor), _in_our_time(told_end, origin, factor)
-    base = np.minimum.reduceat(packets.arrival_ns - origin_ns - end, starts)
-    base = _apart(base, begin, end, rank, starts)[epoch]
-    begin, end = begin + base, end + base
-    ahead = _ahead(packets, begin + origin_ns, reports)
     step_ns = picked.step * SECOND_NS // packets.clock
-    following = _in_our_time(told + step_ns, origin, factor) + base
+    reach_ns = (picked.count - 1) * step_ns
+    told, told_end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
+    found, factor = _skews(picked, epoch, told_end, step_ns, origin_ns)
+    starts = np.flatnonzero(np.diff(epoch, prepend=-1))
+    origin = told[starts][epoch]
+    begin, end = _in_our_time(told, origin, factor), _in_our_time(told_end + reach_ns, origin, factor)
+    base = np.minimum.reduceat(packets.arrival_ns - origin_ns - end, starts)
+    base = _apart(base, begin, end, (rank, rank + picked.count - 1), starts)[epoch]
+    begin, end = begin + base, end + base
+    even = Even(step_ns, told_end - told, told - origin, factor)
+    ahead = _ahead(picked, begin + origin_ns, even, reports)
+    lasts, end_lasts = even.lasts(np.zeros_like(begin)), _end_lasts(begin + even.begins(picked.count - 1), begin, end, epoch)
+    lasts = np.where(picked.count > 1, lasts, end_lasts)
+    cut = (picked.count > 1) & (even.lasts(picked.count - 1) != end_lasts)
+    if cut.any():  # the last packet of a row is not like the others
+        picked, row, further = picked.in_two(cut)
+        even, epoch, packets = even.where(row), epoch[row], picked.packets
+        begin, lasts = begin[row] + even.begins(further), np.where(further > 0, end_lasts[row], lasts[row])
     start = int(begin.min())
     rows = Layout(
         start_ns=origin_ns + start,
         first=begin - start,
-        span=_lasts(begin, end, epoch, following, picked.count > 1),
+        span=lasts,
         offset=packets.offset,
         length=packets.length,
         codec=packets.codec,
@@ -122,16 +136,15 @@ def _placed(
         skew=found,
         ahead_ns=ahead,
     )
-    folded = Folded(rows, picked.count, Even(step_ns, told_end - told, told - origin, factor))
+    folded = Folded(rows, picked.count, even)
     _check_length(folded.duration_ns)
     return in_order(folded)
 
 
-def _lasts(begin: Int64s, end: Int64s, epoch: Int64s, following: Int64s, stands: NDArray[np.bool_]) -> Int64s:
-    """Ns that each packet lasts: to its end, or to the next one of its epoch, `following` where it `stands` for that."""
-    following = np.where(stands, following, np.append(begin[1:], end[-1]))
-    is_last = ~stands & (np.diff(epoch, append=-1) != 0)
-    return np.where(is_last, end, np.minimum(end, following)) - begin
+def _end_lasts(last: Int64s, begin: Int64s, end: Int64s, epoch: Int64s) -> Int64s:
+    """Ns that the last packet of each row lasts, from `last` on: to its end, or to the next row of its epoch."""
+    is_last = np.diff(epoch, append=-1) != 0
+    return np.where(is_last, end, np.minimum(end, np.append(begin[1:], end[-1]))) - last
 
 
 def _in_our_time(told_ns: Int64s, origin: Int64s, factor: NDArray[np.float64]) -> Int64s:
@@ -142,16 +155,20 @@ def _in_our_time(told_ns: Int64s, origin: Int64s, factor: NDArray[np.float64]) -
     return np.where(factor == 1.0, told_ns, moved)
 
 
-def _ahead(packets: Packets, begin_ns: Int64s, reports: Sequence[Report]) -> int | None:
+def _ahead(picked: Picked, begin_ns: Int64s, even: Even, reports: Sequence[Report]) -> int | None:
     """What the reports say of packets that were laid there."""
     if not reports:
         return None
+    both, row, further = picked.in_two(picked.count > 1)
+    begin_ns = begin_ns[row] + even.where(row).begins(further)
     order = np.argsort(begin_ns, kind="stable")
-    return ahead_of_ours(reports, packets.where(order), begin_ns[order])
+    return ahead_of_ours(reports, both.packets.where(order), begin_ns[order])
 
 
-def _skews(picked: Picked, epoch: Int64s, end: Int64s, origin_ns: int) -> tuple[Skew, NDArray[np.float64]]:
-    """The skew of who sent most, and what takes each packet's out; `end` is its RTP time behind it.
+def _skews(
+    picked: Picked, epoch: Int64s, end_ns: Int64s, step_ns: Int64s, origin_ns: int
+) -> tuple[Skew, NDArray[np.float64]]:
+    """The skew of who sent most, and what takes each packet's out; `end_ns` is its RTP time behind it.
 
     Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
     `skew.MIN_PACKETS` is passed over.
@@ -159,21 +176,23 @@ def _skews(picked: Picked, epoch: Int64s, end: Int64s, origin_ns: int) -> tuple[
     packets = picked.packets
     _, owner = kinds_of(packets.ssrc * MAX_CLOCK + packets.clock)
     by_owner = np.argsort(owner, kind="stable")
-    told = clocks.ns_of(end, packets.clock)
-    factor = np.ones(end.size)
+    until_ns = end_ns + (picked.count - 1) * step_ns
+    factor = np.ones(owner.size)
     most, main, stop = 0, Skew(), 0
     for size in np.bincount(owner).tolist():
         mine = by_owner[stop : stop + size]
         stop += size
-        count = int(picked.count[mine].sum())
+        counts = picked.count[mine]
+        count = int(counts.sum())
         if count < skew.MIN_PACKETS:
             continue
         # Within a run the last packet is the least delayed, in each window that it reaches into.
-        window = skew.windows(told[mine])
-        reaches = np.where(np.diff(window, append=window[-1]) != 0, picked.count[mine], 1)
-        which, inside = one_by_one(reaches)
-        row = mine[which]
-        times = clocks.ns_of(end[row] + inside * picked.step[row], packets.clock[row])
+        window = skew.windows(np.concatenate((end_ns[mine], until_ns[mine]))).reshape(2, -1)
+        is_seen = window[0] != window[1]
+        is_seen[np.argmin(end_ns[mine])] = True  # windows are counted from the very first packet
+        which, inside = one_by_one(np.where(is_seen, counts, 1))
+        row, inside = mine[which], np.where(is_seen[which], inside, counts[which] - 1)
+        times = end_ns[row] + inside * step_ns[row]
         found = skew.measure(epoch[row], times, packets.arrival_ns[row] - origin_ns - times)
         factor[mine] = found.factor
         if count > most:
@@ -197,13 +216,13 @@ def _spans(picked: Picked, epoch: Int64s, ticks: Int64s) -> Int64s:
     return np.where(unknown, guessed, packets.span)
 
 
-def _apart(base: Int64s, begin: Int64s, end: Int64s, rank: Int64s, starts: Int64s) -> Int64s:
+def _apart(base: Int64s, begin: Int64s, end: Int64s, ranks: tuple[Int64s, Int64s], starts: Int64s) -> Int64s:
     """Bases on the grid; who was followed by another at once lies before it, as far as arrival leaves that open.
 
     A place is never too early, as packets only come late; so it is the former one that gives way. Per epoch and not
     vectorised, because each one's place depends on that of the next; calls have a handful.
     """
-    first, last = np.minimum.reduceat(rank, starts), np.maximum.reduceat(rank, starts)
+    first, last = np.minimum.reduceat(ranks[0], starts), np.maximum.reduceat(ranks[1], starts)
     opens, closes = begin[starts] + base, np.maximum.reduceat(end, starts) + base
     grid = int(opens[0])
     for row in range(base.size - 1, -1, -1):
