@@ -49,7 +49,7 @@ class Even:
     def _ours(self, told_ns: Int64s) -> Int64s:
         if (self.factor == 1.0).all():
             return told_ns
-        # As whole numbers where nothing is corrected; a day of ns is exact in 53 bits.
+        # A day of ns fits the 53 bits of a float, so rows of other senders, with a factor of 1, stay exact beside it.
         return np.rint(told_ns * self.factor).astype(np.int64)
 
 
@@ -67,7 +67,8 @@ class Folded:
     @property
     def duration_ns(self) -> int:
         """From the start to the end of the last packet."""
-        return int((self._last() + self.rows.span).max(initial=0)) if self.count.size else 0
+        lasts = np.where(self.count > 1, self.even.lasts(self.count - 1), self.rows.span)
+        return int((self.last() + lasts).max()) if self.count.size else 0
 
     def packets(self) -> list[int]:
         """How many there are of each coding, in the order of `codecs`."""
@@ -78,13 +79,13 @@ class Folded:
     def unfolded(self, low: int = 0, high: int | None = None) -> Layout:
         """Packet by packet: those of the rows from `low` on and before `high`, or all."""
         row, inside = one_by_one(self.count[low:high])
-        return self._opened(row + low, inside)
+        return self.opened(row + low, inside)
 
-    def _last(self) -> Int64s:
+    def last(self) -> Int64s:
         """Where the last packet of each row begins."""
         return self.rows.first + self.even.begins(self.count - 1)
 
-    def _opened(self, row: Int64s, inside: Int64s) -> Layout:
+    def opened(self, row: Int64s, inside: Int64s) -> Layout:
         """These packets: each so many behind the first of its row."""
         rows, even = self.rows, self.even.where(row)
         return replace(
@@ -99,8 +100,8 @@ class Folded:
 
 
 def in_order(folded: Folded) -> Folded:
-    """The same packets in order of time; as they were where two begin at once. Rows that lie among others are opened."""
-    first, last = folded.rows.first, folded._last()
+    """The same packets in order of time; as they were where two begin at once. Rows among others are opened."""
+    first, last = folded.rows.first, folded.last()
     if (first[1:] >= last[:-1]).all():
         return folded
     alone = np.ones(first.size, np.bool_)
@@ -109,4 +110,4 @@ def in_order(folded: Folded) -> Folded:
     row, inside = one_by_one(np.where(alone, 1, folded.count))
     order = np.argsort(first[row] + folded.even.where(row).begins(inside), kind="stable")
     row, inside = row[order], inside[order]
-    return Folded(folded._opened(row, inside), np.where(alone, folded.count, 1)[row], folded.even.where(row))
+    return Folded(folded.opened(row, inside), np.where(alone, folded.count, 1)[row], folded.even.where(row))

@@ -1,9 +1,9 @@
 """Where each kept packet of one party lies in time: runs in, a Layout out; `render` makes samples of any part of it.
 
-    runs --ends of whole ones--> packets --clocks, epochs, skew--> Folded --unfolded--> Layout --render--> samples
+    runs --whole ones as one--> packets --clocks, epochs, skew--> Folded --unfolded--> Layout --render--> samples
 
-Pure: the clock is in the runs. `fold` decides once per call, `lay_out` unfolds all of it; a play-back of an hour holds a block in memory and
-not the hour. Pauses, losses and a late start become silence of exact length.
+Pure: the clock is in the runs. `fold` decides once per call, `lay_out` unfolds all of it; a play-back of an hour holds
+a block in memory and not the hour. Pauses, losses and a late start become silence of exact length.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mitschnitt.wire.folded import Even, Folded, in_order
 from mitschnitt.wire.layout import GRID_NS, SECOND_NS
 from mitschnitt.wire.layout import Layout as Layout
 from mitschnitt.wire.layout import shifted as shifted
-from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, kinds_of, one_by_one
+from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, kinds_of, one_by_one
 from mitschnitt.wire.packets import parse_runs as parse_runs
 from mitschnitt.wire.render import Fetch as Fetch
 from mitschnitt.wire.render import Samples as Samples
@@ -46,7 +46,7 @@ def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = (
 
 
 def fold(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = ()) -> Folded:
-    """Each packet's place, in rows. `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
+    """Each packet's place, in rows. `codecs` maps payload type to coding and RTP clock, as `codings` reads them.
 
     `reports` are the header's: arrival in ns, SSRC, NTP time in ns and RTP time of each sender report.
 
@@ -116,10 +116,10 @@ def _placed(
     begin, end = begin + base, end + base
     even = Even(step_ns, told_end - told, told - origin, factor)
     ahead = _ahead(picked, begin + origin_ns, even, reports)
-    lasts, end_lasts = even.lasts(np.zeros_like(begin)), _end_lasts(begin + even.begins(picked.count - 1), begin, end, epoch)
-    lasts = np.where(picked.count > 1, lasts, end_lasts)
+    end_lasts = _end_lasts(begin + even.begins(picked.count - 1), begin, end, epoch)
+    lasts = np.where(picked.count > 1, even.lasts(np.zeros_like(begin)), end_lasts)
     cut = (picked.count > 1) & (even.lasts(picked.count - 1) != end_lasts)
-    if cut.any():  # the last packet of a row is not like the others
+    if cut.any():  # the next row begins before the last packet of this one ends, so that one is not like the others
         picked, row, further = picked.in_two(cut)
         even, epoch, packets = even.where(row), epoch[row], picked.packets
         begin, lasts = begin[row] + even.begins(further), np.where(further > 0, end_lasts[row], lasts[row])

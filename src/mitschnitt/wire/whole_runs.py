@@ -31,12 +31,13 @@ class Sounding:
     step: Int64s  # ticks from each to the next, modulo 2**32
 
     def even(self, max_step_seconds: float) -> Flags:
-        """Runs that both ends can stand for; `max_step_seconds` is for packets whose bytes do not tell their time."""
+        """Runs that the first packet can stand for; `max_step_seconds`: where bytes do not tell a packet's time."""
         clock, reach = self.first.clock, self.step * (self.count - 1)
         is_told = (self.first.span >= 0) | (self.step <= max_step_seconds * clock)
+        goes_on = (self.step > 0) & (reach <= MAX_WHOLE_SECONDS * clock) & is_told
         # By whole ns, or unfolding one would have to round.
-        goes_on = (self.step > 0) & (reach <= MAX_WHOLE_SECONDS * clock) & (self.step * SECOND_NS % clock == 0) & is_told
-        return goes_on & (self.count > 1)
+        even: Flags = goes_on & (self.count > 1) & (self.step * SECOND_NS % clock == 0)
+        return even
 
     def picked(self, whole: Flags) -> Picked:
         """The first packets of `whole` runs, and all packets of the others."""
