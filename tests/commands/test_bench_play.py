@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from mitschnitt.commands import bench_play
+from mitschnitt.commands.bench_call import CODECS, spoken_for
 from mitschnitt.errors import PeerError
+from mitschnitt.keeper.laid_out_calls import MAX_ROWS
+from mitschnitt.wire.timeline import fold
 
 
 def test_a_short_call_is_measured_cold_and_warm_and_as_files(
@@ -50,3 +53,9 @@ def test_a_keeper_that_does_not_start_is_told_with_the_end_of_its_log(
     monkeypatch.setattr(bench_play, "PROCESS", ("-c", "import sys; sys.exit('no keeper today')"))
     with pytest.raises(PeerError, match="no keeper today"):
         bench_play.main(["--seconds", "5", "--calls", "1", "--ranges", "1", "--dir", str(tmp_path)])
+
+
+def test_cold_goes_round_more_calls_than_the_keeper_remembers() -> None:
+    tenth = spoken_for(360, role="caller", party=0)
+    rows = 10 * fold(np.concatenate([piece.runs for piece in tenth.slices]), CODECS).count.size
+    assert bench_play.COLD_CALLS * 2 * rows > 1.2 * MAX_ROWS

@@ -9,7 +9,9 @@ import numpy as np
 
 from mitschnitt.errors import MitschnittError
 from mitschnitt.gateways.recording import Recording, recording_from
-from mitschnitt.keeper.laid_out import LaidOut, laid_out
+from mitschnitt.keeper.laid_out import LaidOut
+from mitschnitt.wire.folded import Even, Folded
+from mitschnitt.wire.layout import Layout
 
 MS = 1_000_000
 CALL = "0" * 25 + "1"
@@ -93,8 +95,8 @@ def _places(number: int, party: Party) -> LaidOut:
     offset = np.cumsum(length) - length
     order = np.argsort([one.at for one in party.said], kind="stable")
     column = [party.said[n] for n in order]
-    return laid_out(
-        number,
+    rows = Layout(
+        0,
         first=np.array([round(one.at * MS) for one in column], np.int64),
         span=np.array([round(one.span * MS) for one in column], np.int64),
         length=length[order],
@@ -102,6 +104,7 @@ def _places(number: int, party: Party) -> LaidOut:
         epoch=np.zeros(len(column), np.int64),
         offset=offset[order],
     )
+    return LaidOut(number, Folded(rows, np.ones(len(column), np.int64), Even.of(len(column))))
 
 
 def g711(count: int, *, seed: int = 0, at: float = 0.0, codec: int = 0) -> list[Said]:

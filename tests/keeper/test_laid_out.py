@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import many
 from mitschnitt.errors import Damaged, TooLarge
 from mitschnitt.keeper import laid_out as module
-from mitschnitt.keeper.laid_out import MAX_HOLE_BYTES, LaidOut, laid_out
+from mitschnitt.keeper.laid_out import MAX_HOLE_BYTES, LaidOut
+from mitschnitt.wire.folded import Even, Folded
+from mitschnitt.wire.layout import Layout
+from mitschnitt.wire.timeline import fold, lay_out
+from sent_packets import Path, keep, talk
 
 MS = 1_000_000
 
@@ -17,7 +22,8 @@ MS = 1_000_000
 def placed(first: list[int], span: list[int], length: list[int], offset: list[int]) -> LaidOut:
     ints = [np.array(column, np.int64) for column in (first, span, length, offset)]
     zeros = np.zeros(len(first), np.int64)
-    return laid_out(3, first=ints[0], span=ints[1], length=ints[2], codec=zeros, epoch=zeros, offset=ints[3])
+    rows = Layout(0, first=ints[0], span=ints[1], length=ints[2], codec=zeros, epoch=zeros, offset=ints[3])
+    return LaidOut(3, Folded(rows, zeros + 1, Even.of(len(first))))
 
 
 def even(count: int = 10) -> LaidOut:
@@ -104,3 +110,36 @@ def test_more_than_an_answer_holds_is_refused_before_it_is_read(monkeypatch: pyt
     monkeypatch.setattr(module, "MAX_STRETCH_BYTES", 39)
     with pytest.raises(TooLarge, match="40 bytes are wanted; at most 39"):
         even().stretch(lambda _a, _b: b"never asked", 0, 200 * MS, before=0)
+
+
+@settings(max_examples=many(30), deadline=None)
+@given(
+    st.builds(
+        Path,
+        seed=st.integers(0, 2**31),
+        jitter_ms=st.sampled_from([0, 20, 200]),
+        loss=st.sampled_from([0, 0.05]),
+        reorder=st.sampled_from([0, 0.1]),
+        twice=st.sampled_from([0, 0.1]),
+    ),
+    st.sampled_from([(8_000, 0.0), (8_000, 900.0), (44_100, 0.0), (48_000, -700.0)]),
+    st.data(),
+)
+def test_any_stretch_is_that_part_of_the_whole_layout(
+    path: Path, clock_and_ppm: tuple[int, float], data: st.DataObject
+) -> None:
+    clock, ppm = clock_and_ppm
+    came = path.carry(talk(0.1, 40, seq=65_500, rtp_time=2**32 - 800, clock=clock, ppm=ppm))
+    runs, codecs = keep(came, with_media=False).runs, {96: (f"L16/{clock}/1", clock)}
+    whole, places = lay_out(runs, codecs), LaidOut(0, fold(runs, codecs))
+    assert places.end_ns == whole.duration_ns
+    for _ in range(10):
+        start, stop = data.draw(st.tuples(st.integers(0, 41_000), st.integers(0, 41_000)))
+        before = data.draw(st.sampled_from([0, 1, 10, 100]))
+        found = places.stretch(lambda a, b: bytes(b - a), start * MS, stop * MS, before=before)
+        high = int(np.searchsorted(whole.first, stop * MS))
+        sounds = np.flatnonzero(whole.first[:high] + whole.span[:high] > start * MS)
+        low = max(int(sounds[0]) - before, 0) if sounds.size and start < stop else high
+        assert found.rows["first_ns"].tolist() == whole.first[low:high].tolist()
+        assert found.rows["span_ns"].tolist() == whole.span[low:high].tolist()
+        assert len(found.payload) == int(whole.length[low:high].sum())

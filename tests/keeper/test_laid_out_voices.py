@@ -35,8 +35,8 @@ def opened(*plains: bytes) -> list[OpenedTimeline]:
 
 def test_all_count_from_the_first_packet_of_any() -> None:
     voices = laid_out_voices(opened(timeline(0, late_ms=500), timeline(1)))
-    assert int(voices[1].places.rows["first_ns"][0]) == 0
-    assert int(voices[0].places.rows["first_ns"][0]) == 500_000_000
+    assert int(voices[1].places.folded.rows.first[0]) == 0
+    assert int(voices[0].places.folded.rows.first[0]) == 500_000_000
     assert voices[0].places.end_ns == 700_000_000
 
 
@@ -46,18 +46,18 @@ def test_where_reports_tell_of_one_clock_it_says_how_the_parties_lie() -> None:
     ]  # both spoke at noon; the caller's way is longer
     late = timeline(0, late_ms=50, reports=reports)
     voices = laid_out_voices(opened(late, timeline(1, reports=reports)))
-    assert [int(voice.places.rows["first_ns"][0]) for voice in voices.values()] == [0, 0]
+    assert [int(voice.places.folded.rows.first[0]) for voice in voices.values()] == [0, 0]
     voices = laid_out_voices(opened(late, timeline(1)))
-    assert int(voices[0].places.rows["first_ns"][0]) == 50_000_000
+    assert int(voices[0].places.folded.rows.first[0]) == 50_000_000
 
 
 def test_what_one_party_needed_longer_on_its_way_is_taken_out_where_reports_show_it() -> None:
     came = [Report(NOON_NS, 7, NOON_NS, 4_294_967_000), Report(NOON_NS, 7, NOON_NS - 60_000_000, 4_294_967_000)]
     voices = laid_out_voices(opened(timeline(0, reports=came[:1]), timeline(1, late_ms=500, reports=came[1:])))
-    assert int(voices[0].places.rows["first_ns"][0]) == 0
-    assert int(voices[1].places.rows["first_ns"][0]) == 500_000_000
+    assert int(voices[0].places.folded.rows.first[0]) == 0
+    assert int(voices[1].places.folded.rows.first[0]) == 500_000_000
     near = laid_out_voices(opened(timeline(0, reports=came[:1]), timeline(1, late_ms=60, reports=came[:1])))
-    assert int(near[1].places.rows["first_ns"][0]) == 0
+    assert int(near[1].places.folded.rows.first[0]) == 0
 
 
 def test_a_voice_tells_its_codings_and_a_statement_what_became_of_its_packets() -> None:
@@ -73,7 +73,7 @@ def test_a_party_of_whom_nothing_came_moves_nobody() -> None:
     voices = laid_out_voices(opened(timeline(0, packets=0), timeline(1)))
     assert voices[0].places.end_ns == 0
     assert sum(count for _, count in voices[0].codecs) == 0
-    assert int(voices[1].places.rows["first_ns"][0]) == 0
+    assert int(voices[1].places.folded.rows.first[0]) == 0
     assert stated(opened(timeline(0, packets=0))[0])["received"] == 0
 
 

@@ -42,6 +42,7 @@ RATE = 8_000
 CALL_CHARS = 26  # of a call id
 CONTROL_PORT = 8_571  # if it is free
 START_SECONDS = 30.0  # until the keeper answers
+COLD_CALLS = 20  # of an hour: the keeper remembers 15
 CHECKED = 10  # ranges that are compared with the whole
 
 
@@ -180,7 +181,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mitschnitt bench play", description=main.__doc__)
     parser.add_argument("--seconds", type=int, default=3_600, help="how long the call lasts")
     parser.add_argument(
-        "--calls", type=int, default=8, help="calls that cold goes round; the keeper remembers five hours"
+        "--calls", type=int, default=COLD_CALLS, help="calls that cold goes round; the keeper remembers fewer"
     )
     parser.add_argument("--ranges", type=int, default=200, help="how many random seconds are played")
     parser.add_argument("--no-files", action="store_true", help="leave out the whole call as a file")

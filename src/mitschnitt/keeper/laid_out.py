@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitschnitt.errors import Damaged, TooLarge
+from mitschnitt.wire.folded import Folded
+from mitschnitt.wire.layout import Layout
 from mitschnitt.wire.stretch import ROW, Rows, Stretch, pack_stretch
 
 MAX_STRETCH_BYTES = 64 * 1_048_576  # of one party's payload in one answer; longer recordings come in ranges
@@ -21,59 +22,59 @@ MAX_HOLE_BYTES = 65_536  # between two packets' bytes; a larger hole is not read
 
 Fetch = Callable[[int, int], bytes]  # media bytes of [start, stop)
 Int64s = npt.NDArray[np.int64]
-Ints = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class LaidOut:
-    """Packets in order of time; `offset` says where the payload of each begins in the media."""
+    """Where a party's packets lie in time and in its media; times count from the call's origin."""
 
     party: int
-    rows: Rows
-    offset: Int64s
-    longest_ns: int  # of its packets
+    folded: Folded
 
     @property
     def end_ns(self) -> int:
         """When the last packet ends, after the call's origin; 0 without packets."""
-        return int((self.rows["first_ns"] + self.rows["span_ns"].astype(np.int64)).max()) if self.rows.size else 0
+        return self.folded.duration_ns
 
     def stretch(self, fetch: Fetch, start_ns: int, stop_ns: int, *, before: int) -> Stretch:
         """The packets that sound within [start_ns, stop_ns), and so many `before` them; and their payload.
 
         TooLarge above MAX_STRETCH_BYTES; Damaged when the media is shorter than these packets say, or from `fetch`.
         """
-        low, high = self._within(start_ns, stop_ns, before)
-        rows, offset = self.rows[low:high], self.offset[low:high]
-        length = rows["length"].astype(np.int64)
+        near = self._near(start_ns, stop_ns, before)
+        at = _within(near, start_ns, stop_ns, before)
+        length = near.length[at]
         if int(length.sum()) > MAX_STRETCH_BYTES:
             raise TooLarge(f"{int(length.sum())} bytes are wanted; at most {MAX_STRETCH_BYTES} come in one answer")
-        return Stretch(self.party, rows, _gathered(fetch, offset, length))
+        return Stretch(self.party, _rows_of(near, at), _gathered(fetch, near.offset[at], length))
 
     def packed(self, fetch: Fetch, start_ns: int, stop_ns: int, *, before: int) -> bytes:
         """The same as `wire/stretch` packs it."""
         return pack_stretch(self.stretch(fetch, start_ns, stop_ns, before=before))
 
-    def _within(self, start_ns: int, stop_ns: int, before: int) -> tuple[int, int]:
-        first = self.rows["first_ns"]
-        low = int(np.searchsorted(first, start_ns - self.longest_ns, side="left"))
+    def _near(self, start_ns: int, stop_ns: int, before: int) -> Layout:
+        """All packets that may be in the stretch, and a few more: only their rows are unfolded."""
+        first = self.folded.rows.first
+        # The last packets of the row before may reach in, too.
+        low = max(int(np.searchsorted(first, start_ns - self.folded.rows.longest_ns, side="left")) - 1, 0)
         high = max(int(np.searchsorted(first, stop_ns, side="left")), low)
-        ends = first[low:high] + self.rows["span_ns"][low:high].astype(np.int64)
-        sounding = np.flatnonzero(ends > start_ns)
-        if not sounding.size or stop_ns <= start_ns:
-            return low, low
-        return max(low + int(sounding[0]) - before, 0), high
+        ahead = np.cumsum(self.folded.count[max(low - before, 0) : low][::-1])
+        return self.folded.unfolded(low - min(int(np.searchsorted(ahead, before)) + 1, ahead.size), high)
 
 
-def laid_out(
-    party: int, *, first: Int64s, span: Int64s, length: Ints, codec: Ints, epoch: Ints, offset: Ints
-) -> LaidOut:
-    """A party's packets from the columns of its layout; `first` counts ns from the call's origin, ascending."""
-    rows = np.zeros(first.size, ROW)
-    columns = {"first_ns": first, "span_ns": span, "length": length, "codec": codec, "epoch": epoch}
-    for name, column in columns.items():
-        rows[name] = column
-    return LaidOut(party, rows, offset.astype(np.int64, copy=False), int(span.max()) if span.size else 0)
+def _within(near: Layout, start_ns: int, stop_ns: int, before: int) -> slice:
+    sounding = np.flatnonzero(near.first + near.span > start_ns)
+    high = int(np.searchsorted(near.first, stop_ns, side="left"))
+    if not sounding.size or sounding[0] >= high or stop_ns <= start_ns:
+        return slice(0, 0)
+    return slice(max(int(sounding[0]) - before, 0), high)
+
+
+def _rows_of(layout: Layout, at: slice) -> Rows:
+    rows = np.zeros(layout.first[at].size, ROW)
+    rows["first_ns"], rows["span_ns"] = layout.first[at], layout.span[at]
+    rows["length"], rows["codec"], rows["epoch"] = layout.length[at], layout.codec[at], layout.epoch[at]
+    return rows
 
 
 def _gathered(fetch: Fetch, offset: Int64s, length: Int64s) -> bytes:

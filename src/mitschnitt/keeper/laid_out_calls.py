@@ -1,4 +1,4 @@
-"""Which calls are laid out at the moment: bounded in packets and in time, and forgotten at once when a call is erased.
+"""Which calls are laid out at the moment: bounded in rows and in time, and forgotten at once when a call is erased.
 
 It remembers where packets lie and what became of them, never audio and never a key.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mitschnitt.keeper.laid_out_voices import Voices
 
-MAX_PACKETS = 2_000_000  # in all, 64 MB: five calls of an hour with two parties; what rested longest goes first
+MAX_ROWS = 750_000  # in all, 66 MB: 15 calls of an hour over a poor network; what rested longest goes first
 REST_SECONDS = 600.0  # nobody asked for so long: forgotten
 
 
@@ -38,10 +38,10 @@ class LaidOutCalls:
             self._forget_those_that_rest()
             self._calls.pop(call_id, None)
             self._calls[call_id] = (self._elapsed(), voices)
-            sizes = {name: _packets(voices) for name, (_, voices) in self._calls.items()}
+            sizes = {name: _rows(voices) for name, (_, voices) in self._calls.items()}
             total = sum(sizes.values())
             for name in list(self._calls)[:-1]:
-                if total <= MAX_PACKETS:
+                if total <= MAX_ROWS:
                     break
                 total -= sizes[name]
                 del self._calls[name]
@@ -56,5 +56,5 @@ class LaidOutCalls:
         self._calls = {name: one for name, one in self._calls.items() if one[0] >= over}
 
 
-def _packets(voices: Voices) -> int:
-    return sum(int(voice.places.rows.size) for voice in voices.values())
+def _rows(voices: Voices) -> int:
+    return sum(int(voice.places.folded.count.size) for voice in voices.values())

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from mitschnitt.errors import Damaged, PeerError
-from mitschnitt.keeper.laid_out import LaidOut, laid_out
+from mitschnitt.keeper.laid_out import LaidOut
 from mitschnitt.vault.artefact import parse_timeline, reports_of
 from mitschnitt.wire.codecs import codings
 from mitschnitt.wire.completeness import statement
-from mitschnitt.wire.timeline import Layout, lay_out, lined_up
+from mitschnitt.wire.folded import Folded
+from mitschnitt.wire.timeline import fold, lined_up
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,10 @@ class OpenedTimeline:
 
 def laid_out_voices(timelines: Sequence[OpenedTimeline]) -> Voices:
     """The parties of a call on one axis, from the first packet of any of them. Damaged says whose timeline is none."""
-    layouts = lined_up([_laid(one) for one in timelines])
-    return {one.party: _voice(one, layout) for one, layout in zip(timelines, layouts, strict=True)}
+    folded = [_laid(one) for one in timelines]
+    rows = lined_up([one.rows for one in folded])
+    placed = [replace(one, rows=moved) for one, moved in zip(folded, rows, strict=True)]
+    return {one.party: _voice(one, places) for one, places in zip(timelines, placed, strict=True)}
 
 
 def stated(timeline: OpenedTimeline) -> dict[str, Any]:
@@ -64,23 +65,13 @@ def _damaged(timeline: OpenedTimeline) -> Iterator[None]:
         raise Damaged(f"timeline of party {timeline.party} ({timeline.role}): {error}") from error
 
 
-def _laid(timeline: OpenedTimeline) -> Layout:
+def _laid(timeline: OpenedTimeline) -> Folded:
     with _damaged(timeline):
         parsed = parse_timeline(timeline.plain)
         codecs = codings(parsed.header["codecs"], parsed.header.get("formats", {}))
-        return lay_out(parsed.runs, codecs, reports=reports_of(parsed.header))
+        return fold(parsed.runs, codecs, reports=reports_of(parsed.header))
 
 
-def _voice(timeline: OpenedTimeline, layout: Layout) -> LaidOutVoice:
-    places = laid_out(
-        timeline.party,
-        first=layout.first,
-        span=layout.span,
-        length=layout.length,
-        codec=layout.codec,
-        epoch=layout.epoch,
-        offset=layout.offset,
-    )
-    packets = np.bincount(layout.codec, minlength=len(layout.codecs)).tolist()
-    codecs = tuple(zip(layout.codecs, packets, strict=True))
-    return LaidOutVoice(timeline.role, timeline.reason, places, codecs)
+def _voice(timeline: OpenedTimeline, folded: Folded) -> LaidOutVoice:
+    codecs = tuple(zip(folded.rows.codecs, folded.packets(), strict=True))
+    return LaidOutVoice(timeline.role, timeline.reason, LaidOut(timeline.party, folded), codecs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mitschnitt.wire.packets import CIRCLE, MAX_CLOCK, Packets
+from mitschnitt.wire.packets import CIRCLE, MAX_CLOCK, Packets, kinds_of
 
 SECOND_NS = 1_000_000_000
 RESTART_SECONDS = 5  # arrival minus RTP time apart by more: another clock. No stall and no jitter is so long
@@ -34,25 +34,32 @@ def ns_of(ticks: Int64s, clock: Int64s) -> Int64s:
     return time
 
 
-def tell_apart(packets: Packets, origin_ns: int) -> tuple[Int64s, Int64s]:
+def tell_apart(packets: Packets, origin_ns: int, reach: Int64s | None = None) -> tuple[Int64s, Int64s]:
     """(clock number, unwrapped RTP time in ticks) of each packet; clocks are numbered by first arrival.
 
+    A packet may stand for others that came with it, up to `reach` ticks behind it: less than RESTART_SECONDS.
     Unwrapped RTP times of one clock are comparable, and less than a circle from arrival since `origin_ns`.
     """
     arrival = ticks_of(packets.arrival_ns - origin_ns, packets.clock)
-    phase = (arrival - packets.rtp_time) % CIRCLE
-    _, first, group = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_index=True, return_inverse=True)
-    group, least = group.reshape(-1), RESTART_SECONDS * packets.clock
-    turned = (phase - phase[first][group] + CIRCLE // 2) % CIRCLE
+    phase = (arrival - packets.rtp_time) & (CIRCLE - 1)
+    first, group = kinds_of(packets.ssrc * MAX_CLOCK + packets.clock)
+    least = RESTART_SECONDS * packets.clock
+    turned = (phase - phase[first][group] + CIRCLE // 2) & (CIRCLE - 1)
     low, high = np.full(first.size, CIRCLE), np.zeros(first.size, np.int64)
-    np.minimum.at(low, group, turned)
-    np.maximum.at(high, group, turned)
+    for seen in (turned,) if reach is None else (turned, (turned - reach) & (CIRCLE - 1)):
+        np.minimum.at(low, group, seen)
+        np.maximum.at(high, group, seen)
     turned -= low[group]
     number = group.copy()
     rest = np.flatnonzero((high - low > least[first])[group])  # the others are of one clock each, and need no sorting
-    rest = rest[np.lexsort((phase[rest], group[rest]))]
-    clock, turned[rest] = _around(phase[rest], by_first(group[rest]), least[rest])
-    number[rest] = first.size + clock
+    if rest.size:
+        both, at = phase[rest], rest
+        if reach is not None:
+            both, at = np.append(both, (phase - reach)[rest] & (CIRCLE - 1)), np.append(rest, rest)
+        order = np.lexsort((both, group[at]))
+        clock, around = np.empty_like(both), np.empty_like(both)
+        clock[order], around[order] = _around(both[order], by_first(group[at[order]]), least[at[order]])
+        number[rest], turned[rest] = first.size + clock[: rest.size], around[: rest.size]
     return by_first(number), arrival - turned
 
 
@@ -80,7 +87,7 @@ def _around(phase: Int64s, group: Int64s, least: Int64s) -> tuple[Int64s, Int64s
 
 def by_first(number: Int64s) -> Int64s:
     """The same division, numbered 0, 1, ... in order of first appearance."""
-    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    first, which = kinds_of(number)
     rank = np.empty_like(first)
     rank[np.argsort(first)] = np.arange(first.size)
-    return rank[which.reshape(-1)].astype(np.int64)
+    return rank[which]

@@ -22,18 +22,23 @@ SAME_DRAIN_NS = SECOND_NS // 2  # RTP times of one drain that are further apart 
 Int64s = NDArray[np.int64]
 
 
-def split(clock: Int64s, arrival_ns: Int64s, delay_ns: Int64s, told_ns: Int64s) -> Int64s:
+def split(
+    clock: Int64s, arrival_ns: Int64s, delay_ns: Int64s, told_ns: Int64s, until_ns: Int64s | None = None
+) -> Int64s:
     """The epoch of each packet, numbered by first arrival; packets in order of arrival.
 
-    `told_ns` is the RTP time of its end by its clock, `delay_ns` is arrival minus that.
+    `told_ns` is the RTP time of its end by its clock, or of those that it stands for from there to `until_ns`.
+    `delay_ns` is arrival minus that, the least of them.
     """
+    until_ns = told_ns if until_ns is None else until_ns
     if not clock.size:
         return clock
-    order = np.argsort(clock, kind="stable")
-    clock, arrival_ns, told_ns = clock[order], arrival_ns[order], told_ns[order]
-    drain = _drains(clock, arrival_ns, told_ns)
+    is_sorted = (clock[1:] >= clock[:-1]).all()
+    order = slice(None) if is_sorted else np.argsort(clock, kind="stable")
+    clock, arrival_ns, told_ns, until_ns = clock[order], arrival_ns[order], told_ns[order], until_ns[order]
+    drain = _drains(clock, arrival_ns, told_ns, until_ns)
     opens = np.flatnonzero(drain)
-    newest = np.maximum.reduceat(told_ns, opens)
+    newest = np.maximum.reduceat(until_ns, opens)
     oldest = np.minimum.reduceat(told_ns, opens)
     is_first = np.diff(clock[opens], prepend=-1) != 0
     begins = is_first | _steps(
@@ -49,10 +54,11 @@ def split(clock: Int64s, arrival_ns: Int64s, delay_ns: Int64s, told_ns: Int64s) 
     return by_first(epoch)
 
 
-def _drains(clock: Int64s, arrival_ns: Int64s, told_ns: Int64s) -> NDArray[np.bool_]:
+def _drains(clock: Int64s, arrival_ns: Int64s, told_ns: Int64s, until_ns: Int64s) -> NDArray[np.bool_]:
     """True where the packets of another drain, or of another clock, begin."""
     opens = np.ones(clock.size, np.bool_)
-    opens[1:] = (np.diff(clock) != 0) | (np.diff(arrival_ns) != 0) | (np.abs(np.diff(told_ns)) > SAME_DRAIN_NS)
+    apart = np.abs(told_ns[1:] - until_ns[:-1]) > SAME_DRAIN_NS
+    opens[1:] = (np.diff(clock) != 0) | (np.diff(arrival_ns) != 0) | apart
     return opens
 
 

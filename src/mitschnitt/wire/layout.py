@@ -73,12 +73,3 @@ def shifted(layout: Layout, origin_ns: int) -> Layout:
     """The same packets counted from a common wall-clock origin, so that several parties line up; to the grid."""
     delta = round((layout.start_ns - origin_ns) / GRID_NS) * GRID_NS
     return replace(layout, start_ns=origin_ns, first=layout.first + delta)
-
-
-def in_order(layout: Layout) -> Layout:
-    """The same packets in order of time; as they were where two begin at once."""
-    if (layout.first[1:] >= layout.first[:-1]).all():
-        return layout
-    order = np.argsort(layout.first, kind="stable")
-    names = ("first", "span", "offset", "length", "codec", "epoch")
-    return replace(layout, **{name: getattr(layout, name)[order] for name in names})

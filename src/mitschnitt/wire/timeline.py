@@ -1,9 +1,9 @@
 """Where each kept packet of one party lies in time: runs in, a Layout out; `render` makes samples of any part of it.
 
-    runs --ends of whole ones--> packets --clocks, epochs, skew--> Layout of all packets --render--> samples
+    runs --whole ones as one--> packets --clocks, epochs, skew--> Folded --unfolded--> Layout --render--> samples
 
-Pure: the clock is in the runs. `lay_out` decides once per call; a play-back of an hour holds a block in memory and
-not the hour. Pauses, losses and a late start become silence of exact length.
+Pure: the clock is in the runs. `fold` decides once per call, `lay_out` unfolds all of it; a play-back of an hour holds
+a block in memory and not the hour. Pauses, losses and a late start become silence of exact length.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from mitschnitt.errors import TooLarge
 from mitschnitt.wire import clocks, epochs, skew
 from mitschnitt.wire.alignment import Report, ahead_of_ours
 from mitschnitt.wire.alignment import lined_up as lined_up
-from mitschnitt.wire.layout import GRID_NS, SECOND_NS, in_order
+from mitschnitt.wire.folded import Even, Folded, in_order
+from mitschnitt.wire.layout import GRID_NS, SECOND_NS
 from mitschnitt.wire.layout import Layout as Layout
 from mitschnitt.wire.layout import shifted as shifted
-from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, Packets, one_by_one, ramps
+from mitschnitt.wire.packets import MAX_CLOCK, UNKNOWN_SPAN, Codecs, kinds_of, one_by_one
 from mitschnitt.wire.packets import parse_runs as parse_runs
 from mitschnitt.wire.render import Fetch as Fetch
 from mitschnitt.wire.render import Samples as Samples
@@ -40,7 +41,12 @@ Int64s = NDArray[np.int64]
 
 
 def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = ()) -> Layout:
-    """Each packet's place. `codecs` maps payload type to coding and RTP clock, as `codings` reads them from a header.
+    """Each packet's place, one by one; else as `fold`."""
+    return fold(runs, codecs, reports=reports).unfolded()
+
+
+def fold(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = ()) -> Folded:
+    """Each packet's place, in rows. `codecs` maps payload type to coding and RTP clock, as `codings` reads them.
 
     `reports` are the header's: arrival in ns, SSRC, NTP time in ns and RTP time of each sender report.
 
@@ -48,7 +54,8 @@ def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = (
     """
     heard = sounding(runs, codecs)
     if not heard.count.size:
-        return Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=heard.first.codecs)
+        nothing = Layout(int(runs["arrival_ns"][0]) if runs.size else 0, codecs=heard.first.codecs)
+        return Folded(nothing, nothing.first, Even.of(0))
     origin_ns = int(heard.first.arrival_ns.min())
     _check_length(int(heard.first.arrival_ns.max()) - origin_ns)
     picked, epoch, ticks, order = _in_order(heard, origin_ns)
@@ -57,22 +64,25 @@ def lay_out(runs: NDArray[Any], codecs: Codecs, *, reports: Sequence[Report] = (
     again[1:] = (np.diff(epoch[order]) == 0) & (np.diff(ticks[order]) == 0) & (np.diff(seq) == 0)
     kept = order[~again]
     rank = (np.cumsum(heard.count) - heard.count)[picked.run] + picked.inside
-    layout = _placed(picked.where(kept), epoch[kept], ticks[kept], origin_ns, rank[kept], reports)
-    return replace(layout, repeated=int(again.sum()))
+    placed = _placed(picked.where(kept), epoch[kept], ticks[kept], origin_ns, rank[kept], reports)
+    return replace(placed, rows=replace(placed.rows, repeated=int(again.sum())))
 
 
 def _in_order(heard: Sounding, origin_ns: int) -> tuple[Picked, Int64s, Int64s, Int64s]:
     """(packets that stand for all, the epoch and the unwrapped RTP time of each, their order by these)."""
     even = heard.even(MAX_PACKET_SECONDS)
     picked = heard.picked(even)
-    packets = picked.packets
-    clock, ticks = clocks.tell_apart(packets, origin_ns)
+    packets, reach_ns = picked.packets, picked.reach * SECOND_NS // picked.packets.clock
+    clock, ticks = clocks.tell_apart(packets, origin_ns, picked.reach)
     end = clocks.ns_of(ticks + np.maximum(packets.span, 0), packets.clock)
-    epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - end, end)
+    until = end + reach_ns
+    epoch = epochs.split(clock, packets.arrival_ns, packets.arrival_ns - origin_ns - until, end, until)
     order = np.lexsort((packets.seq, ticks, epoch))
-    among_others = torn(picked, even, order, epoch, ticks)
+    among_others = torn(picked, order, epoch, ticks)
     if among_others.any():
-        picked, before = heard.picked(even & ~among_others), picked
+        whole = even.copy()
+        whole[picked.run[among_others]] = False
+        picked, before = heard.picked(whole), picked
         # What was told of a run's first packet goes for the run; the uneven ones were taken packet by packet before.
         further = np.where(even[picked.run], picked.inside, 0)
         row = np.searchsorted(before.run, picked.run) + picked.inside - further
@@ -88,49 +98,53 @@ def _check_length(length_ns: int) -> None:
 
 def _placed(
     picked: Picked, epoch: Int64s, ticks: Int64s, origin_ns: int, rank: Int64s, reports: Sequence[Report]
-) -> Layout:
+) -> Folded:
     """The layout of packets that are in order of epoch and RTP time; `rank` is their order of arrival."""
+    if (picked.packets.span == UNKNOWN_SPAN).any():  # what is usual is learned from packet to packet
+        picked, row, further = picked.in_two(picked.count > 1)
+        epoch, ticks, rank = epoch[row], ticks[row] + picked.step * further, rank[row] + further
     packets, span = picked.packets, _spans(picked, epoch, ticks)
-    found, factor = _skews(picked, epoch, ticks + span, origin_ns)
+    step_ns = picked.step * SECOND_NS // packets.clock
+    reach_ns = (picked.count - 1) * step_ns
+    told, told_end = clocks.ns_of(ticks, packets.clock), clocks.ns_of(ticks + span, packets.clock)
+    found, factor = _skews(picked, epoch, told_end, step_ns, origin_ns)
     starts = np.flatnonzero(np.diff(epoch, prepend=-1))
-    origin = clocks.ns_of(ticks[starts], packets.clock[starts])[epoch]
-    begin = _in_our_time(clocks.ns_of(ticks, packets.clock), origin, factor)
-    end = _in_our_time(clocks.ns_of(ticks + span, packets.clock), origin, factor)
+    origin = told[starts][epoch]
+    begin, end = _in_our_time(told, origin, factor), _in_our_time(told_end + reach_ns, origin, factor)
     base = np.minimum.reduceat(packets.arrival_ns - origin_ns - end, starts)
-    base = _apart(base, begin, end, rank, starts)[epoch]
-    ahead = _ahead(packets, begin + base + origin_ns, reports)
-    # Runs whose packets do not lie apart by whole ns, all by the same, are unfolded now.
-    is_even = (picked.step * SECOND_NS % packets.clock == 0) & (factor == 1.0)
-    row, inside = one_by_one(np.where(is_even, 1, picked.count))
-    clock, step = packets.clock[row], picked.step[row]
-    time = ticks[row] + inside * step
-    begin = _in_our_time(clocks.ns_of(time, clock), origin[row], factor[row]) + base[row]
-    end = _in_our_time(clocks.ns_of(time + span[row], clock), origin[row], factor[row]) + base[row]
-    count, step_ns = np.where(is_even, picked.count, 1)[row], step * SECOND_NS // clock
-    start, length = int(begin.min()), packets.length[row]
-    lasts = _lasts(begin, end, epoch[row], np.where(count > 1, step_ns, 0))
-    _check_length(int((begin + (count - 1) * step_ns + lasts).max()) - start)
-    return in_order(
-        Layout(
-            start_ns=origin_ns + start,
-            first=ramps(begin - start, step_ns, count),
-            span=np.repeat(lasts, count),
-            offset=ramps(packets.offset[row] + inside * length, length, count),
-            length=np.repeat(length, count),
-            codec=np.repeat(packets.codec[row], count),
-            epoch=np.repeat(epoch[row], count),
-            codecs=packets.codecs,
-            skew=found,
-            ahead_ns=ahead,
-        )
+    base = _apart(base, begin, end, (rank, rank + picked.count - 1), starts)[epoch]
+    begin, end = begin + base, end + base
+    even = Even(step_ns, told_end - told, told - origin, factor)
+    ahead = _ahead(picked, begin + origin_ns, even, reports)
+    end_lasts = _end_lasts(begin + even.begins(picked.count - 1), begin, end, epoch)
+    lasts = np.where(picked.count > 1, even.lasts(np.zeros_like(begin)), end_lasts)
+    cut = (picked.count > 1) & (even.lasts(picked.count - 1) != end_lasts)
+    if cut.any():  # the next row begins before the last packet of this one ends, so that one is not like the others
+        picked, row, further = picked.in_two(cut)
+        even, epoch, packets = even.where(row), epoch[row], picked.packets
+        begin, lasts = begin[row] + even.begins(further), np.where(further > 0, end_lasts[row], lasts[row])
+    start = int(begin.min())
+    rows = Layout(
+        start_ns=origin_ns + start,
+        first=begin - start,
+        span=lasts,
+        offset=packets.offset,
+        length=packets.length,
+        codec=packets.codec,
+        epoch=epoch,
+        codecs=packets.codecs,
+        skew=found,
+        ahead_ns=ahead,
     )
+    folded = Folded(rows, picked.count, even)
+    _check_length(folded.duration_ns)
+    return in_order(folded)
 
 
-def _lasts(begin: Int64s, end: Int64s, epoch: Int64s, step_ns: Int64s) -> Int64s:
-    """Ns that each packet lasts: to its end, or to the next one of its epoch, which is `step_ns` on if not 0."""
-    following = np.where(step_ns > 0, begin + step_ns, np.append(begin[1:], end[-1]))
-    is_last = (step_ns == 0) & (np.diff(epoch, append=-1) != 0)
-    return np.where(is_last, end, np.minimum(end, following)) - begin
+def _end_lasts(last: Int64s, begin: Int64s, end: Int64s, epoch: Int64s) -> Int64s:
+    """Ns that the last packet of each row lasts, from `last` on: to its end, or to the next row of its epoch."""
+    is_last = np.diff(epoch, append=-1) != 0
+    return np.where(is_last, end, np.minimum(end, np.append(begin[1:], end[-1]))) - last
 
 
 def _in_our_time(told_ns: Int64s, origin: Int64s, factor: NDArray[np.float64]) -> Int64s:
@@ -141,39 +155,44 @@ def _in_our_time(told_ns: Int64s, origin: Int64s, factor: NDArray[np.float64]) -
     return np.where(factor == 1.0, told_ns, moved)
 
 
-def _ahead(packets: Packets, begin_ns: Int64s, reports: Sequence[Report]) -> int | None:
+def _ahead(picked: Picked, begin_ns: Int64s, even: Even, reports: Sequence[Report]) -> int | None:
     """What the reports say of packets that were laid there."""
     if not reports:
         return None
+    both, row, further = picked.in_two(picked.count > 1)
+    begin_ns = begin_ns[row] + even.where(row).begins(further)
     order = np.argsort(begin_ns, kind="stable")
-    return ahead_of_ours(reports, packets.where(order), begin_ns[order])
+    return ahead_of_ours(reports, both.packets.where(order), begin_ns[order])
 
 
-def _skews(picked: Picked, epoch: Int64s, end: Int64s, origin_ns: int) -> tuple[Skew, NDArray[np.float64]]:
-    """The skew of who sent most, and what takes each packet's out; `end` is its RTP time behind it.
+def _skews(
+    picked: Picked, epoch: Int64s, end_ns: Int64s, step_ns: Int64s, origin_ns: int
+) -> tuple[Skew, NDArray[np.float64]]:
+    """The skew of who sent most, and what takes each packet's out; `end_ns` is its RTP time behind it.
 
     Senders are looked at one by one, for their epochs share a skew: a call has a handful, and who sent less than
     `skew.MIN_PACKETS` is passed over.
     """
     packets = picked.packets
-    _, owner = np.unique(packets.ssrc * MAX_CLOCK + packets.clock, return_inverse=True)
-    owner = owner.reshape(-1)
+    _, owner = kinds_of(packets.ssrc * MAX_CLOCK + packets.clock)
     by_owner = np.argsort(owner, kind="stable")
-    told = clocks.ns_of(end, packets.clock)
-    factor = np.ones(end.size)
+    until_ns = end_ns + (picked.count - 1) * step_ns
+    factor = np.ones(owner.size)
     most, main, stop = 0, Skew(), 0
     for size in np.bincount(owner).tolist():
         mine = by_owner[stop : stop + size]
         stop += size
-        count = int(picked.count[mine].sum())
+        counts = picked.count[mine]
+        count = int(counts.sum())
         if count < skew.MIN_PACKETS:
             continue
         # Within a run the last packet is the least delayed, in each window that it reaches into.
-        window = skew.windows(told[mine])
-        reaches = np.where(np.diff(window, append=window[-1]) != 0, picked.count[mine], 1)
-        which, inside = one_by_one(reaches)
-        row = mine[which]
-        times = clocks.ns_of(end[row] + inside * picked.step[row], packets.clock[row])
+        window = skew.windows(np.concatenate((end_ns[mine], until_ns[mine]))).reshape(2, -1)
+        is_seen = window[0] != window[1]
+        is_seen[np.argmin(end_ns[mine])] = True  # windows are counted from the very first packet
+        which, inside = one_by_one(np.where(is_seen, counts, 1))
+        row, inside = mine[which], np.where(is_seen[which], inside, counts[which] - 1)
+        times = end_ns[row] + inside * step_ns[row]
         found = skew.measure(epoch[row], times, packets.arrival_ns[row] - origin_ns - times)
         factor[mine] = found.factor
         if count > most:
@@ -197,13 +216,13 @@ def _spans(picked: Picked, epoch: Int64s, ticks: Int64s) -> Int64s:
     return np.where(unknown, guessed, packets.span)
 
 
-def _apart(base: Int64s, begin: Int64s, end: Int64s, rank: Int64s, starts: Int64s) -> Int64s:
+def _apart(base: Int64s, begin: Int64s, end: Int64s, ranks: tuple[Int64s, Int64s], starts: Int64s) -> Int64s:
     """Bases on the grid; who was followed by another at once lies before it, as far as arrival leaves that open.
 
     A place is never too early, as packets only come late; so it is the former one that gives way. Per epoch and not
     vectorised, because each one's place depends on that of the next; calls have a handful.
     """
-    first, last = np.minimum.reduceat(rank, starts), np.maximum.reduceat(rank, starts)
+    first, last = np.minimum.reduceat(ranks[0], starts), np.maximum.reduceat(ranks[1], starts)
     opens, closes = begin[starts] + base, np.maximum.reduceat(end, starts) + base
     grid = int(opens[0])
     for row in range(base.size - 1, -1, -1):
