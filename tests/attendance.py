@@ -17,6 +17,7 @@ TEAM = 5  # agents whose calls are a stratum of their own, where sums are told b
 AGENT_AGREES, CALLER_AGREES = 0.7, 0.6  # shares that the attacker knows
 ABSENT = 0.25  # of all days of an agent
 LEAVE_DAYS = 20  # in one piece, where there is leave
+HOLDERS, PERCENT = 2, 0.01  # of each answer in a figure; the step in which its share is told
 DAY, WEEK, MONTH = 1, 5, 20  # working days of a period
 
 Counts = npt.NDArray[np.int64]
@@ -61,10 +62,31 @@ def told_from_lists(lived: Year, days: int, *, team: int = AGENTS) -> int:
 
 
 def told_from_bundle(lived: Year, days: int) -> int:
-    """The same for who knows each agent's drawn calls of each period (a tag that was recognized), and the kept of all."""
+    """The same for who knows each agent's drawn calls of each period (tags that were recognized), and all kept ones."""
     drawn, kept = _by_period(lived.drawn, days), _by_period(lived.kept, days).sum(1)
     noise = drawn.sum(1) * AGENT_AGREES * CALLER_AGREES * (1 - CALLER_AGREES)
     return _rightly(drawn.astype(np.float64), kept, noise, lived.agrees)
+
+
+def told_from_figures(lived: Year, group: int) -> tuple[int, int]:
+    """Of how many agents the figures of groups of this size tell rightly, and of how many there are figures.
+
+    Figures as of 0029: a month, shares in whole percents, of groups in which both answers have two holders or more.
+    """
+    right = there = 0
+    taken, drawn, kept = (_by_period(counts, MONTH) for counts in (lived.taken, lived.drawn, lived.kept))
+    for first in range(0, AGENTS, group):
+        own = slice(first, first + group)
+        agrees = lived.agrees[own]
+        if not HOLDERS <= agrees.sum() <= group - HOLDERS:
+            continue
+        calls = drawn[:, own].sum(1)
+        told = np.round(kept[:, own].sum(1) / calls, 2) * calls
+        weights = taken[:, own] / taken[:, own].sum(1, keepdims=True) * calls[:, None]
+        share = AGENT_AGREES * CALLER_AGREES
+        noise = calls * share * (1 - share) + (calls * PERCENT) ** 2 / 12
+        right, there = right + _rightly(weights, told, noise, agrees), there + group
+    return right, there
 
 
 def guessed(lived: Year) -> int:
@@ -77,7 +99,7 @@ def _by_period(counts: Counts, days: int) -> Counts:
     return found
 
 
-def _rightly(weights: Reals, kept: Counts, noise: Reals, agrees: npt.NDArray[np.bool_]) -> int:
+def _rightly(weights: Reals, kept: Counts | Reals, noise: Reals, agrees: npt.NDArray[np.bool_]) -> int:
     """`kept` is about `weights` times each agent's share, which is CALLER_AGREES or nought."""
     before = AGENT_AGREES * CALLER_AGREES
     spread = AGENT_AGREES * (1 - AGENT_AGREES) * CALLER_AGREES**2

@@ -9,7 +9,19 @@ from collections.abc import Callable
 
 import pytest
 
-from attendance import AGENTS, DAY, MONTH, TEAM, WEEK, Year, guessed, told_from_bundle, told_from_lists, year
+from attendance import (
+    AGENTS,
+    DAY,
+    MONTH,
+    TEAM,
+    WEEK,
+    Year,
+    guessed,
+    told_from_bundle,
+    told_from_figures,
+    told_from_lists,
+    year,
+)
 
 YEARS = range(20)
 Attack = Callable[[Year], int]
@@ -57,3 +69,22 @@ def test_weeks_tell_of_nearly_everybody_at_a_high_rate_and_so_are_not_enough() -
 @pytest.mark.parametrize("rate, more", [(0.02, 1), (0.05, 1), (0.20, 2)])
 def test_months_tell_hardly_more_than_a_guess(rate: float, more: int) -> None:
     assert on_average(from_lists(MONTH), rate) < on_average(guessed, rate) + more
+
+
+def test_months_by_stratum_tell_of_nearly_everybody_where_strata_are_small_teams() -> None:
+    """So outcomes of a month may be told of the whole site, and not of each stratum."""
+    assert on_average(from_strata(MONTH), 0.20) > AGENTS - 2
+
+
+def shares_told(group: int, rate: float) -> float:
+    """Of the agents in figures of groups of this size, the part that is told rightly."""
+    found = [told_from_figures(year(seed, rate), group) for seed in YEARS]
+    return sum(right for right, _ in found) / sum(there for _, there in found)
+
+
+def test_figures_of_small_groups_tell_more_than_those_of_large_ones() -> None:
+    """What is not claimed (docs/threats.md): a year of figures of five people, beside an attendance sheet."""
+    for rate in (0.02, 0.05, 0.20):
+        five, ten, twenty = (shares_told(group, rate) for group in (5, 10, 20))
+        print(f"\nfigures, rate {rate}: groups of five {five:.0%}, of ten {ten:.0%}, of twenty {twenty:.0%}")
+    assert five > 0.9 > twenty

@@ -88,7 +88,10 @@ class Pages:
         """
         require(role, Action.SEE_PAGE, call=Kept(queries.NOT_KEPT))  # of calls that are over: no other is in it
         found = self._ask(lambda connection: page_queries.pages_after(connection, role, after, most=MAX_PAGES))
-        return [{"call": call, "month": month_told(day), "page": base64.b64encode(page).decode()} for call, day, page in found]
+        return [
+            {"call": call, "month": month_told(day), "page": base64.b64encode(page).decode()}
+            for call, day, page in found
+        ]
 
     def _ask(self, query: Callable[[Connection], T]) -> T:
         with self._reader.connect() as connection:

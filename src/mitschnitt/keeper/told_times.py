@@ -1,8 +1,8 @@
 """When a call was, as far as a role is told: to the officer day and time, to others its month.
 
 Whoever knows from the telephone system who took how many calls on which day could solve kept calls of many days for
-each agent's share of them (docs/threats.md, P8). So a month is told, a length in minutes begun, and nothing that a month
-could be split by: neither the end of retention, nor sizes, nor a place in a list that follows the days.
+each agent's share of them (docs/threats.md, P8). So a month is told, a length in minutes begun, and nothing by which a
+month could be split: neither the end of retention, nor sizes, nor a place in a list that follows the days.
 """
 
 from __future__ import annotations
