@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,13 +51,15 @@ def stub_door(monkeypatch: pytest.MonkeyPatch) -> StubDoor:
         pad(json.dumps(DECISION).encode(), 256),
         context=b"mitschnitt/v1/decision/" + CALL.encode(),
     )
-    listed = [
-        {"call": CALL, "day": "2026-11-23", "state": "kept"},
-        {"call": OTHER, "day": "2026-11-23", "state": "live"},
-    ]
+    words = {CALL: "kept", OTHER: "live"}
+
+    def listed(sent: Mapping[str, Any]) -> dict[str, Any]:
+        when = {"day": "2026-11-23"} if sent["as"] == "officer" else {"month": "2026-11"}
+        return {"calls": [{"call": call, **when, "state": word} for call, word in words.items()]}
+
     door = StubDoor(
         {
-            ("GET", "/calls"): {"calls": listed},
+            ("GET", "/calls"): listed,
             ("GET", f"/calls/{CALL}"): KEPT,
             ("GET", f"/calls/{CALL}/decision"): {"call": CALL, "decision": base64.b64encode(sealed).decode()},
             ("POST", f"/calls/{CALL}/erase"): {"call": CALL, "state": "not_kept", "epoch": 7},
@@ -73,10 +77,12 @@ def key_file(path: Path, key: X25519PrivateKey | Ed25519PrivateKey, password: by
 
 def test_the_list_is_one_line_a_call_with_its_one_word(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
     command.list_calls(Path(), role="operator", as_json=False)
+    assert capsys.readouterr().out == f"{CALL}  2026-11  kept\n{OTHER}  2026-11  live\n"
+    command.list_calls(Path(), role="officer", as_json=False)
     assert capsys.readouterr().out == f"{CALL}  2026-11-23  kept\n{OTHER}  2026-11-23  live\n"
     command.list_calls(Path(), role="officer", as_json=True)
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["kept", "live"]
-    assert [sent for _, _, sent in door.asked] == [{"as": "operator"}, {"as": "officer"}]
+    assert [sent for _, _, sent in door.asked] == [{"as": "operator"}, {"as": "officer"}, {"as": "officer"}]
 
 
 def test_an_empty_list_says_so_to_people_and_is_empty_json(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +100,15 @@ def test_a_call_is_shown_with_a_line_for_each_party(door: StubDoor, capsys: pyte
     told = capsys.readouterr().out
     assert "purpose      training\n" in told
     assert "party 0      caller, 2026-11-23T09:00:00Z to 2026-11-23T09:01:00Z (ended), 480000 bytes\n" in told
+
+
+def test_to_whom_no_times_are_told_a_party_has_a_length(door: StubDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    party = {"party": 0, "role": "caller", "reason": "ended", "minutes": 2}
+    door.answers[("GET", f"/calls/{CALL}")] = {**KEPT, "month": "2026-11", "parties": [party]}
+    command.show(CALL, Path(), role="coach", as_json=False)
+    told = capsys.readouterr().out
+    assert "month        2026-11\n" in told
+    assert "party 0      caller, up to 2 min (ended)\n" in told
 
 
 def test_the_ladders_of_a_call_are_drawn_for_whom_the_keeper_gives_them(

@@ -63,11 +63,11 @@ class Calls(StubDoor):
 def page_door(monkeypatch: pytest.MonkeyPatch) -> Calls:
     door = Calls()
     door.has(PAGE)
-    kept = {"outcome": "kept", "rule": "consent.all"}
+    kept = {"outcome": "kept", "rule": "consent.all", "due_at": "2026-12-23T09:30:00Z"}
     listed = [
-        {"call": CALL, "day": "2026-11-24", "page": told("agent", CALL, [signer(BEN), signer(ANNA)], kept)},
-        {"call": OTHER, "day": "2026-11-23", "page": base64.b64encode(seal_for_nobody("agent", OTHER)).decode()},
-        {"call": THIRD, "day": "2026-11-23", "page": told("agent", THIRD, [signer(ANNA)], kept)},
+        {"call": CALL, "month": "2026-12", "page": told("agent", CALL, [signer(BEN), signer(ANNA)], kept)},
+        {"call": OTHER, "month": "2026-11", "page": base64.b64encode(seal_for_nobody("agent", OTHER)).decode()},
+        {"call": THIRD, "month": "2026-11", "page": told("agent", THIRD, [signer(ANNA)], {**kept, "due_at": ""})},
     ]
     door.answers[("GET", "/pages")] = lambda sent: {"pages": [one for one in listed if one["call"] > sent["after"]][:2]}
     door.behind(monkeypatch, command)
@@ -206,9 +206,13 @@ def test_an_agent_lists_the_own_kept_calls_and_no_number_of_others(
     reading = pem(tmp_path / "reading.pem", X25519PrivateKey.from_private_bytes(own))
     for key in (tmp_path / "anna.pem", reading):
         command.list_calls(Path(), key=key, role="agent", as_json=False)
-        assert capsys.readouterr().out == f"{THIRD}  2026-11-23  kept\n{CALL}  2026-11-24  kept\n"
+        assert capsys.readouterr().out == (
+            f"{THIRD}  2026-11  kept\n{CALL}  2026-12  kept until 2026-12-23T09:30:00Z\n"
+        )
     command.list_calls(Path(), key=pem(tmp_path / "ben.pem", BEN), role="agent", as_json=True)
-    assert json.loads(capsys.readouterr().out) == [{"call": CALL, "day": "2026-11-24", "state": "kept"}]
+    assert json.loads(capsys.readouterr().out) == [
+        {"call": CALL, "month": "2026-12", "state": "kept", "due_at": "2026-12-23T09:30:00Z"}
+    ]
     nobody = pem(tmp_path / "nobody.pem", Ed25519PrivateKey.from_private_bytes(b"n" * 32))
     command.list_calls(Path(), key=nobody, role="agent", as_json=False)
     assert capsys.readouterr().out == "no calls of yours are kept\n"

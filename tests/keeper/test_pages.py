@@ -113,6 +113,8 @@ def test_while_a_call_runs_there_is_nothing_to_read(pages: Pages, person: str, c
 def test_pages_are_for_the_roles_of_persons(pages: Pages, role: str) -> None:
     if role in READERS:
         portion = pages.portion(role, "")
+        assert {len(one.pop("month")) for one in portion} == {len("2026-11")}
+        assert {frozenset(one) for one in portion} == {frozenset({"call", "page"})}
         assert [one["call"] for one in portion] == sorted([KEPT, REFUSED, UNTOLD, DOUBTED, ERASED])
         assert {len(one["page"]) for one in portion} == {len(base64.b64encode(bytes(page_size(role))))}
         assert [one["call"] for one in pages.portion(role, portion[1]["call"])] == [o["call"] for o in portion[2:]]

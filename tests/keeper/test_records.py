@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from keeper.fake_recorder import BINDING, Books, stamped
 from keeper.site_on_disk import make_site, open_holdings
@@ -21,10 +22,11 @@ from mitschnitt.keeper.records import Records
 from mitschnitt.store import queries
 from mitschnitt.store.engine import open_reader
 from mitschnitt.store.queries import AccessRow
-from mitschnitt.store.tables import ladders
+from mitschnitt.store.tables import calls, ladders
 
 KEPT, REFUSED, WITHDREW, LIVE, NEVER = (encode_call_id(bytes([number]) * 16) for number in range(1, 6))
 LADDER = json.loads((Path(__file__).parents[1] / "vectors" / "ladder" / "kept.json").read_text(encoding="utf-8"))
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FIGURES_ONLY = ("analyst", "client")
 COACH = {"purpose": "training", "role": "coach"}
 
@@ -110,6 +112,34 @@ def test_the_ladder_of_a_kept_call_is_for_whoever_mends_signalling_or_answers_fo
         assert [rung["message"] for rung in ladder["rungs"]][:3] == ["INVITE", "100", "200"]
     else:
         assert "ladders" not in shown
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in FIGURES_ONLY])
+def test_on_which_day_a_call_was_is_told_to_the_officer_alone(world: World, role: str) -> None:
+    told = json.dumps(world.records.show(KEPT, role))
+    if role not in ("caller", "agent"):
+        told += json.dumps(world.records.list_calls(role))
+    if role == "officer":
+        assert {"day", "due_at"} <= set(world.records.show(KEPT, role))
+        assert DAY.search(told)
+    else:
+        assert not DAY.search(told)
+        assert not {"media_size", "timeline_size"} & set(re.findall(r'"([a-z_]+)":', told))
+
+
+@pytest.mark.parametrize("role", ["coach", "council", "operator"])
+def test_calls_of_different_days_of_a_month_stand_in_the_list_as_if_of_one(world: World, role: str) -> None:
+    def spread(connection: Connection) -> None:
+        for number, call in enumerate((LIVE, WITHDREW, REFUSED, KEPT), 2):
+            connection.execute(
+                update(calls).where(calls.c.call_id == call).values(arrived_day=f"2026-11-{number * 5:02d}")
+            )
+
+    world.holdings.writer.submit(spread).result(10)
+    listed = world.records.list_calls(role)
+    assert {row["month"] for row in listed} == {"2026-11"}
+    assert [row["call"] for row in listed] == sorted((KEPT, REFUSED, WITHDREW, LIVE))
+    assert [row["call"] for row in world.records.list_calls("officer")] == [LIVE, WITHDREW, REFUSED, KEPT]
 
 
 def test_a_ladder_that_a_recorder_told_of_a_call_that_is_not_kept_is_nowhere(world: World) -> None:

@@ -21,6 +21,9 @@ from mitschnitt.errors import ConfigError, Damaged, MalformedPacket
 from mitschnitt.keeper.ladders import shown_ladders
 from mitschnitt.vault.decision import open_decision
 
+TIMES = "{role}, {started_at} to {ended_at} ({reason}), {media_size} bytes"  # to whoever sees times
+LENGTH = "{role}, up to {minutes} min ({reason})"
+
 
 def list_calls(directory: Path, *, role: str, as_json: bool) -> None:
     """All calls that this role may know of."""
@@ -29,13 +32,13 @@ def list_calls(directory: Path, *, role: str, as_json: bool) -> None:
         typer.echo(json.dumps(calls))
         return
     for call in calls:
-        typer.echo(f"{call['call']}  {call['day']}  {call['state']}")
+        typer.echo(f"{call['call']}  {call.get('day') or call['month']}  {call['state']}")
     if not calls:
         typer.echo("no calls yet")
 
 
 def show(call: str, directory: Path, *, role: str, as_json: bool) -> None:
-    """One call: its word, and if it is kept its parties, what binds them, purpose, end of retention and SIP ladders."""
+    """One call: its word, and if it is kept its parties, what binds them, purpose and SIP ladders; when it was."""
     found = dict(Door(directory).get(f"/calls/{checked(call)}", **{"as": checked_role(role)}))
     if as_json:
         typer.echo(json.dumps(found))
@@ -45,7 +48,7 @@ def show(call: str, directory: Path, *, role: str, as_json: bool) -> None:
         label = f"party {party['party']}"
         if party.get("pseudonym"):
             label += f", {party['pseudonym']}"  # of an agent, in this call only
-        found[label] = "{role}, {started_at} to {ended_at} ({reason}), {media_size} bytes".format_map(party)
+        found[label] = (LENGTH if "minutes" in party else TIMES).format_map(party)
         for number, binding in enumerate(party.get("binding") or (), 1):
             told = (f"{name} {json.dumps(value)}" for name, value in binding.items())
             found[f"  binding {number} of {label}"] = ", ".join(told)

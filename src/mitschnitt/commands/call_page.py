@@ -144,16 +144,18 @@ def list_own(directory: Path, *, key: Path, as_json: bool) -> None:
     own, secret = [], load_page_key(key)
     for listed in _all_pages(Door(directory)):
         try:
-            open_page(secret, "agent", listed["call"], base64.b64decode(listed["page"]))
+            page = open_page(secret, "agent", listed["call"], base64.b64decode(listed["page"]))
         except Damaged:
             continue
-        own.append({"call": listed["call"], "day": listed["day"], "state": "kept"})
-    own.sort(key=lambda row: (row["day"], row["call"]))
+        due = str(page.get("due_at") or "")
+        own.append({"call": listed["call"], "month": listed["month"], "state": "kept", "due_at": due})
+    own.sort(key=lambda row: (row["month"], row["due_at"], row["call"]))
     if as_json:
         typer.echo(json.dumps(own))
         return
     for row in own:
-        typer.echo(f"{row['call']}  {row['day']}  {row['state']}")
+        until = f" until {row['due_at']}" if row["due_at"] else ""
+        typer.echo(f"{row['call']}  {row['month']}  {row['state']}{until}")
     if not own:
         typer.echo("no calls of yours are kept")
 

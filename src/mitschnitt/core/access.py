@@ -37,6 +37,7 @@ class Action(StrEnum):
     SEE_CALL = "see_call"
     SEE_FACTS = "see_facts"
     SEE_LADDER = "see_ladder"
+    SEE_TIMES = "see_times"
     SEE_DECISION = "see_decision"
     SEE_PAGE = "see_page"
     ERASE = "erase"
@@ -65,10 +66,11 @@ RUNNING = "the call is still running"
 DEEDS: Mapping[Action, Deed] = MappingProxyType(
     {
         Action.HEAR: Deed("hears a recording", "access.role.purpose", "access.not_kept", UNHEARD),
-        Action.SEE_LIST: Deed("sees the list of calls: day and one word", "access.list.role"),
+        Action.SEE_LIST: Deed("sees the list of calls: month and one word", "access.list.role"),
         Action.SEE_CALL: Deed("sees the one word of a call", "access.call.role", "access.not_kept", NOTHING),
-        Action.SEE_FACTS: Deed("sees parties, purpose and due date", "access.facts.role", "access.not_kept", NOTHING),
+        Action.SEE_FACTS: Deed("sees parties, purpose and month", "access.facts.role", "access.not_kept", NOTHING),
         Action.SEE_LADDER: Deed("sees the SIP messages of a call", "access.ladder.role", "access.not_kept", NOTHING),
+        Action.SEE_TIMES: Deed("sees day and time of calls, not only their month", "access.times.role"),
         Action.SEE_DECISION: Deed("gets the sealed decision", "access.decision.role", "access.decision.live", RUNNING),
         Action.SEE_PAGE: Deed("gets the sealed page of the own calls", "access.page.role", "access.page.live", RUNNING),
         Action.ERASE: Deed("erases a recording", "erase.role", "erase.live", RUNNING),
@@ -120,6 +122,7 @@ TABLE: tuple[Permission, ...] = (
     Permission("operator", Action.SEE_FACTS, KEPT, "access.facts"),
     Permission("officer", Action.SEE_LADDER, KEPT, "access.ladder"),
     Permission("operator", Action.SEE_LADDER, KEPT, "access.ladder"),
+    Permission("officer", Action.SEE_TIMES, NO_CALL, "access.times"),  # of many days one can solve for each agent: P8
     Permission("officer", Action.SEE_DECISION, OVER, "access.decision"),
     Permission("caller", Action.SEE_PAGE, OVER, "access.page"),
     Permission("agent", Action.SEE_PAGE, OVER, "access.page"),

@@ -17,6 +17,7 @@ from mitschnitt.core.access import Action, Kept
 from mitschnitt.core.view import Agent
 from mitschnitt.errors import NotAllowed, VaultError
 from mitschnitt.keeper.permission import require
+from mitschnitt.keeper.told_times import month_told
 from mitschnitt.store import page_queries, queries
 from mitschnitt.vault.page import READERS, page_size, public_of_signer, seal_for_nobody
 
@@ -81,10 +82,16 @@ class Pages:
         return page
 
     def portion(self, role: str, after: str) -> list[dict[str, str]]:
-        """Up to MAX_PAGES of all calls that are over, by id: [{call, day, page}], the page in base64."""
+        """Up to MAX_PAGES of all calls that are over, by id: [{call, month, page}], the page in base64.
+
+        Whoever asks is nobody yet: with days, all calls would have one by their id, whatever else tells their word.
+        """
         require(role, Action.SEE_PAGE, call=Kept(queries.NOT_KEPT))  # of calls that are over: no other is in it
         found = self._ask(lambda connection: page_queries.pages_after(connection, role, after, most=MAX_PAGES))
-        return [{"call": call, "day": day, "page": base64.b64encode(page).decode()} for call, day, page in found]
+        return [
+            {"call": call, "month": month_told(day), "page": base64.b64encode(page).decode()}
+            for call, day, page in found
+        ]
 
     def _ask(self, query: Callable[[Connection], T]) -> T:
         with self._reader.connect() as connection:

@@ -22,6 +22,7 @@ from mitschnitt.keeper.clock import rfc3339
 from mitschnitt.keeper.erasing import erase
 from mitschnitt.keeper.ladders import shown_ladders
 from mitschnitt.keeper.permission import limits_of, require
+from mitschnitt.keeper.told_times import facts_by_month, listed_by_month
 from mitschnitt.store import queries
 from mitschnitt.store.purpose_queries import purposes_of
 from mitschnitt.store.queries import AccessRow, CallRow, PartyRow
@@ -80,18 +81,20 @@ class Records:
             return {}
 
     def list_calls(self, role: str) -> list[dict[str, Any]]:
-        """Every call with its day and its one word."""
+        """Every call with its one word and its month; to whoever sees times, its day."""
         require(role, Action.SEE_LIST)
         listed = self._ask(queries.listed_calls)
+        if not _may(role, Action.SEE_TIMES):
+            return listed_by_month(listed)
         return [{"call": call, "day": day, "state": state} for call, day, state in listed]
 
     def show(self, call_id: str, role: str) -> dict[str, Any]:
         """One call: its word, and if it is kept and the role may see so much, its facts and its ladders."""
         row, _ = self._allowed(call_id, role, Action.SEE_CALL)
-        if decide(role, Action.SEE_FACTS, call=_kept(row)).verdict is not Verdict.OPEN:
+        if not _may(role, Action.SEE_FACTS, row):
             return {"call": row.call_id, "state": row.state}
         parties = self._ask(lambda connection: queries.parties_of(connection, call_id))
-        shown = {
+        shown: dict[str, Any] = {
             "call": row.call_id,
             "state": row.state,
             "day": row.arrived_day,
@@ -100,10 +103,10 @@ class Records:
             "due_at": row.due_at,
             "parties": [_party(party) for party in parties],
         }
-        if decide(role, Action.SEE_LADDER, call=_kept(row)).verdict is Verdict.OPEN:
+        if _may(role, Action.SEE_LADDER, row):
             found = self._ask(lambda connection: queries.ladders_of(connection, call_id))
             shown["ladders"] = shown_ladders(json.loads(found))
-        return shown
+        return shown if _may(role, Action.SEE_TIMES) else facts_by_month(shown)
 
     def decision(self, call_id: str, role: str) -> bytes:
         """The sealed decision, for the officer, whose own key opens it. NotAllowed for others, or before the end."""
@@ -137,6 +140,10 @@ class Records:
         self._allowed(call_id, role, Action.ERASE)
         erase(self._holdings, call_id)
         return {"call": call_id, "state": queries.NOT_KEPT, "epoch": self._holdings.keyring.epoch}
+
+
+def _may(role: str, action: Action, row: CallRow | None = None) -> bool:
+    return decide(role, action, call=_kept(row)).verdict is Verdict.OPEN
 
 
 def _kept(row: CallRow | None, also: frozenset[str] = frozenset()) -> Kept | None:
