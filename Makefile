@@ -1,6 +1,6 @@
 # Verbs for people. Everything lives in .venv; the first verb sets it up (a minute), later ones start at once.
 # Needs Python 3.11 or newer, git and make. Uses uv when it is on PATH, else venv and pip; hashes are required by both.
-.PHONY: demo test journeys check fuzz bench figures fmt docs clean
+.PHONY: demo test thorough journeys check fuzz bench figures fmt docs clean
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -9,7 +9,8 @@ DEV := .venv/.dev
 FUZZ := .venv/.fuzz
 RUNS ?= 100000
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
-HOUSE := tests/test_purity.py tests/test_imports.py tests/test_one_way.py tests/test_twins.py
+# Each test belongs to one verb, by its mark (tests/test_verbs.py).
+PYTEST := $(BIN)/python -m pytest
 
 # The first python on PATH that is new enough.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -19,19 +20,24 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python
 demo: $(BASE)  ## a contact centre on loopback: 50 calls, one is played back, one is destroyed
 	@$(BIN)/mitschnitt demo $(if $(SCENE),--scene $(SCENE))
 
-test: $(DEV)  ## all quick tests
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not journey"
+# To import the tests takes longer than half of them run, so what was compiled is kept whatever the shell says.
+test thorough journeys: export PYTHONDONTWRITEBYTECODE =
+
+test: $(DEV)  ## all quick tests, and the rules of the house: under a minute
+	@$(PYTEST) -n auto --dist worksteal -m "not journey and not thorough"
+
+thorough: $(DEV)  ## very many cases, and processes that are started: minutes
+	@$(PYTEST) -n auto --dist worksteal -m "thorough and not journey"
 
 journeys: $(DEV)  ## whole processes, killed and watched: minutes
-	@$(BIN)/python -m pytest -m journey -n 2 --dist loadfile
+	@$(PYTEST) -n 2 --dist loadfile -m "journey"
 
-check: $(DEV)  ## lint, format, types, and the rules of the house
+check: $(DEV)  ## lint, format, types, and whether what is drawn is fresh
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict src tests
 	@$(BIN)/python docs/draw.py --check
 	@$(BIN)/python docs/checklist.py --check
-	@$(BIN)/python -m pytest -m "not journey" $(HOUSE)
 
 fuzz: $(FUZZ)  ## parsers and the user agent under a coverage-guided fuzzer; RUNS in all, ARGS for libFuzzer
 	@$(BIN)/python tests/fuzz/run.py all $(RUNS) $(ARGS)

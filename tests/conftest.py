@@ -5,6 +5,7 @@ Where skips are forbidden (CI_NO_SKIP=1), a skipped or expected failure is a fai
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from typing import TypeVar
@@ -17,6 +18,18 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 FORBIDDEN = os.environ.get("CI_NO_SKIP", "") not in ("", "0")
 WATCH.begin()
+
+
+# What is imported and collected stays to the end. Without this the garbage collector walks through it during the
+# whole run, and finds nothing.
+gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From here on, only what the tests themselves leave behind is looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,12 @@ PACKAGE = ROOT / "src" / "mitschnitt"
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a file, made once: many rules walk through it, and none changes it."""
+    return ast.parse(text)
+
+
 @dataclass(frozen=True)
 class Module:
     """One file: `name` is dotted and without the package's own name, for example `vault.sealed` ("" = the package)."""
@@ -24,7 +30,7 @@ class Module:
     @cached_property
     def tree(self) -> ast.Module:
         """The file's syntax tree."""
-        return ast.parse(self.text, str(self.path))
+        return parsed(self.text)
 
     @property
     def package(self) -> str:

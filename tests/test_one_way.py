@@ -7,12 +7,36 @@ that no longer needs its leave loses it.
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
 from source import Module, dotted, module_of, modules
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Attribute):
+        chain = dotted(node)
+        return {chain, node.attr, ".".join(chain.split(".")[-2:])}
+    if isinstance(node, ast.Name):
+        return {node.id}
+    if isinstance(node, ast.ImportFrom | ast.Import):
+        here = getattr(node, "module", None)
+        return {alias.name for alias in node.names} | {f"{here}.{alias.name}" for alias in node.names}
+    return set()
+
+
+@cache
+def lines_by_name(module: Module) -> dict[str, set[int]]:
+    """Each name that stands in the module, and its lines; made in one walk for all rules."""
+    lines: dict[str, set[int]] = defaultdict(set)
+    for node in ast.walk(module.tree):
+        for name in _names_in(node):
+            lines[name].add(getattr(node, "lineno", 0))
+    return lines
 
 
 @dataclass(frozen=True)
@@ -25,20 +49,8 @@ class Rule:
 
     def uses(self, module: Module) -> list[int]:
         """Lines on which the module does it."""
-        return sorted({getattr(node, "lineno", 0) for node in ast.walk(module.tree) if self._hits(node)})
-
-    def _hits(self, node: ast.AST) -> bool:
-        if isinstance(node, ast.Attribute):
-            chain = dotted(node)
-            tails = {chain, node.attr, ".".join(chain.split(".")[-2:])}
-            return bool(tails & self.names)
-        if isinstance(node, ast.Name):
-            return node.id in self.names
-        if isinstance(node, ast.ImportFrom | ast.Import):
-            here = getattr(node, "module", None)
-            named = {alias.name for alias in node.names} | {f"{here}.{alias.name}" for alias in node.names}
-            return bool(named & self.names)
-        return False
+        said = lines_by_name(module)
+        return sorted({line for name in self.names for line in said.get(name, ())})
 
     def place_of(self, module: Module) -> str:
         """The place under which this module has leave, "" if none."""

@@ -112,9 +112,8 @@ def complaints(module: Module) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", PURE, ids=lambda module: module.name)
-def test_a_pure_module_does_nothing_but_reckon(module: Module) -> None:
-    assert complaints(module) == []
+def test_a_pure_module_does_nothing_but_reckon() -> None:
+    assert {module.name: found for module in PURE if (found := complaints(module))} == {}
 
 
 def test_all_of_core_and_wire_is_pure_and_the_formats_of_the_vault_are() -> None:
