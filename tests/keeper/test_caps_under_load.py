@@ -73,6 +73,7 @@ async def _at(keeper: Keeper, drawer: Drawer) -> None:
         await keeper.renew_draw()
 
 
+@pytest.mark.thorough
 def test_caps_hold_under_a_thousand_arrivals_on_a_keeper_and_two_recorders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_numbers_are_dense_after_keeper_and_recorder_were_killed_in_the_middle(tmp_path: Path) -> None:
     config = make_capped_site(tmp_path)
     with keeper_of(config) as (keeper, _):
