@@ -12,12 +12,16 @@ from typing import TypeVar
 
 import pytest
 
+import cheap_passwords
+import ready_database
 from log_watch import WATCH
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 FORBIDDEN = os.environ.get("CI_NO_SKIP", "") not in ("", "0")
 WATCH.begin()
+cheap_passwords.begin()
+ready_database.begin()
 
 
 # What is imported and collected stays to the end. Without this the garbage collector walks through it during the

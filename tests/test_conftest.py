@@ -38,6 +38,7 @@ def closing_line(suite: Path, switch: str) -> tuple[int, str]:
     return done.returncode, done.stdout.strip().splitlines()[-1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("switch", ["", "0"])
 def test_a_skip_is_a_skip_on_a_developers_machine(suite: Path, switch: str) -> None:
     code, line = closing_line(suite, switch)

@@ -11,6 +11,7 @@ import pytest
 from mitschnitt.commands import bench_draw, bench_draw_arrival, bench_draw_lists
 
 
+@pytest.mark.thorough
 def test_lists_are_made_and_verified_and_all_figures_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

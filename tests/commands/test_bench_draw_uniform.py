@@ -22,6 +22,7 @@ from mitschnitt.commands.bench_draw_uniform import (
 CALLS_A_DAY = 2_000  # of each stratum: 100,000 in 50 days
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stratum", range(len(RATES)), ids=lambda stratum: str(RATES[stratum]))
 def test_a_hundred_thousand_calls_of_a_stratum_are_drawn_evenly_over_fifty_days(stratum: int) -> None:
     found = evenness(stratum, CALLS_A_DAY)

@@ -16,6 +16,7 @@ from mitschnitt.keeper.laid_out_calls import MAX_ROWS
 from mitschnitt.wire.timeline import fold
 
 
+@pytest.mark.thorough
 def test_a_short_call_is_measured_cold_and_warm_and_as_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,6 +33,7 @@ def test_a_short_call_is_measured_cold_and_warm_and_as_files(
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
+@pytest.mark.thorough
 def test_a_second_that_is_not_that_of_the_whole_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

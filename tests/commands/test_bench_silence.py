@@ -24,6 +24,7 @@ def test_each_question_is_compared_for_each_kind(tmp_path: Path, capsys: pytest.
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
+@pytest.mark.thorough
 def test_an_answer_that_differs_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

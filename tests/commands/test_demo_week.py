@@ -21,6 +21,7 @@ def told(reasons: dict[str, Reason]) -> tuple[str, list[str]]:
     return page.getvalue(), demo_week._why(Console(file=page), reasons)
 
 
+@pytest.mark.thorough
 def test_the_honest_week_is_shown_and_verified(capsys: pytest.CaptureFixture[str]) -> None:
     week = short_week().week
     assert demo_week._show(Console(file=io.StringIO()), week, SHORT) == []

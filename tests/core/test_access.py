@@ -121,6 +121,7 @@ def turned(row: Permission) -> Iterator[Permission]:
     yield from (replace(row, role=other) for other in ROLES if other != row.role)
 
 
+@pytest.mark.thorough
 def test_the_matrix_notices_any_row_that_is_missing_or_turned(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = 0
     for place, row in enumerate(TABLE):

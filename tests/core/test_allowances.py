@@ -201,6 +201,7 @@ SHARES = st.one_of(st.none(), st.fractions(Fraction(1, 50), 1))
 CAPS = st.builds(Caps, st.one_of(st.none(), st.integers(0, 5)), SHARES, SHARES)
 
 
+@pytest.mark.thorough
 @settings(max_examples=300)
 @given(CAPS, ACTS)
 def test_in_any_interleaving_of_sources_no_cap_is_exceeded(caps: Caps, acts: list[Act]) -> None:

@@ -348,6 +348,7 @@ def test_figures_go_on_through_the_year_where_few_come_and_go() -> None:
     assert min(months) >= 3
 
 
+@pytest.mark.thorough
 @settings(max_examples=60)
 @given(st.data())
 def test_whoever_was_told_before_and_whoever_is_there_now_nobody_is_singled_out(data: st.DataObject) -> None:

@@ -80,6 +80,7 @@ def test_ids_are_unique() -> None:
 PATTERNS = st.lists(st.sampled_from(["a", "aa", "ab", "b", "a*", "aa*", "ab*", "b*", "*"]), min_size=1, max_size=3)
 
 
+@pytest.mark.thorough
 @given(st.lists(PATTERNS, min_size=1, max_size=4))
 def test_what_passes_leaves_no_address_with_two_agents_and_what_fails_has_one(rosters: list[list[str]]) -> None:
     agents = [agent(f"a{number}", *patterns) for number, patterns in enumerate(rosters)]

@@ -55,6 +55,7 @@ SKEWED = recording(
 SKEWED_WHOLE = {rate: whole(SKEWED, rate) for rate in (8_000, 16_000, 48_000)}
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("heard, every", [(STEREO, WHOLE), (SKEWED, SKEWED_WHOLE)], ids=["even", "skewed"])

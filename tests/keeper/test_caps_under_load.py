@@ -71,6 +71,7 @@ async def _at(keeper: Keeper, drawer: Drawer) -> None:
         await keeper.renew_draw()
 
 
+@pytest.mark.thorough
 def test_caps_hold_under_a_thousand_arrivals_on_a_keeper_and_two_recorders(
     tmp_path: Path,
 ) -> None:
@@ -128,6 +129,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_numbers_are_dense_after_keeper_and_recorder_were_killed_in_the_middle(tmp_path: Path) -> None:
     config = make_capped_site(tmp_path)
     with keeper_of(config) as (keeper, _):

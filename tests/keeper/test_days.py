@@ -522,6 +522,7 @@ def test_of_a_round_the_list_says_chain_number_and_signature(tmp_path: Path) -> 
 STEPS = ("commit council", "commit officer", "commit operator", "tell council", "tell officer", "tell operator")
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from((*STEPS, "night")), max_size=12))
 def test_in_whatever_order_acts_come_a_beacon_means_all_committed_before_any_told(

@@ -80,6 +80,7 @@ ANSWERS = st.integers(1, 30).flatmap(lambda drawn: st.builds(Answers, st.just(dr
 SHIFTS = st.dictionaries(st.integers(0, 12), ANSWERS, max_size=10)  # of one stratum, by agent
 
 
+@pytest.mark.thorough
 @given(st.lists(SHIFTS, max_size=6), st.integers(1, 40))
 def test_no_sum_that_can_be_reckoned_from_what_is_told_is_of_too_few_draws_or_people(
     shifts: list[dict[int, Answers]], calls: int

@@ -8,11 +8,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+import cheap_passwords
 from mitschnitt.errors import ConfigError
+from mitschnitt.keeper import protected_key
 from mitschnitt.keeper.protected_key import protect, unprotect
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "role_keys"
 PASSWORD = b"correct-horse-7"
+
+
+@pytest.fixture(autouse=True)
+def _passwords_cost_what_they_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, cost in cheap_passwords.REAL.items():
+        monkeypatch.setattr(protected_key, name, cost)
 
 
 @pytest.fixture(name="key")

@@ -78,6 +78,7 @@ def test_recorded_signatures_are_those_that_the_network_told(item: dict[str, Any
     assert hashlib.sha256(bytes.fromhex(item["signature"])).hexdigest() == item["randomness"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [1000, 657413])
 def test_a_second_library_by_another_author_says_the_same(number: int) -> None:
     key = RECORDED["chain"]["public_key"]

@@ -60,6 +60,7 @@ def test_thirty_per_cent_on_one_agent_alarm_and_name_nobody_else() -> None:
     assert sum(names == [f"agent {AGENTS - 1}"] for names in found) >= 190
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
 def test_where_failures_are_chance_fewer_than_one_week_in_a_hundred_alarms(rate: float) -> None:
     alarms = sum(bool(failing(week(seed, [rate] * AGENTS), AGENTS)) for seed in range(WEEKS))

@@ -61,6 +61,7 @@ def test_a_cheat_is_found_in_the_file_where_it_shows(name: str) -> None:
     assert found == second_opinion(files)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CHEATS)
 def test_what_was_found_is_not_called_proved(name: str) -> None:
     honest, cheated = verified(case(WEEK).files())[0], verified(files_of(name, WEEK))[0]

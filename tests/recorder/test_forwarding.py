@@ -101,6 +101,7 @@ def test_row_7_without_copying_forward_the_journal_would_grow_with_every_call(
     assert LongCall(rig).among(SHORT_CALLS) > 4 * ROTATE_BYTES
 
 
+@pytest.mark.thorough
 def test_row_7_a_kill_at_any_moment_of_the_copying_leaves_every_slice_once(rig: Rig, tmp_path: Path) -> None:
     long, kills = LongCall(rig), [0, 0]  # before and after the copies are written
 
@@ -117,6 +118,7 @@ def test_row_7_a_kill_at_any_moment_of_the_copying_leaves_every_slice_once(rig: 
     assert min(kills) > 3, "no kill fell into the copying"
 
 
+@pytest.mark.thorough
 def test_row_7_slices_keep_their_nonces_and_their_bytes(rig: Rig, tmp_path: Path) -> None:
     long = LongCall(rig)
     before: dict[tuple[int, int], bytes] = {}
@@ -128,6 +130,7 @@ def test_row_7_slices_keep_their_nonces_and_their_bytes(rig: Rig, tmp_path: Path
     assert rig.media.forwarder.copied > 0
 
 
+@pytest.mark.thorough
 def test_row_7_what_was_taken_back_stays_away_whatever_is_copied(rig: Rig, tmp_path: Path) -> None:
     long = LongCall(rig)
     long.among(3)
@@ -174,6 +177,7 @@ def test_row_7_a_call_that_ends_while_it_is_copied_is_whole(rig: Rig) -> None:
     assert party.packets == len(stamps) > 8
 
 
+@pytest.mark.thorough
 def test_row_7_a_disk_that_refuses_a_copy_costs_nothing_but_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     long = LongCall(rig)
     refused: list[bool] = []

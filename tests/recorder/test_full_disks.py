@@ -220,6 +220,7 @@ WHAT = [("append", 6), ("sync", 3), ("entry", 6), ("journal_sync", 2), ("create"
 ORDERS = [(what, first) for what, most in [*WHAT, ("commit", 4), ("committed", 4)] for first in range(1, most + 1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what, first", ORDERS)
 def test_row_1_an_io_error_at_any_write_sync_or_rename_loses_nothing_that_was_synced(
     tmp_path: Path, what: str, first: int

@@ -414,6 +414,7 @@ def test_syncs_are_reported(rig: Rig) -> None:
     assert rig.synced == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_a_disk_that_takes_no_more_fails_its_tracks_and_shuts_their_lines(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

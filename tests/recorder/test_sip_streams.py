@@ -483,6 +483,7 @@ def test_endless_empty_lines_are_not_collected() -> None:
     with_sides(talk)
 
 
+@pytest.mark.thorough
 def test_a_peer_that_does_not_read_loses_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sip_streams, "MAX_UNSENT_BYTES", 4_096)
 

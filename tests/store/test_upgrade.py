@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
+import ready_database
 from mitschnitt.errors import ConfigError
 from mitschnitt.store.engine import open_engine
 from mitschnitt.store.tables import metadata
@@ -65,3 +66,19 @@ def test_a_crash_in_a_step_leaves_no_half_shape(tmp_path: Path, monkeypatch: pyt
             upgrade(engine)
     assert inspect(engine).get_table_names() == []
     assert upgrade(engine) == newest_version()
+
+
+def test_the_database_that_other_tests_take_over_is_the_one_that_the_steps_lead_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    led, taken = open_engine(tmp_path / "led.sqlite"), open_engine(tmp_path / "taken.sqlite")
+    assert upgrade(led) == newest_version()
+    monkeypatch.setattr(ready_database.Switch, "on", True)
+    assert upgrade(taken) == newest_version() == database_version(taken)
+    assert ready_database.shape(taken) == ready_database.shape(led)
+    for table in metadata.tables:
+        for engine in (led, taken):
+            with engine.connect() as connection:
+                assert connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar() == 0
+    for engine in (led, taken):
+        engine.dispose()

@@ -162,6 +162,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 def test_nothing_acknowledged_is_lost_by_a_kill(path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
     with subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, env=environment) as child:

@@ -159,6 +159,7 @@ def test_a_sweep_leaves_living_writers_and_blobs_alone(blobs: Blobs) -> None:
     assert list(blobs.names()) == [NAME, "a/old"]
 
 
+@pytest.mark.thorough
 @given(st.text(max_size=12))
 @settings(max_examples=many(300), deadline=None)
 def test_no_accepted_name_points_outside_or_hides(name: str) -> None:

@@ -257,6 +257,7 @@ def test_one_source_in_a_loop_leaves_tokens_to_the_others() -> None:
     assert causes(server) == ["limit.rate_per_source"] * 94 + ["limit.rate"] * 6
 
 
+@pytest.mark.thorough
 def test_ten_thousand_half_open_sessions_leave_the_tables_within_their_limits() -> None:
     config = replace(AgentConfig(), calls_per_second=100_000, calls_per_second_per_source=100_000)
     server = UserAgent(config, tokens("s"))
@@ -275,6 +276,7 @@ def test_ten_thousand_half_open_sessions_leave_the_tables_within_their_limits() 
     assert server.pressure[0] == 0
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_sources_leave_the_tables_within_their_limits() -> None:
     admission = Admission(replace(ROOMY, calls_per_second=50_000))
     taken = 0
@@ -295,6 +297,7 @@ def test_a_flood_from_many_addresses_is_taken_at_the_rate_and_no_faster() -> Non
     assert server.pressure == (400, 400, 2_600)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["OPTIONS", "BYE", "DANCE"])
 def test_a_flood_of_other_requests_stays_within_the_transactions(method: str) -> None:
     server = UserAgent(replace(ROOMY, max_transactions=500), tokens("s"))
@@ -317,6 +320,7 @@ def test_a_flood_of_cancels_which_no_password_can_stop_holds_nothing() -> None:
     assert server.load == (0, 0)
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["stranger", "copy", "garbage", "update", "reinvite", "wait"]), max_size=40))
 def test_a_running_call_is_never_refused_whatever_strangers_do(moves: list[str]) -> None:

@@ -97,6 +97,7 @@ def test_no_bytes_make_the_framer_raise_anything_undocumented(pieces: list[bytes
         assert framer.waiting <= sum(len(piece) for piece in pieces)
 
 
+@pytest.mark.thorough
 def test_a_flood_of_empty_lines_costs_no_more_than_their_number() -> None:
     # Copying what is left for each of them, as this once did, would move two terabytes.
     framer = StreamFramer()

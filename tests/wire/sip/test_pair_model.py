@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -240,6 +241,7 @@ STEPS = st.one_of(
 NEEDS_PACKETS = ("a_packet_arrives", "a_packet_is_lost", "all_arrive_in_order")
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(400), deadline=None)
 @given(whole=st.booleans(), steps=st.lists(STEPS, min_size=3, max_size=24))
 def test_no_order_of_commands_and_losses_leaves_anything_behind(whole: bool, steps: list[tuple[Any, ...]]) -> None:
@@ -248,6 +250,7 @@ def test_no_order_of_commands_and_losses_leaves_anything_behind(whole: bool, ste
     scene.teardown()
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(200), deadline=None)
 @given(whole=st.booleans(), steps=st.lists(STEPS, min_size=3, max_size=24))
 def test_with_a_session_timer_both_sides_agree_in_the_end_whatever_was_lost(
