@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 import httpx
+import pytest
 
 from keeper.drawing_site import AGENTS, Drawer, announce, keeper_of, linked, make_capped_site, rows_of, today
 from keeper.site_on_disk import running_keeper

@@ -97,8 +97,8 @@ def post(app: ASGIApp, path: str, body: Any, **more: Any) -> httpx.Response:
 
 def test_a_call_is_announced_with_its_references(app: ASGIApp, keeper: FakeKeeper) -> None:
     answer = post(app, "/v1/calls", {"refs": REFS, "queue": "q", "direction": "inbound", "agent": "anna"})
-    told = {"call": CALL, "ask": None, "further": [], "receipt_code": "00000-00000-00000-00015-0"}
-    assert (answer.status_code, answer.json()) == (201, told)
+    found: dict[str, Any] = {"call": CALL, "ask": None, "further": [], "receipt_code": "00000-00000-00000-00015-0"}
+    assert (answer.status_code, answer.json()) == (201, found)
     told = {"queue": "q", "direction": "inbound", "agent": "anna", "language": "", "answer_by": "post"}
     assert keeper.told == [([Ref("header", "x")], told)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from keeper.days_on_disk import OTHER_POLICY, POLICY, TODAY, TOMORROW, Site, site
 from mitschnitt.core.beacon import COMMIT, DRAND, NONE, ROLES
-from mitschnitt.core.policy import Policy
+from mitschnitt.core.policy import BeaconKind, Policy
 from mitschnitt.core.policy_text import parse_policy
 from mitschnitt.errors import NotAllowed, VaultError
 from mitschnitt.keeper.fixed_days import fixed_days
@@ -21,7 +21,7 @@ ROUND = datetime(2026, 11, 26, 22, 0, tzinfo=UTC)  # an hour before midnight in 
 
 
 def policy(digest: str, beacon: str) -> Policy:
-    return replace(parse_policy(POLICY_TEXT), hash=digest, beacon=beacon)
+    return replace(parse_policy(POLICY_TEXT), hash=digest, beacon=BeaconKind(beacon))
 
 
 def refused(here: Site, day: date) -> bool:

@@ -21,8 +21,8 @@ from mitschnitt.proof.draws import Answer, Verifier
 
 DRAW_ID = re.compile(r"[0-9a-fA-F]{32}")
 KEYS_OF_SITE = (
-    "whose the keys of roles are: they came from the site itself, which could have put its own there; hand over the keys "
-    "that the roles gave you with --keys DIR, or compare fingerprints with them"
+    "whose the keys of roles are: they came from the site itself, which could have put its own there; hand over the "
+    "keys that the roles gave you with --keys DIR, or compare fingerprints with them"
 )
 MAX_LISTS = 800  # open files: public list and bundle of each day of a year
 
