@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import cheap_passwords
 import ready_database
@@ -22,6 +23,14 @@ FORBIDDEN = os.environ.get("CI_NO_SKIP", "") not in ("", "0")
 WATCH.begin()
 cheap_passwords.begin()
 ready_database.begin()
+# How long one example takes is the machine's, and a busy one is no finding; everything else stays as it was chosen.
+settings.register_profile(
+    "patient",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=(HealthCheck.too_slow,),
+)
+settings.load_profile("patient")
 
 
 # What is imported and collected stays to the end. Without this the garbage collector walks through it during the
