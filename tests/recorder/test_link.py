@@ -156,7 +156,7 @@ def play(scene: Callable[[Scene], Awaitable[None]], *, keeper: bool = True) -> N
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mitschnitt.recorder.link.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("mitschnitt.recorder.link.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("mitschnitt.recorder.link.ANSWER_SECONDS", PATIENCE_SECONDS)  # nobody's answer comes too late
 
 
 def test_it_says_who_it_is_and_which_calls_it_holds_and_learns_the_next_seq() -> None:
@@ -275,7 +275,9 @@ def test_a_drain_is_handed_on_and_a_broken_one_is_told() -> None:
     play(scene)
 
 
-def test_without_an_answer_in_time_the_waiting_call_hears_that_none_came() -> None:
+def test_without_an_answer_in_time_the_waiting_call_hears_that_none_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitschnitt.recorder.link.ANSWER_SECONDS", 0.05)
+
     async def scene(stage: Scene) -> None:
         await stage.link.ready
         heard: list[object] = []
