@@ -43,7 +43,7 @@ home = pathlib.Path(sys.argv[2])
 with (home / "pids").open("a") as file: file.write(f"{os.getpid()}\\n")
 if sys.argv[3:] == ["1"]: sys.exit(1)
 def end(*_):
-    time.sleep(1.0)
+    time.sleep(2.5)
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 while True: signal.pause()
@@ -206,7 +206,7 @@ def test_a_second_serve_on_the_same_directory_is_refused(tmp_path: Path) -> None
 def test_a_part_that_waits_for_its_next_start_is_not_started_while_the_others_end(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mitschnitt.supervisor.FIRST_RETRY_SECONDS", 0.4)  # twice that is less than the others take
+    monkeypatch.setattr("mitschnitt.supervisor.FIRST_RETRY_SECONDS", 1.0)  # twice that is less than the others take
 
     async def live() -> int:
         supervisor = Supervisor(config, module="wavering_part")

@@ -134,7 +134,7 @@ def test_a_handshake_that_is_dribbled_is_broken_off(
         async with stream_to(recorder, port=recorder.shell.tls_port) as (reader, writer):
             writer.write(b"\x16\x03\x01")  # as a ClientHello begins
             assert await ended(reader)
-        assert recorder.shell.refused["tls.broken_off"] == 1
+        await recorder.until(lambda: recorder.shell.refused["tls.broken_off"] == 1)
         assert not recorder.shell.streams.connections
 
     with_sides(talk, ours=Tls(files[0]))

@@ -162,7 +162,7 @@ def test_what_is_asked_within_a_call_is_answered_and_counted_but_an_ack_is_not()
 def test_a_wave_offers_more_than_there_is_room_for_and_refreshes_and_ends_what_was_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(callers, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(callers, "SETTLE_SECONDS", 0.5)
     load = Load((HOST, 0), profile=Profile.WAVES, rate=500.0, calls=3, hold=0.1, seconds=0.15)
     figures, there = played(take_two, load)
     assert set(figures.waves) == {(2, 1)}
