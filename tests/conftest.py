@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 import cheap_passwords
+import ready_commands
 import ready_database
 from log_watch import WATCH
 
@@ -22,6 +23,7 @@ FORBIDDEN = os.environ.get("CI_NO_SKIP", "") not in ("", "0")
 WATCH.begin()
 cheap_passwords.begin()
 ready_database.begin()
+ready_commands.begin()
 
 
 # What is imported and collected stays to the end. Without this the garbage collector walks through it during the
