@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import cheap_passwords
+import ready_commands
 import ready_database
 from log_watch import WATCH
 
@@ -23,6 +24,7 @@ FORBIDDEN = os.environ.get("CI_NO_SKIP", "") not in ("", "0")
 WATCH.begin()
 cheap_passwords.begin()
 ready_database.begin()
+ready_commands.begin()
 # How long one example takes is the machine's, and a busy one is no finding; everything else stays as it was chosen.
 settings.register_profile(
     "patient",

@@ -260,6 +260,7 @@ def test_what_is_not_the_agents_own_is_refused_with_its_rule(centre: Centre) -> 
         assert found.exception.rule == rule
 
 
+@pytest.mark.thorough
 def test_the_list_is_the_same_whoever_agreed(centre: Centre) -> None:
     before = centre.runs("list").stdout
     centre.acts("grant", said="y\n")

@@ -57,6 +57,7 @@ def test_commit_publish_tell_draw_and_check(here: Ceremony) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_a_changed_file_fails_the_check(here: Ceremony) -> None:
     whole_draw(here)
     path = here.directory / "draw" / "backward" / "2026-W47" / "result.json"

@@ -17,14 +17,19 @@ from fuzz.targets import CUT as CUT_OF_TARGETS
 from fuzz.targets import TARGETS
 
 FOUND = VECTORS / "fuzz"
-SEEDS = [(target, number, seed) for target in TARGETS for number, seed in enumerate(seeds(target))]
 
 
-@pytest.mark.parametrize("target, number, seed", SEEDS, ids=[f"{target}-{number}" for target, number, _ in SEEDS])
-def test_a_seed_and_its_cuts_bring_out_only_what_is_promised(target: str, number: int, seed: bytes) -> None:
-    step = max(1, len(seed) // (4 if target == "agent" else 16))
-    for length in [*range(0, len(seed), step), len(seed)]:
-        assert TARGETS[target](seed[:length]) is None
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_seed_and_its_cuts_bring_out_only_what_is_promised(target: str) -> None:
+    found = {}
+    for number, seed in enumerate(seeds(target)):
+        step = max(1, len(seed) // (4 if target == "agent" else 16))
+        for length in [*range(0, len(seed), step), len(seed)]:
+            try:
+                TARGETS[target](seed[:length])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its seed, and the others are tried
+                found[f"seed {number}, {length} bytes"] = repr(error)
+    assert found == {}
 
 
 @pytest.mark.parametrize("path", sorted(FOUND.rglob("*.bin")), ids=lambda path: f"{path.parent.name}-{path.stem}")

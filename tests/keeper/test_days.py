@@ -383,6 +383,7 @@ def test_a_day_whose_round_may_be_known_is_not_opened_any_more(tmp_path: Path) -
 # -- a clock that is wrong -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(days=30), timedelta(minutes=-6), timedelta(minutes=6)])
 @pytest.mark.parametrize("beacon", [NONE, COMMIT, DRAND])
 def test_by_a_clock_that_jumped_nobody_is_asked_and_nothing_changed(

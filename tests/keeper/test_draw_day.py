@@ -231,6 +231,7 @@ def publish(centre: Centre) -> list[str]:
         reader.dispose()
 
 
+@pytest.mark.thorough
 def test_a_day_is_signed_drawn_asked_published_and_verified_and_a_changed_byte_is_found(
     tmp_path: Path, command: Command, at_the_door: Callable[[Centre], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_round_of_another_form_is_refused_by_its_rule(here: tuple[Site, httpx.
     assert client.get("/draw/rounds").json() == {"chain": "tests", "rounds": []}
 
 
+@pytest.mark.thorough
 def test_a_keeper_that_runs_says_which_days_are_ready(tmp_path: Path) -> None:
     with running_keeper(make_site(tmp_path)) as running:
         wait_until(lambda: running.door("GET", "/draw/days").json()["days"][0]["opened"], what="today to be opened")

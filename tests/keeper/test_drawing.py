@@ -41,6 +41,7 @@ def _first_answer(config: Config) -> Any:
                 return client.post(f"http://127.0.0.1:{config.control.port}/v1/calls", json=body).json()
 
 
+@pytest.mark.thorough
 def test_a_call_that_is_announced_while_the_keeper_starts_is_drawn_like_any_other(tmp_path: Path) -> None:
     config = make_capped_site(tmp_path, caps="", mode="announced")
     with ThreadPoolExecutor(1) as thread:

@@ -90,6 +90,7 @@ def test_the_same_boot_is_not_recovered(config: Config, holdings: Holdings) -> N
 STEPS = ("_finish_party", "_row_of", "_forget", "_close_all", "_retire_leases", "_remove")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", STEPS)
 def test_a_recovery_that_is_killed_is_done_again(
     config: Config, holdings: Holdings, monkeypatch: pytest.MonkeyPatch, step: str

@@ -90,6 +90,7 @@ def test_audio_that_goes_on_under_a_held_key_is_kept_and_events_of_two_clocks_ar
     assert [run for run in runs if run[0] != 8] == [[101, 1, 0], [101, 1, 0], [104, 1, 0]]
 
 
+@pytest.mark.thorough
 def test_every_row_of_a_batch_finds_its_place(rig: Rig) -> None:
     gated, line = rig.media.line(), rig.media.line(event_types={101: 8000})
     track = rig.track()

@@ -287,6 +287,7 @@ def test_a_hundred_thousand_sources_leave_the_tables_within_their_limits() -> No
     assert admission.held == (0, MAX_SOURCES, MAX_REFUSED)
 
 
+@pytest.mark.thorough
 def test_a_flood_from_many_addresses_is_taken_at_the_rate_and_no_faster() -> None:
     server = UserAgent(AgentConfig(), tokens("s"))
     for number in range(3_000):
