@@ -32,8 +32,8 @@ Nachteile. Weder Ihre Vorgesetzten noch Kolleginnen und Kollegen erfahren hier, 
 Sie können sie jederzeit widerrufen (Art. 7 Abs. 3 DSGVO): in einem Schritt, ohne Grund und ohne Nachteile.
 mitschnitt agents consent withdraw --agent {agent} --purpose {id} --key DATEI
 Von da an wird kein neues Gespräch mehr für diesen Zweck aufgezeichnet oder verwendet. Eine laufende Aufzeichnung, die
-auf dieser Einwilligung beruht, endet und wird vernichtet. Was bis dahin geschah, bleibt rechtmäßig. Sie können verlangen,
-dass frühere Aufzeichnungen gelöscht werden (Art. 17 DSGVO): {controller}
+auf dieser Einwilligung beruht, endet und wird vernichtet. Was bis dahin geschah, bleibt rechtmäßig. Sie können
+verlangen, dass frühere Aufzeichnungen gelöscht werden (Art. 17 DSGVO): {controller}
 """
 
 ENGLISH = """\
