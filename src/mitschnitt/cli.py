@@ -55,6 +55,7 @@ Key = Annotated[Path, typer.Option(help="The role's private key, as `policy key`
 AgentId = Annotated[str, typer.Option("--agent", help="The agent's id in agents.toml.")]
 AgentKey = Annotated[Path, typer.Option("--key", help="The agent's private key; `mitschnitt agents key` makes it.")]
 AgreedPurpose = Annotated[str, typer.Option("--purpose", help="A purpose of the policy, such as training.")]
+AgentLanguage = Annotated[str, typer.Option("--language", help="de or en; otherwise the policy's language.")]
 HERE = Path("mitschnitt-data")
 
 
@@ -368,6 +369,7 @@ def consent_grant(
         str, typer.Option(help="The version of the notice that was read; otherwise the one the policy names.")
     ] = "",
     months: Annotated[int, typer.Option(min=1, max=12, help="When it ends by itself.")] = 12,
+    language: AgentLanguage = "",
     password_file: PasswordFile = None,
     directory: Directory = HERE,
     as_json: AsJson = False,
@@ -375,7 +377,7 @@ def consent_grant(
     """Read what you are asked for, and agree to it or not."""
     module = verb("agents_consent")
     signer = module.Signer(agent, key, password_file)
-    module.grant(directory, signer, purpose, notice=notice, months=months, as_json=as_json)
+    module.grant(directory, signer, purpose, notice=notice, months=months, language=language, as_json=as_json)
 
 
 @consent_app.command("withdraw")
@@ -383,26 +385,28 @@ def consent_withdraw(
     agent: AgentId,
     purpose: AgreedPurpose,
     key: AgentKey,
+    language: AgentLanguage = "",
     password_file: PasswordFile = None,
     directory: Directory = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Take your consent back: one step, in force at once, no reason asked."""
     module = verb("agents_consent")
-    module.withdraw(directory, module.Signer(agent, key, password_file), purpose, as_json=as_json)
+    module.withdraw(directory, module.Signer(agent, key, password_file), purpose, language=language, as_json=as_json)
 
 
 @consent_app.command("show")
 def consent_show(
     agent: AgentId,
     key: AgentKey,
+    language: AgentLanguage = "",
     password_file: PasswordFile = None,
     directory: Directory = HERE,
     as_json: AsJson = False,
 ) -> None:
     """How it stands with your own consents; nobody else's."""
     module = verb("agents_consent")
-    module.show(directory, module.Signer(agent, key, password_file), as_json=as_json)
+    module.show(directory, module.Signer(agent, key, password_file), language=language, as_json=as_json)
 
 
 @figures_app.command("show")

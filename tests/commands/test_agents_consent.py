@@ -31,6 +31,7 @@ from mitschnitt.keeper.role_keys import make_private
 PASSWORD = "correct-horse-7"  # noqa: S105 - of a key that this test makes
 OFFER = {
     "purpose": "training",
+    "language": "en",
     "notice": "n-2",
     "retention": "P30D",
     "roles": ["coach"],
@@ -61,7 +62,7 @@ class Desk:
 
     def has(self, **consent: Any) -> None:
         told = {"purpose": "training", "notice": "n-2", "state": "given", **consent}
-        self.door.answers["POST", "/consents"] = {"agent": "anna", "consents": [told]}
+        self.door.answers["POST", "/consents"] = {"agent": "anna", "language": "en", "consents": [told]}
 
 
 @pytest.fixture
@@ -76,26 +77,29 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return made
 
 
-def says(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:  # noqa: FBT001 - what the person says
-    def confirm(_question: str, *, abort: bool, err: bool) -> None:
-        assert abort
-        assert err
-        if not answer:
-            raise KeyboardInterrupt
+def says(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[str]:
+    """What the person says, and what that is asked."""
+    asked: list[str] = []
 
-    monkeypatch.setattr(typer, "confirm", confirm)
+    def prompt(question: str, *, default: str, show_default: bool, err: bool) -> str:
+        assert (default, show_default, err) == ("", False, True)
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    return asked
 
 
 def grant(desk: Desk, **more: Any) -> None:
-    wanted = {"notice": "", "months": 12, "as_json": False, **more}
+    wanted = {"notice": "", "months": 12, "language": "", "as_json": False, **more}
     agents_consent.grant(HERE, desk.signer, wanted.pop("purpose", "training"), **wanted)
 
 
 def test_the_terms_are_told_before_the_question(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    says(monkeypatch, answer=False)
-    with pytest.raises(KeyboardInterrupt):
+    says(monkeypatch, "n")
+    with pytest.raises(typer.Abort):
         grant(desk)
     terms = capsys.readouterr().err
     for told in (
@@ -103,7 +107,7 @@ def test_the_terms_are_told_before_the_question(
         "n-2",
         "Centre Ltd, privacy@example.org",
         "coach",
-        "P30D",
+        "30 days",
         "section 26(2)",
         "withdraw",
     ):
@@ -114,7 +118,7 @@ def test_the_terms_are_told_before_the_question(
 def test_a_yes_is_signed_for_the_policys_notice_and_for_a_year_at_most(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    says(monkeypatch, answer=True)
+    says(monkeypatch, "y")
     grant(desk, notice="n-2")
     [given] = desk.acts()
     assert isinstance(given, StandingGrant)
@@ -133,12 +137,76 @@ def test_a_works_agreement_is_told_as_the_limit_that_it_is(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.door.answers["GET", "/consents"] = {"offered": [{**OFFER, "agreement": "BV 7", "notice": "", "roles": []}]}
-    says(monkeypatch, answer=True)
+    says(monkeypatch, "y")
     grant(desk)
     terms = capsys.readouterr().err
     assert "BV 7 (it limits this, and stands in for none of it)" in terms
     assert "none is named" in terms
     assert "nobody" in terms
+
+
+@pytest.mark.parametrize("answer", ["", "n", "nein", "no", "j?", "vielleicht", "1", "yes please"])
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_whatever_is_no_clear_yes_is_a_no(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, language: str
+) -> None:
+    says(monkeypatch, answer)
+    with pytest.raises(typer.Abort):
+        grant(desk, language=language)
+    assert desk.acts() == []
+
+
+@pytest.mark.parametrize(
+    "policys, wanted, question",
+    [
+        ("de", "", "Stimmen Sie zu?"),
+        ("en", "", "Do you agree?"),
+        ("de", "en", "Do you agree?"),
+        ("en", "de", "Stimmen Sie zu?"),
+        ("fr", "", "Stimmen Sie zu?"),
+    ],
+)
+def test_terms_and_question_come_in_the_policys_language_unless_another_is_wanted(  # noqa: PLR0913 - fixtures and a row
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    policys: str,
+    wanted: str,
+    question: str,
+) -> None:
+    desk.door.answers["GET", "/consents"] = {"offered": [{**OFFER, "language": policys}]}
+    asked = says(monkeypatch, "Ja" if question.startswith("Stimmen") else "Yes")
+    grant(desk, language=wanted)
+    said = capsys.readouterr()
+    german = question.startswith("Stimmen")
+    assert asked == [f"{question} [{'j' if german else 'y'}/N]"]
+    assert ("§ 26 Abs. 2 BDSG" in said.err, "section 26(2) BDSG" in said.err) == (german, not german)
+    assert said.out.startswith("Einwilligung erteilt bis" if german else "granted until")
+    assert len(desk.acts()) == 1
+
+
+def test_taking_back_and_looking_speak_german_where_the_policy_does(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"purpose": "training", "notice": "n-2", "state": "given", "expires_at": "2027-11-26T09:00:00Z"}
+    desk.door.answers["POST", "/consents"] = {"agent": "anna", "language": "de", "consents": [told]}
+    agents_consent.withdraw(HERE, desk.signer, "training", language="", as_json=False)
+    assert capsys.readouterr().out.startswith("Einwilligung widerrufen; wirksam auf allen 2 Recordern.")
+    agents_consent.show(HERE, desk.signer, language="", as_json=False)
+    assert capsys.readouterr().out == "training (Hinweis n-2): erteilt, bis 26.11.2027\n"
+    agents_consent.show(HERE, desk.signer, language="en", as_json=False)
+    assert capsys.readouterr().out == "training (notice n-2): given, until 2027-11-26\n"
+
+
+def test_a_language_that_nobody_speaks_here_is_refused_before_anything_is_done(desk: Desk) -> None:
+    refused = pytest.raises(ConfigError, match="language: expected one of de, en; found 'fr'")
+    with refused:
+        grant(desk, language="fr")
+    with refused:
+        agents_consent.withdraw(HERE, desk.signer, "training", language="fr", as_json=False)
+    with refused:
+        agents_consent.show(HERE, desk.signer, language="fr", as_json=False)
+    assert desk.door.asked == []
 
 
 @pytest.mark.parametrize(
@@ -157,7 +225,7 @@ def test_what_the_policy_does_not_ask_for_is_refused_before_any_terms(
 
 def test_a_withdrawal_asks_nothing_and_gives_no_reason(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.door.answers["POST", "/grants"] = {"recorders": 1}
-    agents_consent.withdraw(HERE, desk.signer, "training", as_json=False)
+    agents_consent.withdraw(HERE, desk.signer, "training", language="", as_json=False)
     [taken_back] = desk.acts()
     assert isinstance(taken_back, Withdrawal)
     assert abs(taken_back.at - datetime.now(UTC)) < timedelta(minutes=1)
@@ -167,7 +235,7 @@ def test_a_withdrawal_asks_nothing_and_gives_no_reason(desk: Desk, capsys: pytes
 def test_a_withdrawal_is_never_older_than_what_it_takes_back(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=4)
     desk.has(granted_at=ahead.isoformat(), withdrawn_at=None)
-    agents_consent.withdraw(HERE, desk.signer, "training", as_json=True)
+    agents_consent.withdraw(HERE, desk.signer, "training", language="", as_json=True)
     [taken_back] = desk.acts()
     assert isinstance(taken_back, Withdrawal)
     assert taken_back.at == ahead
@@ -176,28 +244,28 @@ def test_a_withdrawal_is_never_older_than_what_it_takes_back(desk: Desk, capsys:
 
 def test_without_a_recorder_it_is_said_that_none_is_there(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.door.answers["POST", "/grants"] = {"recorders": 0}
-    agents_consent.withdraw(HERE, desk.signer, "training", as_json=False)
+    agents_consent.withdraw(HERE, desk.signer, "training", language="", as_json=False)
     assert "no recorder yet" in capsys.readouterr().out
 
 
 def test_the_own_consents_are_shown(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.has(expires_at="2027-11-26T09:00:00Z")
-    agents_consent.show(HERE, desk.signer, as_json=False)
+    agents_consent.show(HERE, desk.signer, language="", as_json=False)
     assert capsys.readouterr().out == "training (notice n-2): given, until 2027-11-26\n"
     desk.has(state="expired", notice="")
-    agents_consent.show(HERE, desk.signer, as_json=False)
+    agents_consent.show(HERE, desk.signer, language="", as_json=False)
     assert capsys.readouterr().out == "training: expired\n"
-    agents_consent.show(HERE, desk.signer, as_json=True)
+    agents_consent.show(HERE, desk.signer, language="", as_json=True)
     assert json.loads(capsys.readouterr().out)["consents"][0]["state"] == "expired"
-    desk.door.answers["POST", "/consents"] = {"agent": "anna", "consents": []}
-    agents_consent.show(HERE, desk.signer, as_json=False)
+    desk.door.answers["POST", "/consents"] = {"agent": "anna", "language": "en", "consents": []}
+    agents_consent.show(HERE, desk.signer, language="", as_json=False)
     assert "asks agents for no consent" in capsys.readouterr().out
 
 
 def test_a_wrong_password_signs_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MITSCHNITT_ROLE_PASSWORD", "wrong-horse-77")
     with pytest.raises(ConfigError, match="wrong password"):
-        agents_consent.withdraw(HERE, desk.signer, "training", as_json=False)
+        agents_consent.withdraw(HERE, desk.signer, "training", language="", as_json=False)
     assert desk.acts() == []
 
 
@@ -235,17 +303,17 @@ def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Centre]:
 
 
 def test_consent_is_given_shown_and_taken_back_while_the_keeper_runs(centre: Centre) -> None:
-    assert "training: not given" in centre.acts("show").stdout
+    assert "training: nicht erteilt" in centre.acts("show").stdout
     assert centre.acts("grant", said="n\n").exit_code == 1
-    assert "training: not given" in centre.acts("show").stdout
-    granted = centre.acts("grant", "--months", "6", said="y\n")
-    assert (granted.exit_code, "granted until" in granted.stdout) == (0, True)
-    assert "training: given, until" in centre.acts("show").stdout
+    assert "training: nicht erteilt" in centre.acts("show").stdout
+    granted = centre.acts("grant", "--months", "6", said="j\n")
+    assert (granted.exit_code, "Einwilligung erteilt bis" in granted.stdout) == (0, True)
+    assert "training: erteilt, bis" in centre.acts("show").stdout
     assert centre.acts("withdraw").exit_code == 0
-    assert "training: withdrawn" in centre.acts("show").stdout
-    again = centre.acts("grant", said="y\n")
+    assert "training: widerrufen" in centre.acts("show").stdout
+    again = centre.acts("grant", said="j\n")
     assert again.exit_code == 0
-    assert "training: given" in centre.acts("show").stdout
+    assert "training: erteilt" in centre.acts("show").stdout
 
 
 def test_what_is_not_the_agents_own_is_refused_with_its_rule(centre: Centre) -> None:
@@ -263,7 +331,7 @@ def test_what_is_not_the_agents_own_is_refused_with_its_rule(centre: Centre) -> 
 @pytest.mark.thorough
 def test_the_list_is_the_same_whoever_agreed(centre: Centre) -> None:
     before = centre.runs("list").stdout
-    centre.acts("grant", said="y\n")
+    centre.acts("grant", said="j\n")
     assert centre.runs("list").stdout == before
     centre.acts("withdraw")
     assert centre.runs("list").stdout == before

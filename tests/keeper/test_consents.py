@@ -55,6 +55,7 @@ def test_agents_are_asked_for_what_rests_on_their_consent_and_for_nothing_else()
     training, transcript = offered(RULES)
     assert training == {
         "purpose": "training",
+        "language": "de",
         "notice": "n-2",
         "retention": "P30D",
         "roles": ["coach"],

@@ -1,13 +1,14 @@
 """`mitschnitt agents consent`: an agent's own acts for one purpose, signed with the agent's own key.
 
-Granting tells first what is agreed and asks; withdrawing asks nothing. What an act must be, the keeper decides.
+Granting tells first what is agreed and asks; withdrawing asks nothing. Both speak the agent's language, which is the
+policy's unless the agent wants another. What an act must be, the keeper decides.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mitschnitt.commands.agents import checked_agent
+from mitschnitt.commands.agents_terms import Words, consent_line, recorders, terms, words_for
 from mitschnitt.commands.door_client import Door
 from mitschnitt.commands.passwords import role_password
 from mitschnitt.core.consent import StandingGrant
@@ -29,21 +31,6 @@ from mitschnitt.keeper.grants import sign_grant, sign_withdrawal
 from mitschnitt.keeper.role_keys import load_private
 
 MONTHS = 12  # a grant lives at most, and unless the agent wants less
-
-TERMS = """\
-{agent}, you are asked for your consent (Art. 6(1)(a) GDPR, section 26(2) BDSG):
-
-  for what      {purpose}
-  by whom       {controller}
-  the notice    {notice}   (you were given its text; do not agree without having read it)
-  heard by      {roles}
-  kept for      {retention} per recording
-  until         {until}, then it ends by itself
-
-It is of your own free will and no part of your contract: saying no, or nothing, has no consequences, and nobody is
-told. You can take it back at any time, in one step and without a reason:
-mitschnitt agents consent withdraw --agent {agent} --purpose {purpose} --key FILE
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +47,18 @@ class Signer:
 
 
 def grant(  # noqa: PLR0913 - an act has as many parts
-    directory: Path, signer: Signer, purpose: str, *, notice: str, months: int, as_json: bool
+    directory: Path, signer: Signer, purpose: str, *, notice: str, months: int, language: str, as_json: bool
 ) -> None:
     """Tell what is agreed, ask, sign and bring it to the keeper; nothing without a yes. NotAllowed with a rule."""
+    words_for(language, "")
     door = Door(directory)
     offer = _offer(door, purpose, notice)
+    words = words_for(language, str(offer.get("language", "")))
     until = Duration(months=months).after(datetime.now(UTC))
-    _tell(signer.agent, offer, until)
+    # On the error stream, as all that is said to somebody at a terminal: with --json the other one is for programs.
+    typer.echo(terms(signer.agent, offer, until, words), err=True)
     key = signer.load()
-    typer.confirm("Do you agree?", abort=True, err=True)
+    _ask(words)
     now = datetime.now(UTC)
     given = StandingGrant(signer.agent, Purpose(purpose), now, until, str(offer["notice"]))
     done = _bring(door, sign_grant(given, key))
@@ -76,33 +66,43 @@ def grant(  # noqa: PLR0913 - an act has as many parts
     if as_json:
         typer.echo(json.dumps({**told, "notice": offer["notice"], "recorders": done}))
         return
-    typer.echo(f"granted until {until:%Y-%m-%d}; in force on {_recorders(done)}")
+    typer.echo(words.granted.format(until=until.strftime(words.date), recorders=recorders(done, words)))
 
 
-def withdraw(directory: Path, signer: Signer, purpose: str, *, as_json: bool) -> None:
+def withdraw(directory: Path, signer: Signer, purpose: str, *, language: str, as_json: bool) -> None:
     """Take it back: one step, no question, no reason (Art. 7(3) GDPR). In force when this returns."""
+    words_for(language, "")
     door, key = Door(directory), signer.load()
-    at = max([datetime.now(UTC), *_newest(door, signer.agent, key, purpose)])
+    found = _own(door, signer.agent, key)
+    at = max([datetime.now(UTC), *_newest(found["consents"], purpose)])
     done = _bring(door, sign_withdrawal(key, agent=signer.agent, purpose=Purpose(purpose), withdrawn_at=at))
     if as_json:
         told = {"agent": signer.agent, "purpose": purpose, "withdrawn_at": at.isoformat(), "recorders": done}
         typer.echo(json.dumps(told))
         return
-    typer.echo(f"withdrawn; in force on {_recorders(done)}. Calls that run end unrecorded, and what they kept is gone")
+    words = words_for(language, str(found.get("language", "")))
+    typer.echo(words.withdrawn.format(recorders=recorders(done, words)))
 
 
-def show(directory: Path, signer: Signer, *, as_json: bool) -> None:
+def show(directory: Path, signer: Signer, *, language: str, as_json: bool) -> None:
     """How it stands with the own consents, to whoever holds the agent's key."""
+    words_for(language, "")
     found = _own(Door(directory), signer.agent, signer.load())
     if as_json:
-        typer.echo(json.dumps({"agent": signer.agent, "consents": found}))
+        typer.echo(json.dumps({"agent": signer.agent, "consents": found["consents"]}))
         return
-    for consent in found:
-        more = f", until {consent['expires_at'][:10]}" if consent["state"] == "given" else ""
-        notice = f" (notice {consent['notice']})" if consent["notice"] else ""
-        typer.echo(f"{consent['purpose']}{notice}: {consent['state']}{more}")
-    if not found:
-        typer.echo("the policy asks agents for no consent")
+    words = words_for(language, str(found.get("language", "")))
+    for consent in found["consents"]:
+        typer.echo(consent_line(consent, words))
+    if not found["consents"]:
+        typer.echo(words.nothing_asked)
+
+
+def _ask(words: Words) -> None:
+    """Abort unless the answer is a clear yes in the words of the language (Art. 4(11) GDPR)."""
+    said = typer.prompt(words.question, default="", show_default=False, err=True)
+    if str(said).strip().lower() not in words.yes:
+        raise typer.Abort
 
 
 def _offer(door: Door, purpose: str, notice: str) -> Mapping[str, Any]:
@@ -117,30 +117,15 @@ def _offer(door: Door, purpose: str, notice: str) -> Mapping[str, Any]:
     return {**offered[purpose], "notice": named}
 
 
-def _tell(agent: str, offer: Mapping[str, Any], until: datetime) -> None:
-    terms = TERMS.format(
-        agent=agent,
-        purpose=offer["purpose"],
-        controller=", ".join(part for part in (offer["controller"], offer["contact"]) if part),
-        notice=offer["notice"] or "none is named",
-        roles=", ".join(offer["roles"]) or "nobody",
-        retention=offer["retention"],
-        until=f"{until:%Y-%m-%d}",
-    )
-    limit = f"  within        {offer['agreement']} (it limits this, and stands in for none of it)\n"
-    # On the error stream, as all that is said to somebody at a terminal: with --json the other one is for programs.
-    typer.echo(terms.replace("  kept for", f"{limit}  kept for") if offer["agreement"] else terms, err=True)
-
-
-def _own(door: Door, agent: str, key: Ed25519PrivateKey) -> list[dict[str, Any]]:
+def _own(door: Door, agent: str, key: Ed25519PrivateKey) -> Mapping[str, Any]:
     question = sign_question(key, agent=agent, at=datetime.now(UTC))
-    found: list[dict[str, Any]] = door.post("/consents", _body(question))["consents"]
+    found: Mapping[str, Any] = door.post("/consents", _body(question))
     return found
 
 
-def _newest(door: Door, agent: str, key: Ed25519PrivateKey, purpose: str) -> list[datetime]:
+def _newest(consents: Iterable[Mapping[str, Any]], purpose: str) -> list[datetime]:
     """The times of the own act for this purpose: a withdrawal is never older, whatever the clocks say."""
-    own = [consent for consent in _own(door, agent, key) if consent["purpose"] == purpose]
+    own = [consent for consent in consents if consent["purpose"] == purpose]
     times = [consent.get(name) for consent in own for name in ("granted_at", "withdrawn_at")]
     return [datetime.fromisoformat(at) for at in times if at]
 
@@ -155,7 +140,3 @@ def _body(signed: SignedAct) -> dict[str, str]:
 
 def _bring(door: Door, signed: SignedAct) -> int:
     return int(door.post("/grants", _body(signed))["recorders"])
-
-
-def _recorders(count: int) -> str:
-    return "the recorder" if count == 1 else f"all {count} recorders" if count else "no recorder yet: none is connected"

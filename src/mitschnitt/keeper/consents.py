@@ -48,6 +48,7 @@ def offered(policy: Policy) -> list[dict[str, Any]]:
     return [
         {
             "purpose": name,
+            "language": policy.language,
             "notice": policy.purposes[name].notice,
             "retention": str(policy.purposes[name].retention),
             "roles": sorted(policy.purposes[name].roles),
@@ -86,7 +87,8 @@ def own_consents(view: View, agents: Iterable[Agent], question: SignedAct, *, no
         raise NotAllowed("grant.stale", f"a question is good for {FRESH.seconds} s")
     own = [grant for grant in view.grants if grant.agent == name]
     purposes = [*_asked(view.policy), *sorted({grant.purpose for grant in own} - set(_asked(view.policy)))]
-    return {"agent": name, "consents": [_consent(view, name, purpose, own, now) for purpose in purposes]}
+    told = {"agent": name, "language": view.policy.language}
+    return {**told, "consents": [_consent(view, name, purpose, own, now) for purpose in purposes]}
 
 
 def _consent(view: View, agent: str, purpose: Purpose, own: list[StandingGrant], now: datetime) -> dict[str, Any]:
