@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,13 @@ TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.ju
 @given(SPANS, TIMES)
 def test_no_span_lasts_longer_than_its_most_days(span: Duration, begin: datetime) -> None:
     assert 0 < (span.after(begin) - begin).days <= span.most_days
+
+
+@pytest.mark.parametrize("zone", ["Africa/Cairo", "America/Santiago", "Europe/Berlin"])
+def test_a_span_is_the_same_from_whichever_clock_its_begin_was_read(zone: str) -> None:
+    begin = datetime(2026, 1, 30, 23, 30, tzinfo=UTC)  # the next day in Cairo and Berlin
+    for span in (Duration(days=90), Duration(months=1), Duration(years=1, months=3, days=7)):
+        assert span.after(begin.astimezone(ZoneInfo(zone))) == span.after(begin)
 
 
 @given(SPANS)

@@ -70,6 +70,7 @@ class Site:
     beacon: str = COMMIT
     policies: dict[date, str] = field(default_factory=dict)  # from this day on; the newest counts
     zone: tzinfo = BERLIN
+    zones: dict[date, tzinfo] = field(default_factory=dict)  # of days whose policy names another
     chain: Chain = CHAIN
     now: datetime = NOON
     monotonic: float = 1_000.0
@@ -97,7 +98,7 @@ class Site:
 
     def plan(self, day: date) -> Plan | None:
         begun = [first for first in self.policies if first <= day]
-        return Plan(self.policies[max(begun)], self.beacon) if begun else None
+        return Plan(self.policies[max(begun)], self.beacon, self.zones.get(day)) if begun else None
 
     def keep(self, calls: Mapping[str, str], *, purpose: str = "training") -> None:
         """Kept calls with the day on which each came."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from mitschnitt.errors import ConfigError
 
@@ -26,7 +26,8 @@ class Duration:
     days: int = 0
 
     def after(self, begin: datetime) -> datetime:
-        """The time this long after `begin`: the same day of a later month, or its last day where it has fewer."""
+        """The time this long after `begin`, in UTC: the same day of a later month, or its last where it has fewer."""
+        begin = begin.astimezone(UTC)  # on local clocks a day may have 23 hours, or 25
         count = begin.year * 12 + begin.month - 1 + self.years * 12 + self.months
         year, month = divmod(count, 12)
         day = min(begin.day, monthrange(year, month + 1)[1])

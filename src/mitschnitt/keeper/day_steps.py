@@ -7,7 +7,7 @@ Writes no file and reads no clock: the local date of today is an argument.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import Connection
@@ -27,6 +27,7 @@ class Plan:
 
     policy_hash: str
     beacon: str  # none | commit | drand
+    zone: tzinfo | None = None  # in which the day begins; None: that of the policy that is in force
 
 
 @dataclass(frozen=True, slots=True)

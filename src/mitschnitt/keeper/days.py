@@ -286,7 +286,8 @@ class Days:
         plan = self._plan(day)
         if plan is None:
             return None
-        midnight = datetime.combine(day, time.min, self._zone())
+        # The policy of that day may have another time zone than today's, and whoever verifies reckons with it.
+        midnight = datetime.combine(day, time.min, plan.zone or self._zone())
         return Opening(day, plan, midnight.astimezone(UTC) - ROUND_BEFORE, self.local(now), now)
 
     def _horizon(self, now: datetime) -> Iterator[date]:

@@ -13,7 +13,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -109,7 +109,8 @@ class DrawLists:
 
     def _is_over(self, connection: Connection, day: str, local: datetime) -> bool:
         ended = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), local.tzinfo)
-        if local >= ended + LONGEST_WAIT:
+        # In UTC: by the clock on the wall a day later may be 23 hours, or 25.
+        if local.astimezone(UTC) >= ended.astimezone(UTC) + LONGEST_WAIT:
             return True
         return self._sources.settled() and list_queries.open_outcomes(connection, day) == 0
 

@@ -59,9 +59,9 @@ def open_drawing(config: Config, rules: PolicyWatch, writer: Writer) -> Drawing:
     def plan(day: date) -> Plan | None:
         try:
             policy = rules.policies.on(day)
+            return None if policy is None else Plan(policy.hash, policy.beacon, zone_of(policy))
         except (ConfigError, OSError):
-            return None  # nobody is drawn by a policy that cannot be read
-        return None if policy is None else Plan(policy.hash, policy.beacon)
+            return None  # nobody is drawn by a policy that cannot be read, or not be carried out
 
     days = Days(
         writer,
