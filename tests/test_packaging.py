@@ -150,13 +150,12 @@ def elapses(expression: str, *, after: str, count: int) -> list[datetime]:
         ("America/Nuuk", date(2026, 3, 29)),  # there is no hour before it
     ],
 )
-@pytest.mark.parametrize("machine", ["UTC", "Europe/Berlin", "Africa/Cairo", "America/Santiago"])
-def test_the_timer_runs_between_the_round_and_the_midnight_of_its_day(zone: str, day: date, machine: str) -> None:
-    (expression,) = re.findall(r"^OnCalendar=(.*)$", TIMER, re.MULTILINE)
+def test_the_timer_runs_between_the_round_and_the_midnight_of_its_day(zone: str, day: date) -> None:
+    (expression,) = re.findall(r"^OnCalendar=(.* UTC)$", TIMER, re.MULTILINE)  # right on any machine
     midnight = datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
     late = timedelta(seconds=sum(float(settings(TIMER)[name].rstrip("s")) for name in DELAYS))
     start = f"{midnight - timedelta(hours=3):%Y-%m-%d %H:%M:%S} UTC"
-    runs = elapses(f"{expression} {machine}", after=start, count=24)
+    runs = elapses(expression, after=start, count=24)
     assert len([run for run in runs if midnight - ROUND_BEFORE <= run < midnight - late]) == 6
 
 
