@@ -1,7 +1,7 @@
 """The media plane of a recorder: lines and tracks for the session, one timer, and the order of its steps.
 
-    every tick: drain all lines -> judge rows -> hold | digits | leak counts; seal what is older than the hold
-                -> one journal write -> sync in the background
+    every tick: seal what is older than the hold -> one journal write -> drain all lines -> judge rows
+                -> hold | digits | leak counts; sync in the background
 
 Decides nothing: the session says which line is kept where, and when it is shut. Audio of gated lines is cut
 in the kernel; what slips through is zeroed unread. Plaintext leaves the hold only sealed or zeroed.
@@ -314,12 +314,13 @@ class Media:
 
     def _steps(self, now_ns: int) -> Iterator[None]:
         self.hold.begin(now_ns)
+        # Sealed first: what a crash may cost is then the hold and a tick, and not the time of a drain on top.
+        while (tick := self.hold.oldest(not_after_ns=now_ns - self._hold_ns)) is not None:
+            yield from self._seal(tick)
         if self._mapped is not None:
             yield from self._drain_ring(self._mapped)
         yield from self._drain(self.lines.sockets())
         self._tell_of_leaks()
-        while (tick := self.hold.oldest(not_after_ns=now_ns - self._hold_ns)) is not None:
-            yield from self._seal(tick)
         self._check_sync()
         self._forward()
         self._ticks += 1
