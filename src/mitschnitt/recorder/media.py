@@ -491,6 +491,7 @@ class Media:
                 self._tracks.fail(track, error)
                 for line in self.lines.lines_into(track.slot):
                     self._gate(line)
+                    self._discard_queue(line)  # it came while the line was open, and is no leak
                 self.counts.wiped_octets += self.hold.wipe(track.slot)
                 self._pending.append(partial(self._on_failed, track, error))
 
