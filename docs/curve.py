@@ -28,6 +28,7 @@ text { fill: #e6edf3 } .grid { stroke: #30363d } .axis { stroke: #8b949e }
 .floor { stroke: #8b949e; color: #8b949e } .sockets { stroke: #58a6ff; color: #58a6ff }
 .ring { stroke: #f0883e; color: #f0883e } }"""
 SHARE = 0.5  # of what one core held that a recorder is given: a busy minute and slow syncs find room in the rest
+SOAKED_SHARE = 0.75  # of the streams that it held for half an hour while calls came and went, which says more
 ROUND_CALLS, ROUND_MIB, ROUND_KIB = 100, 10, 4  # sizes are told in such steps: calls downwards, memory upwards
 NAMES = {"floor": "bare C loop", "sockets": "ours, sockets", "ring": "ours, packet ring"}
 
@@ -115,10 +116,11 @@ class Sizes(NamedTuple):
     stream_kib: int
 
 
-def sizes(runs: Runs, receiver: str) -> Sizes:
+def sizes(runs: Runs, receiver: str, soak: Mapping[str, Any]) -> Sizes:
     """From the runs that lost nothing. ValueError where fewer than two of them tell.
 
-    A core is full at the most streams that were held, or where their CPU share says so, whichever is less.
+    A core is full at the most streams that were held, or where their CPU share says so, whichever is less. Where calls
+    came and went for long (`soak`), by the same receiver, a share of that is the most, and memory what it took then.
     """
     held = sorted((run for run in runs if run["receiver"] == receiver and run["perfect"]), key=_streams)
     if len(held) < 2:
@@ -126,10 +128,15 @@ def sizes(runs: Runs, receiver: str) -> Sizes:
     most = held[-1]
     calls = SHARE * most["streams"] / max(1.0, most["cpu_share"]) / 2
     line = statistics.linear_regression([_streams(run) for run in held], [run["rss_mib"] for run in held])
+    base, stream_kib = math.ceil(line.intercept / ROUND_MIB) * ROUND_MIB, 1024 * line.slope
+    if soak["receiver"] == receiver:
+        calls = min(calls, SOAKED_SHARE * soak["streams"] / 2)
+        took = max(sample["rss_mib"] for sample in soak["samples"])
+        stream_kib = max(stream_kib, 1024 * (took - base) / soak["streams"])
     return Sizes(
         calls=max(ROUND_CALLS, int(calls) // ROUND_CALLS * ROUND_CALLS),
-        base_mib=math.ceil(line.intercept / ROUND_MIB) * ROUND_MIB,
-        stream_kib=math.ceil(1024 * line.slope / ROUND_KIB) * ROUND_KIB,
+        base_mib=base,
+        stream_kib=math.ceil(stream_kib / ROUND_KIB) * ROUND_KIB,
     )
 
 

@@ -35,12 +35,13 @@ OPERATING = Path(__file__).parent / "operating.md"
 PERFORMANCE = Path(__file__).parent / "performance.md"
 CURVE_FIGURES = Path(__file__).parent / "figures" / "capture.json"
 CURVE = Path(__file__).parent / "pictures" / "capture.svg"
+SOAK_FIGURES = CURVE_FIGURES.with_name("soak.json")
 CURVE_BEGIN = "<!-- drawn from docs/figures/capture.json by `make docs`; do not edit: a test compares -->"
 PAGE_COLUMNS = 118
 BEGIN = "<!-- drawn from src/mitschnitt/config.py by `make docs`; do not edit: a test compares -->"
 END = "<!-- end of what is drawn -->"
 FIGURES = "<!-- drawn from the tables of figures by `make docs`; do not edit: a test compares -->"
-SIZES = "<!-- drawn from docs/figures/capture.json and docs/draw.py by `make docs`; do not edit: a test compares -->"
+SIZES = "<!-- drawn from docs/figures and docs/draw.py by `make docs`; do not edit: a test compares -->"
 
 PACKET_BYTES = 54  # Ethernet, IPv4, UDP and RTP around each payload, FCS left out
 CODECS = (  # payload bytes a second
@@ -267,9 +268,15 @@ def measured() -> dict[str, Any]:
     return figures
 
 
+def soaked() -> dict[str, Any]:
+    """What `bench soak --json` wrote, with how it was called."""
+    found: dict[str, Any] = json.loads(SOAK_FIGURES.read_text(encoding="utf-8"))
+    return found
+
+
 def size_tables() -> Iterator[str]:
     """What so many two-way calls at once want, and what an hour of one call leaves on the disk."""
-    size = curve.sizes(measured()["runs"], config.Rtp().receiver)
+    size = curve.sizes(measured()["runs"], config.Rtp().receiver, soaked())
     yield (
         f"Reckoned with {size.calls:,} calls for a recorder, {size.base_mib} MiB for it and {size.stream_kib} KiB for "
         f"each stream, packets received by `{config.Rtp().receiver}`:"

@@ -67,10 +67,29 @@ def test_sizes_are_half_of_what_a_core_held_without_loss(curve: ModuleType) -> N
     def run(streams: int, share: float, rss: float, **more: object) -> dict[str, object]:
         return {**RUN, "streams": streams, "cpu_share": share, "rss_mib": rss, **more}
 
+    other = {"receiver": "another", "streams": 10, "samples": [{"rss_mib": 999.0}]}
     held = [run(1000, 0.1, 81.0), run(8000, 0.8, 256.0)]
     beyond = [run(20_000, 1.9, 900.0, perfect=False), run(12_000, 0.5, 900.0, receiver="ring")]
-    assert curve.sizes([*held, *beyond], "sockets") == curve.Sizes(calls=2000, base_mib=60, stream_kib=28)
+    assert curve.sizes([*held, *beyond], "sockets", other) == curve.Sizes(calls=2000, base_mib=60, stream_kib=28)
     full = [run(1000, 0.1, 81.0), run(8000, 1.25, 256.0)]
-    assert curve.sizes(full, "sockets").calls == 1600
+    assert curve.sizes(full, "sockets", other).calls == 1600
     with pytest.raises(ValueError, match="expected two runs of ring without loss, found 1"):
-        curve.sizes([*held, *beyond], "ring")
+        curve.sizes([*held, *beyond], "ring", other)
+
+
+def test_calls_that_came_and_went_for_long_say_more_than_a_run_of_seconds(curve: ModuleType) -> None:
+    held = [{**RUN, "streams": 1000, "rss_mib": 81.0}, {**RUN, "streams": 8000, "cpu_share": 0.8, "rss_mib": 256.0}]
+    soak = {"receiver": "sockets", "streams": 4000, "samples": [{"rss_mib": 160.0}, {"rss_mib": 300.0}]}
+    assert curve.sizes(held, "sockets", soak) == curve.Sizes(calls=1500, base_mib=60, stream_kib=64)
+    idle = {"receiver": "sockets", "streams": 40_000, "samples": [{"rss_mib": 60.0}]}
+    assert curve.sizes(held, "sockets", idle) == curve.Sizes(calls=2000, base_mib=60, stream_kib=28)
+
+
+def test_the_soak_that_is_told_of_lost_nothing(curve: ModuleType) -> None:
+    soak = json.loads((DOCS / "figures" / "soak.json").read_text(encoding="utf-8"))
+    last = soak["samples"][-1]
+    assert (last["lost"], last["kernel_drops"], last["failed"]) == (0, 0, 0)
+    assert last["at_s"] >= 30 * 60
+    told = (DOCS / "performance.md").read_text(encoding="utf-8")
+    assert f"`{soak['command']}`" in told
+    assert f"{last['kept']:,}, 0, 0" in told
