@@ -41,16 +41,23 @@ GERMAN, ENGLISH = WORDS["de"], WORDS["en"]
         "Trainerinnen und Trainer, Datenschutzbeauftragte",
         "jede Aufzeichnung 1 Jahr und 6 Monate",
         "BV 7 (begrenzt die Einwilligung und ersetzt nichts davon)",
-        "26.11.2027; danach endet die Einwilligung von selbst",
+        "26.11.2027; dann endet die Einwilligung von selbst",
         "Sie entscheiden frei",
         "kein Teil Ihres Arbeitsvertrags",
         "hat keine\nNachteile",
         "Weder Ihre Vorgesetzten noch Kolleginnen und Kollegen erfahren hier",
+        "Wer\neine Aufzeichnung von Ihnen hört, weiß damit, dass Sie zugestimmt haben",
+        "Datenschutzbeauftragte sehen es",
+        "kann es manchmal erschließen",
         "jederzeit widerrufen (Art. 7 Abs. 3 DSGVO): in einem Schritt, ohne Grund und ohne Nachteile",
         "mitschnitt agents consent withdraw --agent anna --purpose training --key",
         "endet und wird vernichtet",
         "bleibt rechtmäßig",
+        "Frühere\nAufzeichnungen bleiben hörbar, bis ihre Zeit abläuft, außer Sie verlangen, dass sie gelöscht werden",
         "Art. 17 DSGVO",
+        "Auskunft und eine Kopie, Berichtigung, Einschränkung und Übertragung",
+        "Art. 15, 16, 18, 20",
+        "Aufsichtsbehörde für den Datenschutz (Art. 77 DSGVO)",
     ],
 )
 def test_the_german_terms_say_all_that_has_to_be_said(told: str) -> None:
@@ -72,8 +79,15 @@ def test_the_german_terms_say_all_that_has_to_be_said(told: str) -> None:
         "has no drawbacks",
         "at any time (Art. 7(3) GDPR), in one step, without a reason and without drawbacks",
         "mitschnitt agents consent withdraw --agent anna --purpose training --key",
+        "whoever hears a recording of you knows by it that you agreed",
+        "data protection officer sees it",
+        "can sometimes work it out",
         "stays lawful",
+        "Earlier recordings can be heard until their time is over, unless\nyou demand that they are erased",
         "Art. 17 GDPR",
+        "access and a copy, rectification, restriction and portability",
+        "Art. 15, 16, 18, 20",
+        "supervisory authority for data protection (Art. 77 GDPR)",
     ],
 )
 def test_the_english_terms_say_the_same(told: str) -> None:
@@ -128,6 +142,11 @@ def test_a_language_is_the_wanted_one_then_the_policys_then_german() -> None:
     assert words_for("de", "en") is words_for("", "de") is words_for("", "fr") is words_for("", "") is GERMAN
     with pytest.raises(ConfigError, match="expected one of de, en; found 'fr'"):
         words_for("fr", "de")
+
+
+def test_the_policys_language_may_be_that_of_one_country() -> None:
+    assert words_for("", "en-GB") is words_for("", "en-US-x-centre") is ENGLISH
+    assert words_for("", "de-AT") is words_for("", "fr-CH") is GERMAN
 
 
 def test_recorders_are_counted_in_words() -> None:

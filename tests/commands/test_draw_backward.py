@@ -79,6 +79,24 @@ def test_who_may_not_see_which_calls_are_kept_draws_none(here: Ceremony, role: s
     assert not (here.directory / "draw" / "backward").exists()
 
 
+@pytest.mark.parametrize("role", ["council", "operator"])
+@pytest.mark.parametrize("arguments", [("2026-W47",), ("2026-11-20",), ("2026-10", "--by", "day")])
+def test_what_would_tell_on_which_days_kept_calls_were_is_the_officers(
+    here: Ceremony, role: str, arguments: tuple[str, ...]
+) -> None:
+    told = run(here, "backward", *arguments, "--as", role)
+    assert isinstance(told.exception, NotAllowed)
+    assert told.exception.rule == "access.times.role"
+    assert not (here.directory / "draw" / "backward").exists()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_from_a_whole_month_each_of_the_three_may_draw(here: Ceremony, role: str) -> None:
+    told = run(here, "backward", "2026-10", "--as", role)
+    assert isinstance(told.exception, NotAllowed)
+    assert told.exception.rule == "draw.backward.empty"
+
+
 def test_a_period_that_is_not_over_is_refused(here: Ceremony) -> None:
     told = run(here, "backward", "2026-W48")
     assert isinstance(told.exception, NotAllowed)

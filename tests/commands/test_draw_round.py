@@ -163,6 +163,21 @@ def test_a_relay_that_answers_with_another_round_is_not_believed(here: Ceremony)
     assert told.exception.rule == "draw.round.forged"
 
 
+def test_a_round_that_the_relay_does_not_have_holds_up_no_other(
+    here: Ceremony, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backward draw may wait for an older round for good; tomorrow is drawn all the same, and the run still fails."""
+    number = awaited(here)
+    monkeypatch.setattr(here.site.backward, "awaited_rounds", lambda _: [number - 5, number - 4])
+    body = json.dumps({"round": number, "signature": round_of(number).hex()}).encode()
+    with relay(here, {path_of(number - 4): (200, b"{}"), path_of(number): (200, body)}) as asked:
+        told = take(here, "--fetch")
+        assert asked == [path_of(number - 5), path_of(number - 4), path_of(number)]
+    assert told.output == "verified; the draw of 2026-11-27 is fixed by it\n"
+    assert isinstance(told.exception, NotReachable)
+    assert "answered 404" in str(told.exception)
+
+
 def test_a_relay_that_is_not_there_is_said_to_be_so(here: Ceremony) -> None:
     awaited(here)
     (here.directory / "config.toml").write_text('[draw]\ndrand_url = "http://127.0.0.1:1"\n')

@@ -43,6 +43,14 @@ def test_every_day_lies_in_its_week_and_month(day: date) -> None:
     assert day in set(parse_period(month_of(day)).days())
 
 
+@pytest.mark.parametrize(
+    "name, is_month",
+    [("2026-11", True), ("2026-02", True), ("2026-W48", False), ("2026-11-01", False), ("2021-W05", False)],
+)
+def test_only_a_whole_month_is_one(name: str, is_month: bool) -> None:
+    assert parse_period(name).is_month is is_month
+
+
 def test_a_period_is_over_when_its_last_day_has_ended() -> None:
     week = parse_period("2026-W48")
     assert not week.over(datetime(2026, 11, 29, 23, 59, 59, tzinfo=UTC))

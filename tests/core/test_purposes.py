@@ -62,6 +62,7 @@ def said(*acts: Act, questions: tuple[Asked, ...] = (asked(TRAINING, 0), asked(D
         ((("1", 6),), "given", "silent"),
         ((("1", 9),), "silent", "silent"),  # while the second is asked: whichever was meant is not certain
         ((("1", 6), ("2", 9)), "refused", "silent"),  # and a no counts where it may have been meant
+        ((("2", 9), ("1", 14)), "refused", "given"),  # the no was for the first: the second was not at its end
         ((("1", 6), ("1", 8)), "given", "silent"),
         ((("1", 8),), "silent", "silent"),
         ((("1", 12), ("1", 12)), "silent", "given"),

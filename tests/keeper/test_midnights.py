@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeper.days_on_disk import CHAIN, POLICY, round_of, site
+from keeper.days_on_disk import CHAIN, OTHER_POLICY, POLICY, round_of, site
 from keeper.drawn_week import Site as ListSite
 from keeper.signed_site import FIRST, SIGNERS, directory_of, force, propose
 from mitschnitt.core.beacon import COMMIT, DRAND, NONE, ROLES
@@ -252,6 +252,68 @@ def test_the_round_of_a_day_is_reckoned_in_the_time_zone_of_its_own_policy(tmp_p
             here.days.open(asked, here.now)
             told = json.loads(here.record(asked))["beacon"]
             assert told["round"] == CHAIN.first_round(begin(zone, asked) - ROUND_BEFORE)
+
+
+WEST_AND_EAST = [("Europe/Berlin", "America/Santiago"), ("Pacific/Kiritimati", "Pacific/Pago_Pago")]
+WEST_AND_EAST += [(east, west) for west, east in WEST_AND_EAST] + [("Europe/Berlin", "Atlantic/Azores")]
+
+
+@pytest.mark.parametrize("before, after", WEST_AND_EAST)
+def test_the_first_day_of_a_policy_of_another_zone_takes_its_round_until_it_begins_there(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    """Farther west the old policy's midnight is over when the round is signed; farther east it is still to come."""
+    day = date(2026, 11, 27)
+    begins = begin(after, day)
+    number = CHAIN.first_round(begins - ROUND_BEFORE)
+    with site(tmp_path, beacon=DRAND, zone=ZoneInfo(before), now=begins - 30 * HOUR) as here:
+        here.zones = {day: ZoneInfo(after)}
+        here.days.look_ahead(here.now)
+        here.wait(begins - ROUND_BEFORE + MINUTE - here.now)
+        assert number in here.days.awaited_rounds(here.now)
+        here.wait(begins - here.now)
+        assert number not in here.days.awaited_rounds(here.now)
+        with pytest.raises(NotAllowed, match=r"draw\.beacon\.late"):
+            here.days.take_round(number, round_of(number), here.now)
+        here.wait(-TICK)
+        assert here.days.take_round(number, round_of(number), here.now) == [str(day)]
+        here.wait(TICK)
+        here.zone = ZoneInfo(after)
+        here.days.look_ahead(here.now)
+        found = here.days.today(here.now)
+        assert found is not None
+        assert (found.day, found.beacon is not None) == (str(day), True)
+
+
+@pytest.mark.parametrize("before, after", WEST_AND_EAST)
+def test_the_first_day_of_a_policy_of_another_zone_takes_values_until_it_begins_there(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    day = date(2026, 11, 27)
+    begins = begin(after, day)
+    with site(tmp_path, beacon=COMMIT, zone=ZoneInfo(before), now=begins - 50 * HOUR) as here:
+        here.zones = {day: ZoneInfo(after)}
+        here.all_commit(day)
+        here.reveal(day, ROLES[0])
+        here.wait(begins - here.now)
+        with pytest.raises(NotAllowed, match=r"draw\.beacon\.late"):
+            here.reveal(day, ROLES[1])
+        here.wait(-TICK)
+        here.reveal(day, ROLES[1])
+
+
+def test_a_day_of_a_policy_that_another_replaced_begins_where_days_begin_now(tmp_path: Path) -> None:
+    """Its record is fixed by a value; the zone of whoever came too late for it gives nobody more time."""
+    day, berlin = date(2026, 11, 27), "Europe/Berlin"
+    begins = begin(berlin, day)
+    with site(tmp_path, beacon=COMMIT, zone=ZoneInfo(berlin), now=begins - 30 * HOUR) as here:
+        here.all_commit(day)
+        here.reveal(day, ROLES[0])
+        here.policies[day], here.zones = OTHER_POLICY, {day: ZoneInfo("America/Santiago")}
+        here.days.look_ahead(here.now)
+        here.wait(begins - here.now)
+        with pytest.raises(NotAllowed, match=r"draw\.beacon\.late"):
+            here.reveal(day, ROLES[1])
 
 
 # -- lists, retention ----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What agents are told before they agree, and of their own consents, in German and English: complete, in plain words.
 
-Art. 7(2), 7(3), 13 GDPR and section 26(2) BDSG: for what, who hears it, how long, until when, and how it is taken back.
-Words only; nothing here decides or asks.
+Art. 7(2), 7(3), 13 GDPR and section 26(2) BDSG: for what, who hears it, how long, until when, how it is taken back, and
+what others get to know of the answer. Words only; nothing here decides or asks.
 """
 
 from __future__ import annotations
@@ -24,16 +24,22 @@ GERMAN = """\
   Hinweis         {notice}
   wer hört es     {roles}
   wie lange       jede Aufzeichnung {retention}
-{agreement}  gültig bis      {until}; danach endet die Einwilligung von selbst
+{agreement}  gültig bis      {until}; dann endet die Einwilligung von selbst
 
 Sie entscheiden frei. Die Einwilligung ist kein Teil Ihres Arbeitsvertrags. Ein Nein, oder gar keine Antwort, hat keine
-Nachteile. Weder Ihre Vorgesetzten noch Kolleginnen und Kollegen erfahren hier, ob Sie zugestimmt haben.
+Nachteile. Weder Ihre Vorgesetzten noch Kolleginnen und Kollegen erfahren hier, ob Sie zugestimmt haben. Ausnahmen: Wer
+eine Aufzeichnung von Ihnen hört, weiß damit, dass Sie zugestimmt haben; Datenschutzbeauftragte sehen es, wenn sie ein
+einzelnes Gespräch prüfen. Und wer über lange Zeit viele Ihrer Gespräche zählt, kann es manchmal erschließen.
 
-Sie können sie jederzeit widerrufen (Art. 7 Abs. 3 DSGVO): in einem Schritt, ohne Grund und ohne Nachteile.
+Sie können die Einwilligung jederzeit widerrufen (Art. 7 Abs. 3 DSGVO): in einem Schritt, ohne Grund und ohne Nachteile.
 mitschnitt agents consent withdraw --agent {agent} --purpose {id} --key DATEI
 Von da an wird kein neues Gespräch mehr für diesen Zweck aufgezeichnet oder verwendet. Eine laufende Aufzeichnung, die
-auf dieser Einwilligung beruht, endet und wird vernichtet. Was bis dahin geschah, bleibt rechtmäßig. Sie können
-verlangen, dass frühere Aufzeichnungen gelöscht werden (Art. 17 DSGVO): {controller}
+auf dieser Einwilligung beruht, endet und wird vernichtet. Was bis dahin geschah, bleibt rechtmäßig. Frühere
+Aufzeichnungen bleiben hörbar, bis ihre Zeit abläuft, außer Sie verlangen, dass sie gelöscht werden (Art. 17 DSGVO).
+
+Sie können auch Auskunft und eine Kopie, Berichtigung, Einschränkung und Übertragung verlangen (Art. 15, 16, 18, 20
+DSGVO), alles bei: {controller}
+Beschweren können Sie sich bei einer Aufsichtsbehörde für den Datenschutz (Art. 77 DSGVO).
 """
 
 ENGLISH = """\
@@ -48,13 +54,19 @@ ENGLISH = """\
 {agreement}  until           {until}, then it ends by itself
 
 It is of your own free will and no part of your contract. Saying no, or nothing, has no drawbacks. Neither superiors nor
-colleagues are told here whether you agreed.
+colleagues are told here whether you agreed. Exceptions: whoever hears a recording of you knows by it that you agreed;
+the data protection officer sees it when looking into a single call. And whoever counts many of your calls over a long
+time can sometimes work it out.
 
 You can take it back at any time (Art. 7(3) GDPR), in one step, without a reason and without drawbacks:
 mitschnitt agents consent withdraw --agent {agent} --purpose {id} --key FILE
 From then on no new call is recorded or used for this purpose. A recording that runs and rests on this consent ends and
-is destroyed. What was done until then stays lawful. You can demand that earlier recordings are erased (Art. 17 GDPR):
-{controller}
+is destroyed. What was done until then stays lawful. Earlier recordings can be heard until their time is over, unless
+you demand that they are erased (Art. 17 GDPR).
+
+You can also demand access and a copy, rectification, restriction and portability (Art. 15, 16, 18, 20 GDPR), all of it
+from: {controller}
+You can complain to a supervisory authority for data protection (Art. 77 GDPR).
 """
 
 
@@ -157,10 +169,13 @@ WORDS: Mapping[str, Words] = {
 
 
 def words_for(wanted: str, policys: str) -> Words:
-    """Words in the wanted language, "" = the policy's, and German where it is neither; ConfigError for another wish."""
+    """Words in the wanted language, "" = the policy's, and German where it is neither; ConfigError for another wish.
+
+    A policy may speak the English of one country (`en-GB`, RFC 5646, 2.1): words are the same for all of them.
+    """
     if wanted and wanted not in LANGUAGES:
         raise ConfigError(f"language: expected one of {', '.join(LANGUAGES)}; found {wanted!r}")
-    return WORDS.get(wanted or policys, WORDS["de"])
+    return WORDS.get(wanted or policys.partition("-")[0], WORDS["de"])
 
 
 def terms(agent: str, offer: Mapping[str, Any], until: date, words: Words) -> str:

@@ -1,6 +1,7 @@
 """`mitschnitt draw round`: bring in a round of drand, from a file or from the relay that the configuration names.
 
-Believes nothing: the keeper verifies the signature. Without `drand_url` in [draw] it opens no connection.
+Believes nothing: the keeper verifies the signature. Without `drand_url` in [draw], and while no round is awaited, it
+opens no connection.
 """
 
 from __future__ import annotations
@@ -13,23 +14,56 @@ import typer
 
 from mitschnitt.commands.door_client import Door, NotReachable
 from mitschnitt.config import load_config
-from mitschnitt.errors import ConfigError
+from mitschnitt.errors import ConfigError, MitschnittError
 from mitschnitt.proof.drand import MAX_FILE_BYTES, chain_named, read_round
 
 FETCH_SECONDS = 20.0  # a relay answers in one; after that the next try is worth more
 
 
 def run(directory: Path, *, file: Path | None, fetch: bool, as_json: bool) -> None:
-    """Take the round in `file`, or with `fetch` every round that a day waits for.
+    """Take the round in `file`, or with `fetch` every round that a day waits for: one that fails holds up no other.
 
-    ConfigError for wrong usage, NotAllowed with the rule for a round that is none, NotReachable without a relay.
+    ConfigError for wrong usage, NotAllowed with the rule for a round that is none, NotReachable without a relay; with
+    `fetch` what failed first, after all others were taken.
     """
     if (file is None) != fetch:
         raise ConfigError("draw round: expected a file, or --fetch and no file")
     door = Door(directory)
+    if file is not None:
+        _say(_take(door, _read(file)), as_json=as_json)
+        return
+    days, failed = _fetch_all(directory, door)
+    if days or failed is None:
+        _say(days, as_json=as_json)
+    if failed is not None:
+        raise failed
+
+
+def _fetch_all(directory: Path, door: Door) -> tuple[list[str], MitschnittError | None]:
+    """The days that are fixed now, and what failed first. A draw of the past may wait for a round that no relay has."""
+    url = load_config(directory).draw.drand_url.rstrip("/")
+    if not url:
+        raise ConfigError("draw round: --fetch needs `drand_url` in [draw]; without it nothing is fetched")
+    awaited = door.get("/draw/rounds")
+    chain = chain_named(awaited["chain"])
     days: list[str] = []
-    for number, signature in _fetched(directory, door) if file is None else [read_round(_read(file))]:
-        days += door.post("/draw/rounds", {"round": number, "signature": signature.hex()})["days"]
+    failed: MitschnittError | None = None
+    with httpx.Client(timeout=FETCH_SECONDS, trust_env=False, follow_redirects=False) as client:
+        for number in awaited["rounds"]:
+            try:
+                days += _take(door, _fetch(client, f"{url}/{chain.chain_hash.hex()}/public/{number}"))
+            except MitschnittError as error:
+                failed = failed or error
+    return days, failed
+
+
+def _take(door: Door, data: bytes) -> list[str]:
+    number, signature = read_round(data)
+    days: list[str] = door.post("/draw/rounds", {"round": number, "signature": signature.hex()})["days"]
+    return days
+
+
+def _say(days: list[str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"days": days}))
     elif days:
@@ -44,19 +78,6 @@ def _read(file: Path) -> bytes:
             return opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"draw round: cannot read {file}: {error.strerror}") from error
-
-
-def _fetched(directory: Path, door: Door) -> list[tuple[int, bytes]]:
-    url = load_config(directory).draw.drand_url.rstrip("/")
-    if not url:
-        raise ConfigError("draw round: --fetch needs `drand_url` in [draw]; without it nothing is fetched")
-    awaited = door.get("/draw/rounds")
-    chain = chain_named(awaited["chain"])
-    with httpx.Client(timeout=FETCH_SECONDS, trust_env=False, follow_redirects=False) as client:
-        return [
-            read_round(_fetch(client, f"{url}/{chain.chain_hash.hex()}/public/{number}"))
-            for number in awaited["rounds"]
-        ]
 
 
 def _fetch(client: httpx.Client, address: str) -> bytes:

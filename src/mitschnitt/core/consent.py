@@ -138,7 +138,7 @@ def spoken_consent(
     A no beats a yes. Only a digit between the end of a complete, known prompt and the end of its window counts; all
     others are as if they had never been pressed. A yes whose time has not come yet is awaited. An answer belongs to
     the question before it: once another purpose is asked for, no yes counts for this one any more (Art. 7(2) GDPR),
-    and a no that comes while it is asked for counts for both.
+    but a no does until that question was put to its end.
     """
     role = "caller" if party == "caller" else "third"
     wanted = policy.purpose if purpose is None else purpose

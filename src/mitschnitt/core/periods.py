@@ -24,6 +24,11 @@ class Period:
     first: date
     last: date
 
+    @property
+    def is_month(self) -> bool:
+        """Whether it is a whole month: what a day or a week would tell of calls, not everybody is told."""
+        return self.name == month_of(self.first)
+
     def days(self) -> Iterator[date]:
         """Its days, in order."""
         for number in range((self.last - self.first).days + 1):

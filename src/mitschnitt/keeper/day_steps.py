@@ -1,11 +1,12 @@
 """Each step of a day as one transaction: opening it, a commitment, a value, a round. Whole, or nothing of it.
 
 What may follow what is decided here, on the rows as they are in this transaction; core decides what fits together.
-Writes no file and reads no clock: the local date of today is an argument.
+Writes no file and reads no clock: the date of today is an argument, as it is where the day in question begins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Any
@@ -109,15 +110,15 @@ def take_reveal(connection: Connection, told: ShareRow, told_for: bytes, today: 
         _note_beacon(connection, row)
 
 
-def take_round(connection: Connection, number: int, signature: bytes, today: date) -> list[str]:
-    """A verified round; the days that have their beacon by it.
+def take_round(connection: Connection, number: int, signature: bytes, today_of: Callable[[DayRow], date]) -> list[str]:
+    """A verified round; the days that have their beacon by it. `today_of` a day: which date it is where that begins.
 
     NotAllowed with `draw.round.unasked` when no day waits for it, `draw.beacon.late` once they all began.
     """
     rows = day_queries.days_awaiting(connection, number)
     if not rows:
         raise NotAllowed("draw.round.unasked", f"no day waits for round {number}")
-    coming = [row for row in rows if date.fromisoformat(row.day) > today]
+    coming = [row for row in rows if date.fromisoformat(row.day) > today_of(row)]
     if not coming:
         raise NotAllowed("draw.beacon.late", f"{rows[-1].day} has begun without round {number}; nobody is asked on it")
     day_queries.add_round(connection, number, signature)

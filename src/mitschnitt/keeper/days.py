@@ -182,8 +182,9 @@ class Days:
             self._publish(row)
 
         def work(connection: Connection) -> None:
-            for row, told_for in told:
-                take_reveal(connection, row, told_for, today)
+            for share, told_for in told:
+                opened = day_queries.day_row(connection, share.day)
+                take_reveal(connection, share, told_for, today if opened is None else self._today_of(opened, now))
 
         self._ask(work)
 
@@ -197,7 +198,9 @@ class Days:
         verify_round(self.chain, number, signature)
         if self.chain.time_of(number) > now + MAX_JUMP:
             raise NotAllowed(BACK, "the round is signed, but this clock says that its time is still to come")
-        return self._ask(lambda connection: take_round(connection, number, signature, self.local(now)))
+        return self._ask(
+            lambda connection: take_round(connection, number, signature, lambda row: self._today_of(row, now))
+        )
 
     def confirm_clock(self, day: date, now: datetime) -> None:
         """Somebody who may says that today is this day. NotAllowed(`clock.day`) when the clock says another."""
@@ -208,9 +211,11 @@ class Days:
 
     def awaited_rounds(self, now: datetime) -> list[int]:
         """Rounds of drand that are signed by now and that a coming day still waits for."""
-        rows = self._ask(lambda connection: day_queries.days_from(connection, self.local(now).isoformat()))
-        today = self.local(now).isoformat()
-        numbers = [row.drand_round for row in rows if row.drand_round and row.beacon is None and row.day > today]
+        # A day earlier too: where a policy to come has its days, one may still be to begin that is over here.
+        first = (self.local(now) - timedelta(days=1)).isoformat()
+        rows = self._ask(lambda connection: day_queries.days_from(connection, first))
+        waiting = [row for row in rows if row.beacon is None and date.fromisoformat(row.day) > self._today_of(row, now)]
+        numbers = [row.drand_round for row in waiting if row.drand_round]
         return [number for number in numbers if self.chain.time_of(number) <= now]
 
     def standing(self, now: datetime) -> list[Standing]:
@@ -289,6 +294,16 @@ class Days:
         # The policy of that day may have another time zone than today's, and whoever verifies reckons with it.
         midnight = datetime.combine(day, time.min, plan.zone or self._zone())
         return Opening(day, plan, midnight.astimezone(UTC) - ROUND_BEFORE, self.local(now), now)
+
+    def _today_of(self, row: DayRow, now: datetime) -> date:
+        """Which day it is in the zone in which this one begins: that of its own policy, also before that is in force.
+
+        Under a policy that is not to be in force on it any more, it begins where days begin now.
+        """
+        plan = self._plan(date.fromisoformat(row.day))
+        if plan is None or plan.zone is None or plan.policy_hash != row.policy_hash:
+            return self.local(now)
+        return now.astimezone(plan.zone).date()
 
     def _horizon(self, now: datetime) -> Iterator[date]:
         today = self.local(now)

@@ -19,7 +19,7 @@ from pydantic import Field
 from mitschnitt.core.access import Action
 from mitschnitt.core.backward import SUBJECT
 from mitschnitt.core.beacon import ROLES
-from mitschnitt.core.periods import parse_period
+from mitschnitt.core.periods import Period, parse_period
 from mitschnitt.errors import MalformedPacket, NotAllowed
 from mitschnitt.keeper.acts import MAX_ACT_BYTES, SignedAct
 from mitschnitt.keeper.backward_draws import MAX_TAKE, BackwardDraws, Wish
@@ -68,11 +68,10 @@ def add_draw(app: FastAPI, days: Days, backward: BackwardDraws, directory: Path,
 
     @app.post("/draw/backward")
     async def draw_backward(body: BackwardBody) -> dict[str, Any]:
-        require(body.role, Action.SEE_LIST)  # who may not see which calls are kept draws none of them
-        if body.role not in ROLES:
-            raise NotAllowed("draw.backward.role", f"{', '.join(ROLES)} draw from kept calls")
+        period = parse_period(body.period)
+        _may_draw(body.role, period, body.by)
         at = now()
-        wish = Wish(parse_period(body.period), body.take, body.by, days.beacon_on(at))
+        wish = Wish(period, body.take, body.by, days.beacon_on(at))
         return await asyncio.to_thread(backward.draw, wish, at, days.local(at))
 
     @app.get("/draw/days")
@@ -97,6 +96,14 @@ def add_draw(app: FastAPI, days: Days, backward: BackwardDraws, directory: Path,
         day = check_clock(directory, _signed(body))
         await asyncio.to_thread(days.confirm_clock, day, now())
         return {"day": day.isoformat()}
+
+
+def _may_draw(role: str, period: Period, by: str) -> None:
+    require(role, Action.SEE_LIST)  # who may not see which calls are kept draws none of them
+    if role not in ROLES:
+        raise NotAllowed("draw.backward.role", f"{', '.join(ROLES)} draw from kept calls")
+    if by == "day" or not period.is_month:
+        require(role, Action.SEE_TIMES)  # counts and picks say on which days kept calls were
 
 
 def _add_acts(app: FastAPI, days: Days, backward: BackwardDraws, directory: Path, now: Callable[[], datetime]) -> None:

@@ -23,6 +23,7 @@ from mitschnitt.core.call import CALL_ID_BYTES, decode_call_id, encode_call_id
 from mitschnitt.core.consent import Act, ActKind, Asked, act_to_json, agent_consent, asked_to_json
 from mitschnitt.core.decision import Verdict
 from mitschnitt.core.draw import UNTOLD, told_from_json
+from mitschnitt.core.policy import Policy
 from mitschnitt.core.view import Agent, View
 from mitschnitt.errors import ConfigError, MitschnittError, NotAllowed, TooLarge
 from mitschnitt.keeper import erasing
@@ -249,22 +250,21 @@ class Keeper:
             call_id, refs, queue=queue, direction=direction, agent=named, answer_by=answer_by, now=now,
             page_key=receipt.page_key, policy=view.policy.hash, draw=told,
         )  # fmt: skip
-        asks = told.drawn and self._may_ask(named, now)
-        policy = self.view.policy
+        # By the policy that drew it: the call keeps that one, also when another began meanwhile.
+        asks = told.drawn and self._may_ask(view.policy, named, now)
         return {
             "call": call_id,
-            "ask": question(policy, language) if asks else None,
-            "further": further(policy, language) if asks else [],
+            "ask": question(view.policy, language) if asks else None,
+            "further": further(view.policy, language) if asks else [],
             "receipt_code": receipt.code,
         }
 
-    def _may_ask(self, agent: str | None, now: datetime) -> bool:
+    def _may_ask(self, policy: Policy, agent: str | None, now: datetime) -> bool:
         if self._rules.closed:
             return False
         # Who the agent will be may be open while the caller waits in a queue; whoever it is must have agreed.
         if agent is None:
             return True
-        policy = self.view.policy
         notice = policy.purposes[policy.purpose].notice
         answer = agent_consent("agent", agent, self.view.grants, policy.purpose, now, notice=notice)
         return answer.verdict is Verdict.OPEN
