@@ -36,7 +36,7 @@ GERMAN, ENGLISH = WORDS["de"], WORDS["en"]
         "Art. 6 Abs. 1 Buchst. a DSGVO, § 26 Abs. 2 BDSG",
         "Schulung (training)",
         "alle anderen auch zustimmen",
-        "Musterbank AG, datenschutz@bank.example",
+        "verantwortlich  Musterbank AG, datenschutz@bank.example",
         "n-2 (Sie haben ihn in Textform bekommen",
         "Trainerinnen und Trainer, Datenschutzbeauftragte",
         "jede Aufzeichnung 1 Jahr und 6 Monate",
@@ -69,7 +69,7 @@ def test_the_german_terms_say_all_that_has_to_be_said(told: str) -> None:
     [
         "Art. 6(1)(a) GDPR, section 26(2) BDSG",
         "everybody else agrees as well",
-        "Musterbank AG, datenschutz@bank.example",
+        "controller      Musterbank AG, datenschutz@bank.example",
         "you were given its text",
         "coaches, the data protection officer",
         "1 year and 6 months per recording",

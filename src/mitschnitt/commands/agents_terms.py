@@ -20,7 +20,7 @@ GERMAN = """\
 
   wofür           {purpose}
   welche          Gespräche, die nach den Regeln ausgewählt sind und bei denen alle anderen auch zustimmen; sonst keine
-  für wen         {controller}
+  verantwortlich  {controller}
   Hinweis         {notice}
   wer hört es     {roles}
   wie lange       jede Aufzeichnung {retention}
@@ -47,7 +47,7 @@ ENGLISH = """\
 
   for what        {purpose}
   which calls     those that the rules choose and on which everybody else agrees as well; no others
-  by whom         {controller}
+  controller      {controller}
   the notice      {notice}
   heard by        {roles}
   kept for        {retention} per recording
