@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from journeys.running import Site, running_site
-from journeys.starved import Waits, sync_seconds
+from journeys.starved import WITHDRAWAL_SYNCS, Waits, sync_seconds
 from mitschnitt.commands.demo_site import NOTICE, DemoSite
 from mitschnitt.config import load_config
 from mitschnitt.core.consent import StandingGrant
@@ -138,7 +138,7 @@ def test_a_withdrawal_is_in_force_on_both_recorders_within_a_second(tmp_path: Pa
                 wait_for(lambda: not one.is_open(0) and not other.is_open(0), "both calls of the agent to be shut")
             shut = [centre.shut_at(0) for centre in (one, other)]
             took = [(when - at).total_seconds() for when in shut]
-            machines = waits.between(at, max(shut)) + sync_seconds(tmp_path)
+            machines = waits.between(at, max(shut)) + sync_seconds(tmp_path, WITHDRAWAL_SYNCS)
         told = f"recorder 1 {took[0]:.3f} s, recorder 2 {took[1]:.3f} s; the machine's part {machines:.3f} s"
         print(f"\nfrom the act to the shut lines: {told}")
         with centre_at(site, ports[0], calls=1):

@@ -18,7 +18,7 @@ import pytest
 
 from journeys.memory import files_below
 from journeys.running import RTP_PORTS, Site, report_rows, running_site
-from journeys.starved import sync_seconds, waited
+from journeys.starved import JOURNAL_SYNCS, Waits, sync_seconds
 from journeys.test_nothing_unconsented import opened_stamps
 from mitschnitt.gateways.stamp import find_stamps
 
@@ -60,10 +60,9 @@ def killed_round(site: Site, root: Path, number: int, parts: tuple[str, ...]) ->
     try:
         with pytest.raises(subprocess.TimeoutExpired):
             centre.communicate(timeout=KILL_AFTER_SECONDS + 0.37 * (number % 5) - LAST_SECONDS)
-        ran = waited([site.pid("recorder-1")])
-        with pytest.raises(subprocess.TimeoutExpired):
+        with Waits([site.pid("recorder-1")]) as waits, pytest.raises(subprocess.TimeoutExpired):
             centre.communicate(timeout=LAST_SECONDS)
-        machines = waited([site.pid("recorder-1")]) - ran + sync_seconds(root)
+        machines = waits.whole() + sync_seconds(root, JOURNAL_SYNCS)
         killed_at = time.time_ns()
         for part in parts:
             os.kill(site.pid(part), signal.SIGKILL)
