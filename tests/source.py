@@ -19,6 +19,15 @@ def parsed(text: str) -> ast.Module:
     return ast.parse(text)
 
 
+def statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Every statement below a node, also nested ones. Few of all nodes are, and none lies within an expression."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, part, ()):
+            if isinstance(child, ast.stmt):
+                yield child
+            yield from statements(child)
+
+
 @dataclass(frozen=True)
 class Module:
     """One file: `name` is dotted and without the package's own name, for example `vault.sealed` ("" = the package)."""
@@ -44,7 +53,7 @@ class Module:
 
     def import_lines(self) -> Iterator[tuple[int, str]]:
         """Line and name of every import. `from mitschnitt import core` counts as `mitschnitt.core`."""
-        for node in ast.walk(self.tree):
+        for node in statements(self.tree):
             if isinstance(node, ast.Import):
                 yield from ((node.lineno, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -59,7 +68,7 @@ class Module:
 
     def functions(self) -> Iterator[FUNCTION]:
         """Every function and method, also nested ones."""
-        return (node for node in ast.walk(self.tree) if isinstance(node, FUNCTION))
+        return (node for node in statements(self.tree) if isinstance(node, FUNCTION))
 
 
 def module_of(text: str, name: str = "core.sample") -> Module:
@@ -75,6 +84,7 @@ def modules() -> tuple[Module, ...]:
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found.append(Module(name, path, path.read_text(encoding="utf-8")))
+    assert found, "no walk through the source is worth anything if there is none"
     return tuple(found)
 
 

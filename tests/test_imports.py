@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 
-from source import modules
+from source import modules, statements
 
 FOUNDATION = {"errors", "exit_codes", "__version__"}
 EDGE = {"config", "errors", "hardening", "log", "notify", "telemetry"}  # what every process needs
@@ -67,7 +67,7 @@ def test_imports_stand_at_the_top() -> None:
         f"{module.name}:{node.lineno}"
         for module in modules()
         for function in module.functions()
-        for node in ast.walk(function)
+        for node in statements(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert inline == []

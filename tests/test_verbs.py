@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from source import ROOT, modules, parsed
+from source import FUNCTION, ROOT, modules, parsed
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 CHOICES = dict(re.findall(r"^(\w+): .*\n\t@\$\(PYTEST\) .*-m \"([^\"]+)\"", MAKEFILE, re.MULTILINE))
@@ -39,22 +39,45 @@ def test_the_whole_proof_runs_every_verb_once() -> None:
     assert sorted(run) == sorted([*CHOICES, "check", "fuzz"])
 
 
-def _marks_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    return {mark for mark in MARKS for one in function.decorator_list if ast.unparse(one) == f"pytest.mark.{mark}"}
+def _has_quick_tests(text: str) -> bool:
+    """Whether a file has a test that carries no mark: neither of its own nor of the whole file."""
+    tree = parsed(text)
+    whole = [node.value for node in tree.body if isinstance(node, ast.Assign) and _names(node) == ["pytestmark"]]
+    tests = [node for node in tree.body if isinstance(node, FUNCTION) and node.name.startswith("test_")]
+    return not _marks_in(*whole) and not all(_marks_in(*test.decorator_list) for test in tests)
 
 
-def test_every_module_has_quick_tests_and_no_file_is_thorough_as_a_whole() -> None:
-    slow = []
-    for module in modules():
-        *folders, name = module.name.split(".")
-        twin = ROOT.joinpath("tests", *folders, f"test_{name}.py")
-        if twin.is_file():
-            tree = parsed(twin.read_text(encoding="utf-8"))
-            functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-            tests = [node for node in functions if node.name.startswith("test_")]
-            if tests and all(_marks_of(node) for node in tests):
-                slow.append(module.name)
-    assert slow == []
+def _names(node: ast.Assign) -> list[str]:
+    return [one.id for one in node.targets if isinstance(one, ast.Name)]
+
+
+def _marks_in(*expressions: ast.expr) -> set[str]:
+    said = {ast.unparse(node) for one in expressions for node in ast.walk(one) if isinstance(node, ast.Attribute)}
+    return said & {f"pytest.mark.{mark}" for mark in MARKS}
+
+
+def test_every_module_has_quick_tests() -> None:
+    names = [module.name.split(".") for module in modules()]
+    twins = [ROOT.joinpath("tests", *folders, f"test_{name}.py") for *folders, name in names]
+    texts = {str(twin.relative_to(ROOT)): twin.read_text(encoding="utf-8") for twin in twins if twin.is_file()}
+    assert texts
+    assert [name for name, text in texts.items() if not _has_quick_tests(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text, quick",
+    [
+        ("def test_a(): ...", True),
+        ("@pytest.mark.thorough\ndef test_a(): ...\n@pytest.mark.skipif(True)\ndef test_b(): ...", True),
+        ("@pytest.mark.thorough\ndef test_a(): ...\n@pytest.mark.journey\ndef test_b(): ...", False),
+        ("pytestmark = pytest.mark.thorough\ndef test_a(): ...", False),
+        ("pytestmark = [pytest.mark.journey, pytest.mark.timeout(9)]\ndef test_a(): ...", False),
+        ("pytestmark = needs_ring\ndef test_a(): ...", True),
+        ("def only_called(): ...", False),
+    ],
+)
+def test_a_file_without_an_unmarked_test_is_seen(text: str, quick: bool) -> None:
+    assert _has_quick_tests(text) is quick
 
 
 @pytest.mark.parametrize("mark", MARKS)

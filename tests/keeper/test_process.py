@@ -39,8 +39,6 @@ from mitschnitt.keeper.site import load_site
 from mitschnitt.vault.envelope import open_with, unpad
 from played import played
 
-pytestmark = pytest.mark.journey  # whole processes, killed and started again
-
 
 def at(seconds: float = 0) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
@@ -114,6 +112,7 @@ def keep_call(keeper: Running, recorder: FakeRecorder, journal: Books, text: str
     return call
 
 
+@pytest.mark.journey
 def test_a_call_is_announced_answered_kept_played_and_destroyed(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     next_seq = recorder.hello()
@@ -155,6 +154,7 @@ def test_a_call_is_announced_answered_kept_played_and_destroyed(keeper: Running)
     assert keeper.stop() == 0
 
 
+@pytest.mark.journey
 def test_calls_that_are_not_kept_answer_alike_whatever_the_reason(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     journal = books(recorder, recorder.hello())
@@ -188,6 +188,7 @@ def test_calls_that_are_not_kept_answer_alike_whatever_the_reason(keeper: Runnin
     assert len(sizes) == 1
 
 
+@pytest.mark.journey
 def test_the_officer_opens_a_decision_with_the_own_key(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     journal = books(recorder, recorder.hello())
@@ -204,6 +205,7 @@ def test_the_officer_opens_a_decision_with_the_own_key(keeper: Running) -> None:
     assert json.loads(unpad(opened))["rule"] == "test.rule"
 
 
+@pytest.mark.journey
 def test_nothing_acknowledged_is_lost_when_the_keeper_is_killed(config: Config) -> None:
     with running_keeper(config) as keeper:
         recorder = FakeRecorder(config)
@@ -240,6 +242,7 @@ def test_nothing_acknowledged_is_lost_when_the_keeper_is_killed(config: Config) 
         assert keeper.stop() == 0
 
 
+@pytest.mark.journey
 def test_a_recorder_that_died_leaves_truncated_calls_and_nothing_of_the_others(config: Config) -> None:
     with running_keeper(config) as keeper:
         recorder = FakeRecorder(config)
@@ -283,6 +286,7 @@ def test_a_recorder_that_died_leaves_truncated_calls_and_nothing_of_the_others(c
         assert files_with(config.directory.parent, b'["one"') == []
 
 
+@pytest.mark.journey
 def test_a_posted_withdrawal_punctures_though_the_recorder_is_silent(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     journal = books(recorder, recorder.hello())
@@ -306,6 +310,7 @@ def test_a_posted_withdrawal_punctures_though_the_recorder_is_silent(keeper: Run
     assert list(keeper.config.audio.iterdir()) == []
 
 
+@pytest.mark.journey
 def test_consent_is_taken_back_as_long_as_the_recording_is_there(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     journal = books(recorder, recorder.hello())
@@ -327,6 +332,7 @@ def test_consent_is_taken_back_as_long_as_the_recording_is_there(keeper: Running
     assert gone.status_code == 404
 
 
+@pytest.mark.journey
 def test_a_grant_at_the_door_is_in_every_view_at_once(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     recorder.hello()
@@ -351,6 +357,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.journey
 def test_figures_and_readiness_are_served_and_a_drain_reaches_every_recorder(keeper: Running) -> None:
     place = f"http://127.0.0.1:{keeper.config.metrics.port}"
     with httpx.Client(trust_env=False, timeout=60) as http:
@@ -375,6 +382,7 @@ def test_figures_and_readiness_are_served_and_a_drain_reaches_every_recorder(kee
         assert "draining" in http.get(f"{place}/readyz").json()["reasons"]
 
 
+@pytest.mark.journey
 def test_logs_are_json_without_anything_of_a_call(keeper: Running) -> None:
     recorder = FakeRecorder(keeper.config)
     journal = books(recorder, recorder.hello())
@@ -448,6 +456,7 @@ def test_the_keeper_refuses_to_start_and_says_why(config: Config, spoil: Any, sa
     assert sorted(config.directory.parent.rglob("*")) == before
 
 
+@pytest.mark.journey
 def test_a_refusal_ends_the_process_before_it_listens(config: Config) -> None:
     _lose_tree(config)
     environment = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parents[1])}
