@@ -44,6 +44,7 @@ def from_bundle(days: int) -> Attack:
     return lambda lived: told_from_bundle(lived, days)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("leave", [False, True], ids=["days off", "days off and leave"])
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.20, 1.0])
 @pytest.mark.parametrize("attack", [from_lists, from_strata, from_bundle])

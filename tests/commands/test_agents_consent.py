@@ -302,6 +302,7 @@ def centre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Centre]:
         yield made
 
 
+@pytest.mark.thorough
 def test_consent_is_given_shown_and_taken_back_while_the_keeper_runs(centre: Centre) -> None:
     assert "training: nicht erteilt" in centre.acts("show").stdout
     assert centre.acts("grant", said="n\n").exit_code == 1
@@ -316,6 +317,7 @@ def test_consent_is_given_shown_and_taken_back_while_the_keeper_runs(centre: Cen
     assert "training: erteilt" in centre.acts("show").stdout
 
 
+@pytest.mark.thorough
 def test_what_is_not_the_agents_own_is_refused_with_its_rule(centre: Centre) -> None:
     for what, words, rule in (
         ("withdraw", {"agent": "anna"}, "grant.signature"),

@@ -133,6 +133,7 @@ def test_the_matrix_notices_any_row_that_is_missing_or_turned(monkeypatch: pytes
     assert tried > 8 * len(TABLE)
 
 
+@pytest.mark.thorough
 def test_the_matrix_notices_any_row_that_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {(row.role, row.action, row.purpose) for row in TABLE}
     hearing = [(role, Action.HEAR, purpose) for role in ROLES for purpose in (*BUILT_IN, OWN)]

@@ -133,6 +133,7 @@ WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.thorough
 @given(st.lists(WORDS, max_size=12).map(" ".join))
 def test_any_words_are_a_criterion_that_places_a_call_or_a_config_error(when: str) -> None:
     try:

@@ -128,6 +128,7 @@ def read(text: str) -> dict[str, Any] | None:
         return None
 
 
+@pytest.mark.thorough
 @given(DOCUMENTS)
 def test_the_same_keys_are_found_as_by_the_standards_reader_and_none_before_its_line(statements: list[str]) -> None:
     text = "\n".join(statements)

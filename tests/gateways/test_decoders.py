@@ -161,6 +161,7 @@ def test_nothing_at_all_is_decoded_to_nothing(coding: str) -> None:
     assert (len(sound), counts.tolist()) == (0, [0, 0])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("coding", EVERY_CODING)
 @settings(max_examples=60, deadline=None)
 @given(packets=st.lists(st.binary(max_size=64), max_size=12))
@@ -176,6 +177,7 @@ def test_garbage_is_samples_or_silence_and_never_an_error(coding: str, packets: 
         assert counts.max(initial=0) <= max(decoder.rate * 6 // 25, 128)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "coding, name",
     [("OPUS", "opus-20"), ("G729", "g729"), ("AMR-WB", "amr-wb-bits"), ("AMR", "amr-bits"), ("G722", "g722")],

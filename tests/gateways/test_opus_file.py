@@ -93,6 +93,7 @@ def test_a_part_without_a_packet_is_silence(tmp_path: Path) -> None:
     assert set(packets) <= SILENT
 
 
+@pytest.mark.thorough
 def test_a_long_call_comes_in_blocks_and_no_packet_twice(tmp_path: Path) -> None:
     many = [PACKETS[n % len(PACKETS)] for n in range(4_000)]  # 80 s
     door = Door([Party("agent", speaking(many), ("OPUS",))])
@@ -102,6 +103,7 @@ def test_a_long_call_comes_in_blocks_and_no_packet_twice(tmp_path: Path) -> None
     assert len(door.asked) == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("drift, most_silence", [(20.01, 0.2), (19.99, 0.0)])
 def test_a_senders_skewed_clock_cuts_nothing_and_is_made_up_in_steps_of_10_ms(
     tmp_path: Path, drift: float, most_silence: float

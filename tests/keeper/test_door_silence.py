@@ -179,6 +179,7 @@ def test_where_many_are_told_of_they_differ_in_their_ids_only(world: World, rout
     assert len({json.dumps({**row, "call": "", "page": len(row.get("page", ""))}) for row in listed}) <= 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("role", EVERYBODY)
 @pytest.mark.parametrize("route", [*WITH_A_CALL, *WITHOUT])
 def test_the_reason_is_not_even_selected(world: World, heard: list[tuple[str, str]], route: str, role: str) -> None:

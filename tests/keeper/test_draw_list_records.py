@@ -19,6 +19,7 @@ ROW = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integer
 SMALL_RUN = 3
 
 
+@pytest.mark.thorough
 @given(st.lists(ROW, max_size=40), st.integers(1, 7))
 def test_records_come_out_in_order_whatever_the_runs(rows: list[tuple[int, int, int]], at_once: int) -> None:
     with pytest.MonkeyPatch.context() as patched:

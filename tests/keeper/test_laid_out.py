@@ -81,6 +81,7 @@ def test_a_large_hole_between_two_packets_is_not_read() -> None:
     assert asked == [(0, 5), (far, far + 7)]
 
 
+@pytest.mark.thorough
 @given(st.data())
 def test_any_layout_gives_the_bytes_of_its_packets(data: st.DataObject) -> None:
     length = data.draw(st.lists(st.integers(0, 400), min_size=1, max_size=12))

@@ -97,6 +97,7 @@ def test_a_path_that_is_too_long_is_refused_in_words(tmp_path: Path) -> None:
         bind_private(tmp_path / ("x" * 120))
 
 
+@pytest.mark.thorough
 def test_a_socket_that_a_dead_keeper_left_is_replaced(tmp_path: Path) -> None:
     for _ in range(2):
         bind_private(tmp_path / "s").close()

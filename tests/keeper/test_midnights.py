@@ -149,6 +149,7 @@ def settled(month: Period, zone: str, at: datetime) -> bool:
 # -- policies ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("zone, day", NIGHTS)
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_policy_changes_at_the_first_moment_of_its_day(tmp_path: Path, zone: str, day: date, after: int) -> None:
@@ -184,6 +185,7 @@ class Trusted(TimeWatch):
 # -- days of the draw ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("zone, day", NIGHTS)
 def test_each_day_opens_once_and_no_moment_is_drawn_on_another_day(tmp_path: Path, zone: str, day: date) -> None:
     opened: list[str] = []
@@ -203,6 +205,7 @@ def test_each_day_opens_once_and_no_moment_is_drawn_on_another_day(tmp_path: Pat
         assert [*dict.fromkeys(drawn)] == sorted(set(drawn))  # none comes back once it is over
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("zone, day", NIGHTS)
 def test_values_are_taken_until_the_day_begins_and_never_after(tmp_path: Path, zone: str, day: date) -> None:
     begins = begin(zone, day)
@@ -225,6 +228,7 @@ def test_values_are_taken_until_the_day_begins_and_never_after(tmp_path: Path, z
         assert found.beacon is not None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("zone, day", NIGHTS)
 def test_the_round_of_a_day_comes_an_hour_before_it_begins(tmp_path: Path, zone: str, day: date) -> None:
     begins = begin(zone, day)
@@ -319,6 +323,7 @@ def test_a_day_of_a_policy_that_another_replaced_begins_where_days_begin_now(tmp
 # -- lists, retention ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("zone, day", NIGHTS)
 @pytest.mark.parametrize("shift", [-1, 0])
 def test_a_list_comes_when_the_day_is_over_and_at_the_latest_24_hours_later(

@@ -147,6 +147,7 @@ def test_who_may_not_hear_a_call_opens_nothing_and_leaves_no_access(
     assert world.accesses() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("role", [role for role in (*ROLES, "outsider", "") if role != "coach"])
 def test_the_name_of_a_play_back_is_worth_nothing_to_another_role_than_the_one_that_opened_it(
     world: World, role: str

@@ -41,6 +41,7 @@ def test_what_openssl_protected_is_opened(key: Ed25519PrivateKey, name: str) -> 
     assert opened.private_bytes_raw() == key.private_bytes_raw()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("salt_bytes", [8, 16, 64])
 def test_what_we_write_we_read(key: Ed25519PrivateKey, salt_bytes: int) -> None:
     pem = protect(key, "grüße aus dem büro".encode(), salt=b"s" * salt_bytes, iv=b"i" * 16)

@@ -89,6 +89,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         reader.dispose()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("role", [*ROLES, "outsider", ""])
 @pytest.mark.parametrize("way", ["", "/decision"])
 def test_every_call_that_is_not_kept_answers_with_the_same_bytes(world: World, role: str, way: str) -> None:

@@ -149,6 +149,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=300)
 @given(st.sampled_from([PUBLIC, COUNCIL]), st.data())
 def test_any_value_in_any_field_is_a_list_or_an_error_of_ours(data: bytes, draw: st.DataObject) -> None:
@@ -157,6 +158,7 @@ def test_any_value_in_any_field_is_a_list_or_an_error_of_ours(data: bytes, draw:
     _verified(with_header(data, header))
 
 
+@pytest.mark.thorough
 @settings(max_examples=300)
 @given(st.sampled_from([PUBLIC, COUNCIL]), st.integers(0, 10**9), st.binary(min_size=1, max_size=40))
 def test_any_bytes_anywhere_end_in_findings_or_an_error_of_ours(data: bytes, place: int, other: bytes) -> None:

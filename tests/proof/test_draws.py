@@ -52,6 +52,7 @@ def test_an_honest_week_has_no_finding_and_says_what_was_proved() -> None:
     assert any("foresee" in sentence for sentence in verifier.report.unproved)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_is_found_in_the_file_where_it_shows(name: str) -> None:
     _, what, where = CHEATS[name]

@@ -94,6 +94,7 @@ def test_row_7_a_long_call_does_not_hold_on_to_the_journal_of_short_ones(rig: Ri
     assert (rig.journal.size, rig.journal.live) == (0, 0)
 
 
+@pytest.mark.thorough
 def test_row_7_without_copying_forward_the_journal_would_grow_with_every_call(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +148,7 @@ def test_row_7_what_was_taken_back_stays_away_whatever_is_copied(rig: Rig, tmp_p
     assert stamps_in(read_party(rig.blobs, rig.finish(long.track))[0]) == expected
 
 
+@pytest.mark.thorough
 def test_row_7_a_withdrawal_leaves_nothing_of_any_copy_that_anybody_points_to(rig: Rig, tmp_path: Path) -> None:
     long = LongCall(rig)
     long.among(SHORT_CALLS)

@@ -49,6 +49,7 @@ def test_row_4_a_recording_that_goes_on_through_a_jump_has_the_times_of_the_mono
     assert hands.stamps == sorted(hands.stamps)
 
 
+@pytest.mark.thorough
 @given(st.lists(st.integers(-300, 300).filter(lambda by: abs(by) * SECOND > MAX_JUMP_NS), max_size=4))
 def test_row_4_whatever_jumps_come_one_after_the_other(jumps: list[int]) -> None:
     hands = Hands()

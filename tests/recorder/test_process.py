@@ -250,6 +250,7 @@ def test_it_waits_for_the_keeper_serves_a_call_and_ends_sealed_on_request() -> N
     on_site(scene)
 
 
+@pytest.mark.thorough
 def test_figures_health_and_readiness_are_served_and_a_drain_lets_the_call_go_on() -> None:
     async def scene(site: Site) -> None:
         await site.until(lambda: "hello" in site.keeper.heard)
@@ -289,6 +290,7 @@ def test_figures_health_and_readiness_are_served_and_a_drain_lets_the_call_go_on
     on_site(scene)
 
 
+@pytest.mark.thorough
 def test_a_drain_whose_time_is_up_ends_the_calls_sealed() -> None:
     async def scene(site: Site) -> None:
         await site.until(lambda: "hello" in site.keeper.heard)
@@ -306,6 +308,7 @@ def test_a_drain_whose_time_is_up_ends_the_calls_sealed() -> None:
     on_site(scene)
 
 
+@pytest.mark.thorough
 def test_a_drain_that_was_wanted_before_the_start_is_one() -> None:
     async def scene(site: Site) -> None:
         await site.until(lambda: "hello" in site.keeper.heard)
@@ -316,6 +319,7 @@ def test_a_drain_that_was_wanted_before_the_start_is_one() -> None:
     on_site(scene)
 
 
+@pytest.mark.thorough
 def test_whoever_is_no_user_is_turned_away_and_a_new_user_needs_no_restart() -> None:
     async def scene(site: Site) -> None:
         await site.until(lambda: "hello" in site.keeper.heard)
@@ -344,6 +348,7 @@ def test_whoever_is_no_user_is_turned_away_and_a_new_user_needs_no_restart() -> 
     on_site(scene, sip_keys='digest_realm = "r"')
 
 
+@pytest.mark.thorough
 def test_without_its_file_of_users_a_recorder_that_asks_for_them_does_not_start() -> None:
     async def scene(site: Site) -> None:
         assert await site.ended() == REFUSED_TO_START
@@ -353,6 +358,7 @@ def test_without_its_file_of_users_a_recorder_that_asks_for_them_does_not_start(
     on_site(scene, sip_keys='digest_realm = "elsewhere"')
 
 
+@pytest.mark.thorough
 def test_before_the_keeper_is_ready_it_ends_at_once() -> None:
     async def scene(site: Site) -> None:
         await site.until(lambda: "hello" in site.keeper.heard)
@@ -362,6 +368,7 @@ def test_before_the_keeper_is_ready_it_ends_at_once() -> None:
     on_site(scene)
 
 
+@pytest.mark.thorough
 def test_a_sip_port_that_somebody_has_is_a_refusal_to_start() -> None:
     async def scene(site: Site) -> None:
         with socket.socket() as other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ def columns(layout: Layout, rows: NDArray[np.int64] | slice = slice(None)) -> di
     return {name: getattr(layout, name)[rows].tolist() for name in COLUMNS}
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(300))
 @given(layouts(), st.data())
 def test_a_part_of_the_rows_is_that_part_of_the_packets(folded: Folded, data: st.DataObject) -> None:

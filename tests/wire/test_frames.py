@@ -61,6 +61,7 @@ json_values = st.recursive(
 messages = st.dictionaries(st.text(max_size=6), json_values, max_size=4).map(lambda data: {**data, "type": "t"})
 
 
+@pytest.mark.thorough
 @given(st.lists(messages, max_size=4), st.lists(st.integers(0, 300), max_size=6))
 def test_messages_survive_any_cut_of_the_stream(sent: list[dict[str, Any]], cuts: list[int]) -> None:
     data = b"".join(pack_frame(message) for message in sent)

@@ -32,6 +32,7 @@ def test_an_event_is_marked_and_a_type_that_nobody_named_has_no_coding() -> None
     assert [found.codecs[index] for index in found.codec] == ["", ""]
 
 
+@pytest.mark.thorough
 def test_runs_that_count_more_packets_than_a_day_has_are_refused() -> None:
     runs = np.zeros(133, RUN)
     runs["count"] = 65_535

@@ -309,6 +309,7 @@ def test_a_description_of_ours_can_be_written_from_nothing() -> None:
     assert parse_sdp(bytes(Description(Origin("-", 1, 1, "192.0.2.9"), (line,)))).lines[0].address == "192.0.2.9"
 
 
+@pytest.mark.thorough
 @given(st.text(alphabet="vomasc=:/ 0189.\nINP4audio-RTAVlbe", max_size=120))
 def test_no_text_makes_the_reader_raise_anything_undocumented(text: str) -> None:
     with contextlib.suppress(PeerError):

@@ -255,6 +255,7 @@ def test_a_timeline_of_more_than_a_day_is_refused() -> None:
         recorder.layout()
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 30), st.integers(0, 50)), min_size=1, max_size=8),

@@ -110,6 +110,7 @@ def test_a_minute_with_a_hold_of_10_s_in_it_lasts_a_minute(kind: str, path: Path
     assert laid(keep(path.carry(sent))).duration_ns == pytest.approx(60_000 * MS, abs=MARGIN_MS * MS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", HOLDS)
 @pytest.mark.parametrize("hold", [10, 15, 31, 600])
 def test_a_minute_of_speech_and_a_hold_last_as_long_as_both(kind: str, hold: int) -> None:
@@ -202,6 +203,7 @@ def test_a_call_may_change_the_length_of_its_packets_at_any_time() -> None:
 # --- clocks that run fast or slow ---------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ppm", [50, 500])
 @pytest.mark.parametrize("path", [Path(), Path(jitter_ms=200, loss=0.02, reorder=0.02)], ids=["quiet", "jitter"])
 def test_after_an_hour_two_sides_are_less_than_20_ms_apart(ppm: int, path: Path) -> None:

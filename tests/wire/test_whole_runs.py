@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -62,6 +63,7 @@ def hostile(draw: st.DrawFn) -> NDArray[Any]:
     return np.array(rows, RUN)
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(400), deadline=None)
 @given(hostile())
 def test_runs_that_a_stranger_made_lie_as_their_packets_lie_one_by_one(runs: NDArray[Any]) -> None:

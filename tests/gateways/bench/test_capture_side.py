@@ -10,6 +10,8 @@ from array import array
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 import mitschnitt
 from loopback import rtp_ports, send_all
 from mitschnitt.gateways.bench.capture_check import Checked, check_files
@@ -29,6 +31,7 @@ def test_memory_is_that_of_this_process_alone() -> None:
     assert 5 < found < len(much) >> 20
 
 
+@pytest.mark.thorough
 def test_what_is_sent_until_the_input_ends_lies_in_sealed_files(tmp_path: Path) -> None:
     for name in ("journal", "audio"):
         (tmp_path / name).mkdir()

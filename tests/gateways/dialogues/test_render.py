@@ -70,6 +70,7 @@ def test_wrong_usage_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> No
     assert "--check" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 def test_a_spoken_turn_is_as_long_as_the_shipped_one() -> None:
     script = speech.scripts()[-1]

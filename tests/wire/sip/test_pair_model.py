@@ -220,6 +220,7 @@ class TwoAgents(RuleBasedStateMachine):
         assert not waits or (lives == [1, 1] and min(waits) > net.now + HEALED_SECONDS), "more than a session timer"
 
 
+@pytest.mark.thorough
 def test_two_agents_on_a_bad_network_come_to_one_mind() -> None:
     before = TwoAgents.scenes
     run_state_machine_as_test(

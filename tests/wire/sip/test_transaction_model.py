@@ -167,6 +167,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reliable", [False, True], ids=["UDP", "TCP"])
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @settings(max_examples=many(150), deadline=None)
