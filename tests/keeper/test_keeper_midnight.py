@@ -104,8 +104,8 @@ def on_the_eve(tmp_path: Path) -> Iterator[World]:
         enrol(config.directory, role)
     month = propose(config.directory, MONTH, *SIGNERS, at=now - 3 * DAY)
     Policies(config.directory).activate(month, None, now=now - 3 * DAY)
-    fortnight = propose(config.directory, FORTNIGHT, *SIGNERS, at=now)
-    eve = begin_of(month, today_of(month, now) + DAY) - HOUR
+    eve = begin_of(month, today_of(month, now) + DAY) - HOUR  # which may have begun
+    fortnight = propose(config.directory, FORTNIGHT, *SIGNERS, at=min(now, eve))
     with open_holdings(config) as holdings:
         world = World(config, holdings, month, fortnight, eve, eve)
         yield world
