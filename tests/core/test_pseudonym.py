@@ -45,6 +45,7 @@ def test_who_hears_a_thousand_calls_of_one_agent_meets_a_thousand_names() -> Non
     assert len({pseudonym(KEY, call, "jens.albers") for call in calls}) == len(calls)
 
 
+@pytest.mark.thorough
 @given(KEYS, st.lists(CALLS, min_size=2, max_size=20, unique=True), AGENTS, AGENTS)
 def test_names_say_neither_whether_two_calls_are_of_one_agent_nor_whether_of_two(
     key: bytes, calls: list[str], one: str, other: str

@@ -50,10 +50,10 @@ def reads(pages: Pages, call: str, person: str, key: bytes) -> dict[str, Any] | 
         return None
 
 
-@pytest.fixture
-def pages(tmp_path: Path) -> Iterator[Pages]:
-    """What is left after calls of every end."""
-    config = make_site(tmp_path)
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    """What is left after calls of every end; nobody does more than read it."""
+    config = make_site(tmp_path_factory.mktemp("pages"))
     with open_holdings(config) as holdings:
         block = holdings.leases.lease(1, "boot", 8)
         books = Books(config, 1, holdings.officer_key)

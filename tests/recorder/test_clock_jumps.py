@@ -65,6 +65,7 @@ def timeline(stage: Stage, number: int = 0) -> Timeline:
     return parse_timeline(read_range(opener, lambda a, b: stage.blobs.read(name, a, b), size=size, start=0, stop=stop))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by_seconds", [1_200, -20, -3_600])
 def test_row_4_a_running_call_goes_on_by_monotonic_time_and_the_jump_is_noted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, by_seconds: int

@@ -508,6 +508,7 @@ def test_names_are_remembered_for_a_few_sources_only_and_never_as_text(rig: Rig)
 # -- row 37: keep-alive ------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_row_37_a_nat_of_sixty_seconds_stays_open_through_a_long_silence(tmp_path: Path) -> None:
     rig = Rig(tmp_path, keepalive_ns=20_000_000_000)
     client = Client()

@@ -59,6 +59,7 @@ def test_no_packets_have_no_clock() -> None:
     assert (clock.size, ticks.size) == (0, 0)
 
 
+@pytest.mark.thorough
 @settings(max_examples=many(100), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 80_000_000), st.permutations(range(30)))
 def test_no_start_and_no_order_cuts_a_clock_in_two(start: int, late_ms: int, order: list[int]) -> None:

@@ -23,6 +23,7 @@ def test_two_streams_are_one_call_and_no_two_share_a_key() -> None:
     assert len({leaf_key_of(stream) for stream in range(10)}) == 10
 
 
+@pytest.mark.thorough
 def test_memory_is_that_of_this_process_alone() -> None:
     told = [sys.executable, "-c", "from mitschnitt.gateways.bench.capture_side import peak_rss_mib as p; print(p())"]
     path = {**os.environ, "PYTHONPATH": str(Path(mitschnitt.__file__).parent.parent)}

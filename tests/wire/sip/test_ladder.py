@@ -239,6 +239,7 @@ def test_any_ladder_comes_back_from_its_json(rungs: list[Rung], left_out: int, m
     assert len(short.rungs) + short.left_out == len(rungs) + left_out
 
 
+@pytest.mark.thorough
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=12))
 def test_any_value_for_its_rungs_is_a_ladder_or_a_malformed_packet(value: Any) -> None:
     try:
