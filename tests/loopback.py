@@ -76,12 +76,12 @@ def _wait_for_last() -> None:
         last.recv(4)
 
 
-def own_port() -> int:
+def own_port(*, for_good: bool = False) -> int:
     """A port of loopback, for TCP and UDP, with the seven after it: nobody has them, and no other test gets them.
 
     That a port is free now says nothing of the moment in which a process that is started takes it. So it is none that
     the system gives away, and as long as this process has it leased no other process of tests leases it: the lease is a
-    name in the kernel, which goes with the process.
+    name in the kernel, which goes with the process; or after LEASES newer ones, if it is not `for_good`.
     """
     global _next  # noqa: PLW0603 - the place in a range, of one process
     for _ in range((LAST_PORT + 1 - FIRST_PORT) // TOGETHER):
@@ -91,7 +91,7 @@ def own_port() -> int:
         if lease is None:
             continue
         if all(_is_free(port) for port in range(first, first + TOGETHER)):
-            _leases.append(lease)
+            (_kept if for_good else _leases).append(lease)
             if len(_leases) > LEASES:
                 _leases.popleft().close()
             return first

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loopback import HOST, TOGETHER, own_port, rtp_ports, send_all
+from loopback import HOST, LEASES, TOGETHER, _leased, own_port, rtp_ports, send_all
 
 MANY = 300  # more than are sent at once
 
@@ -40,3 +40,12 @@ def test_a_port_that_somebody_holds_is_passed_over() -> None:
         other.bind((HOST, held))
         first = own_port()
     assert not first <= held < first + TOGETHER
+
+
+def test_a_port_that_is_kept_for_good_stays_ours_however_many_come_after_it() -> None:
+    kept = own_port(for_good=True)
+    others = [own_port() for _ in range(LEASES + 1)]
+    given_back = _leased(f"port-{others[0]}")
+    assert given_back is not None
+    given_back.close()
+    assert _leased(f"port-{kept}") is None

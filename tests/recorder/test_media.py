@@ -487,15 +487,17 @@ def test_files_that_could_not_be_written_can_be_tried_again(tmp_path: Path) -> N
     rig.close()
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "after"])
+@pytest.mark.parametrize("moment", ["before", "between", "closed", "after", "refused"])
 def test_a_track_that_is_dropped_while_its_files_are_written_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     class Slow(MemoryBlobs):
         def create(self, name: str) -> BlobWriter:
             # Once in the middle of reading slices, once when nothing is left to read.
-            if name.endswith({"before": "media", "after": "timeline"}.get(moment, "none")):
+            if name.endswith({"before": "media", "after": "timeline", "refused": "timeline"}.get(moment, "none")):
                 rig.media.drop(track)
+                if moment == "refused":
+                    raise NoSpace("full")
             return super().create(name)
 
     rig = Rig(tmp_path, blobs=Slow())
@@ -508,8 +510,10 @@ def test_a_track_that_is_dropped_while_its_files_are_written_leaves_none(
 
     def read(memory: memoryview, segment: int, offset: int) -> bool:
         found = real(memory, segment, offset)
-        if moment == "between":
+        if moment in ("between", "closed"):
             rig.media.drop(track)
+        if moment == "closed":  # its segment was nobody's any more before the thread came to read it
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return found
 
     monkeypatch.setattr(rig.journal, "read_into", read)

@@ -9,7 +9,7 @@ from loopback import own_port
 from mitschnitt.recorder.port_filter import PORTS, Odd, PortFilter, program
 from ring_rig import needs_ring, send
 
-PORT = own_port()
+PORT = own_port(for_good=True)
 
 pytestmark = needs_ring
 

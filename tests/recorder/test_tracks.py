@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from mitschnitt.recorder import tracks as module
 from mitschnitt.recorder.hold import PART, Block, Parts, Tick
 from mitschnitt.recorder.tracks import FrameBuilder, JournalFailed, Track, Tracks, as_no_space
 from mitschnitt.vault.artefact import RUN, pack_slice
-from mitschnitt.vault.slice_files import SliceWriter
+from mitschnitt.vault.slice_files import SUFFIX, SliceWriter
 from mitschnitt.vault.slice_index import scan
 from mitschnitt.vault.slices import open_slice
 
@@ -78,6 +79,30 @@ def test_a_slice_that_the_disk_cannot_read_costs_no_other(
 
     monkeypatch.setattr(os, "preadv", preadv)
     assert payloads(track, journal) == [(0, b"0"), (2, b"2")]
+
+
+def test_a_track_that_is_forgotten_while_a_thread_reads_it_ends_there(journal: SliceWriter) -> None:
+    tracks = Tracks()
+    track = add(tracks)
+    frames = FrameBuilder(tracks, journal)
+    for number in range(3):
+        frames.write([tick_of((track, b"%d" % number, number))])
+    reading = track.sealed(journal)
+    assert next(reading).number == 0
+    del track.starts[:]  # so far has `forget` come when the thread goes on
+    assert list(reading) == []
+
+
+@pytest.mark.parametrize("segments", [1 << 24, 1 << 31])
+def test_a_slice_is_found_however_many_segments_came_before_it(tmp_path: Path, segments: int) -> None:
+    (tmp_path / f"{segments - 1:012d}{SUFFIX}").touch()
+    with contextlib.closing(SliceWriter(tmp_path)) as journal:
+        tracks = Tracks()
+        track = add(tracks)
+        FrameBuilder(tracks, journal).write([tick_of((track, b"one", 1), (track, b"two", 1))])
+        assert payloads(track, journal) == [(0, b"one"), (1, b"two")]
+        assert track.places_in(segments) == [0, 1]
+        assert track.lies_in(1, segments)
 
 
 def test_several_parts_of_one_track_in_a_frame_get_numbers_of_their_own(journal: SliceWriter) -> None:

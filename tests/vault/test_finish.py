@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 
 from media_rig import AT, CALL, LEAF, PCMA, read_party
 from mitschnitt.errors import Damaged, NoSpace, VaultError
+from mitschnitt.vault import finish as module
 from mitschnitt.vault import slices
 from mitschnitt.vault.artefact import DIGITS_PRESENT, RUN, PartyHeader, PlainSlice, PlainSlices, pack_slice
 from mitschnitt.vault.blobs import BlobWriter, MemoryBlobs
@@ -195,6 +196,30 @@ def test_slices_of_any_size_are_opened_in_order_out_of_memory_that_is_used_again
     assert order == sorted(order)
     assert set(order) == set(range(9))
     assert together == b"".join(payloads)
+
+
+def test_memory_that_slices_were_opened_in_is_zeroed_also_when_nobody_reads_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[bytearray] = []
+
+    def noted(size: int) -> bytearray:
+        used.append(bytearray(size))
+        return used[-1]
+
+    monkeypatch.setattr(module, "bytearray", noted, raising=False)
+    cipher = slices.journal_cipher(LEAF, 2)
+    payloads = [b"small", b"large" * 12_000, b"larger" * 10_000, b"small"]
+    runs = [np.repeat(plain(number, payload).runs, 3) for number, payload in enumerate(payloads)]
+    plains = [pack_slice(run, payload * 3) for run, payload in zip(runs, payloads, strict=True)]
+    sealed = [
+        SealedSlice(CALL, 2, 0, number, cipher.encrypt(slices.slice_nonce(0, number), data, None))
+        for number, data in enumerate(plains)
+    ]
+    opening = opened(sealed, leaf_key=LEAF, party=2)
+    assert [next(opening).payload for _ in range(2)] == [payload * 3 for payload in payloads[:2]]
+    assert isinstance(opening, Generator)
+    opening.close()
+    assert len(used) == 2
+    assert not any(any(memory) for memory in used)
 
 
 def test_a_slice_that_cannot_be_read_leaves_no_file() -> None:

@@ -452,12 +452,12 @@ class Media:
                 blobs=self._blobs,
                 salts=(secrets.token_bytes(SALT_BYTES), secrets.token_bytes(SALT_BYTES)),
             )
-        except (VaultError, LookupError, AttributeError) as error:
+        except (VaultError, LookupError, OSError) as error:
             self.counts.no_space += isinstance(error, NoSpace)
             if track in self._tracks:
                 raise
             self._delete_files(track)
-            raise KeyGone("withdrawn while its files were written") from None  # key and index went under us
+            raise KeyGone("withdrawn while its files were written") from None  # key, index and journal went under us
         if track not in self._tracks:
             # Whoever drops after this line erases by name, as for any withdrawal.
             self._delete_files(track)

@@ -26,7 +26,8 @@ from mitschnitt.vault.slices import INDEX, TAG_BYTES, SealedSlice
 MAX_TRACKS_OF_PARTY = 1 << 16  # track is a u16 in the journal's index, and part of the nonce
 FRAME_PARTS = 1024  # slices per frame: 2 MB of G.711, so that the loop is free again after some ms
 FIRST_TRACKS = 256  # rows of the tables at the start; they double
-_SEGMENT_SHIFT = 40  # bits of a packed position below the segment's number
+_SEGMENT_SHIFT = 32  # bits of a packed position below the segment's number: a segment ends at 64 MiB and a frame, and
+#                      numbers count on over restarts (at one a second, which is 8,000 streams, for 136 years)
 _OFFSET_MASK = (1 << _SEGMENT_SHIFT) - 1
 
 _NONCE = np.dtype([("track", "<u4"), ("number", "<u8")])  # slices.slice_nonce, many at once
@@ -87,7 +88,8 @@ class Track:
         Each is valid until the next one is asked for: all come into the same memory.
         """
         memory = memoryview(bytearray(max(self.lengths, default=0)))
-        for start, length, number in zip(self.starts, self.lengths, self.numbers, strict=True):
+        # A thread reads here, and `Tracks.forget` may empty one column after the other meanwhile: that is the end.
+        for start, length, number in zip(self.starts, self.lengths, self.numbers, strict=False):
             data = memory[:length]
             if journal.read_into(data, start >> _SEGMENT_SHIFT, start & _OFFSET_MASK):
                 yield SealedSlice(self.call_id, self.party, self.number, number, data)

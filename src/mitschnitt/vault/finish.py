@@ -150,6 +150,7 @@ def opened(sealed: Iterable[SealedSlice], *, leaf_key: bytes, party: int) -> Ite
                 yield from _unpacked(memoryview(plain), sizes)
                 sizes, used = [], 0
             if size > len(plain):
+                plain[:] = bytes(len(plain))
                 plain = bytearray(size)
             place = memoryview(plain)[used : used + size]
             try:

@@ -42,7 +42,7 @@ class Position:
 
 
 class SliceWriter:
-    """The only writer of a journal directory. One thread owns it; `read` alone may be called from any."""
+    """The only writer of a journal directory. One thread owns it; any may call `read` and `read_into`."""
 
     def __init__(self, directory: Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
         if not directory.is_dir():

@@ -148,7 +148,7 @@ class _MallInfo(ctypes.Structure):
 
 
 def heap_bytes() -> int:
-    """Bytes of C's heap that somebody uses: what resident memory has beside it is free, and the allocator's."""
+    """Bytes of C's heap that somebody uses, without what it holds free; 0 where the C library does not tell."""
     try:
         ask = ctypes.CDLL(None).mallinfo2
     except AttributeError:  # glibc before 2.33, or another C library
