@@ -5,16 +5,15 @@ import errno
 import os
 import shutil
 import struct
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from media_rig import AT, CALL, EVENTS, LEAF, PCMA, T0, TICK_NS, Rig, Sender, read_party, stamp, stamps_in
-from mitschnitt.errors import ConfigError, KeyGone, NoSpace, VaultError
+from mitschnitt.errors import ConfigError, NoSpace, VaultError
 from mitschnitt.recorder import filters
-from mitschnitt.recorder.media import DIGIT_TICK_NS, FINISH_NICE, HOLD_NS
+from mitschnitt.recorder.media import DIGIT_TICK_NS, HOLD_NS
 from mitschnitt.recorder.receiver import WIDE_BYTES, Batch
 from mitschnitt.vault.artefact import PartyHeader, Runs
 from mitschnitt.vault.blobs import BlobWriter, MemoryBlobs
@@ -487,42 +486,6 @@ def test_files_that_could_not_be_written_can_be_tried_again(tmp_path: Path) -> N
     rig.close()
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "closed", "after", "refused"])
-def test_a_track_that_is_dropped_while_its_files_are_written_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    class Slow(MemoryBlobs):
-        def create(self, name: str) -> BlobWriter:
-            # Once in the middle of reading slices, once when nothing is left to read.
-            if name.endswith({"before": "media", "after": "timeline", "refused": "timeline"}.get(moment, "none")):
-                rig.media.drop(track)
-                if moment == "refused":
-                    raise NoSpace("full")
-            return super().create(name)
-
-    rig = Rig(tmp_path, blobs=Slow())
-    track = rig.track()
-    _, sender = rig.open_line(track)
-    for number in range(3):
-        sender.stamped([number])
-        rig.tick()
-    real = rig.journal.read_into
-
-    def read(memory: memoryview, segment: int, offset: int) -> bool:
-        found = real(memory, segment, offset)
-        if moment in ("between", "closed"):
-            rig.media.drop(track)
-        if moment == "closed":  # its segment was nobody's any more before the thread came to read it
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return found
-
-    monkeypatch.setattr(rig.journal, "read_into", read)
-    with pytest.raises(KeyGone, match="withdrawn while"):
-        rig.finish(track)
-    assert list(rig.blobs.names()) == []
-    rig.close()
-
-
 def test_whether_memory_is_locked_is_told_for_all_of_it(rig: Rig) -> None:
     rig.tick()
     assert rig.media.is_locked == rig.media.receiver.is_locked
@@ -585,19 +548,6 @@ def test_a_party_is_finished_from_an_event_loop(rig: Rig) -> None:
         return stamps_in(media)
 
     assert asyncio.run(main()) == [0, 1, 2, 3]
-
-
-def test_files_are_written_by_threads_that_stand_back_from_whoever_receives(tmp_path: Path) -> None:
-    class Noting(MemoryBlobs):
-        def create(self, name: str) -> BlobWriter:
-            noted.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-            return super().create(name)
-
-    noted: list[int] = []
-    rig = Rig(tmp_path, blobs=Noting())
-    rig.finish(rig.track())
-    assert set(noted) == {min(19, os.getpriority(os.PRIO_PROCESS, 0) + FINISH_NICE)}  # 19: Linux has none lower
-    rig.close()
 
 
 def test_a_stamp_is_what_it_says() -> None:
