@@ -1,4 +1,4 @@
-"""The threads that write the files of an ended call: whom they stand back from, and that a dropped track leaves none."""
+"""The threads that write the files of an ended call: whom they stand back from; a dropped track leaves no file."""
 
 from __future__ import annotations
 
