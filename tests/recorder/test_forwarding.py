@@ -179,6 +179,38 @@ def test_row_7_a_call_that_ends_while_it_is_copied_is_whole(rig: Rig) -> None:
     assert party.packets == len(stamps) > 8
 
 
+def test_row_7_nothing_is_moved_from_under_the_thread_that_writes_a_calls_files(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = LongCall(rig)
+    ended: list[SealedParty] = []
+    emptied: list[int] = []  # segments
+    real = rig.journal.read_into
+
+    def read(memory: memoryview, segment: int, offset: int) -> bool:
+        if segment in emptied:  # where the slice lies was looked up; now the loop goes on with its copying
+            emptied.clear()
+            for _ in range(4):
+                rig.tick()
+                rig.journal.wait()
+        return real(memory, segment, offset)
+
+    def end() -> None:
+        around = rig.media.forwarder._round
+        if around is not None and around.copies and not ended:
+            emptied.append(around.segment)
+            monkeypatch.setattr(rig.journal, "read_into", read)
+            ended.append(rig.finish(long.track))
+
+    long.each_tick = end
+    while not ended:
+        long.among(1)
+    assert not emptied
+    stamps = stamps_in(read_party(rig.blobs, ended[0])[0])
+    assert stamps == list(range(len(stamps)))
+    assert len(stamps) > 8
+
+
 @pytest.mark.thorough
 def test_row_7_a_disk_that_refuses_a_copy_costs_nothing_but_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     long = LongCall(rig)

@@ -11,6 +11,8 @@ from mitschnitt.vault.artefact import DIGITS_PRESENT, PlainSlice, unpack_slice
 from mitschnitt.wire import rtp
 from rtp_files import SLOT, rows_of
 
+ONE_PACKET = 400  # bytes of a block that has room for one packet of `pass_second`
+
 
 def packet(seq: int, payload: bytes, *, kind: int = 8, csrc: int = 0) -> bytes:
     return struct.pack(">BBHII", 0x80 | csrc, kind, seq, seq * 160, 5) + bytes(4 * csrc) + payload
@@ -115,21 +117,32 @@ def test_a_tick_is_given_when_it_is_old_enough_and_its_memory_is_zeroed_and_used
     assert oldest(hold).blocks == [block]
 
 
+def pass_second(hold: Hold, second: int, blocks: int) -> None:
+    """A tick that takes so many blocks of ONE_PACKET, and is sealed."""
+    at_ns = second * 1_000_000_000 + 2000
+    hold.begin(at_ns)
+    for number in range(blocks):
+        store(hold, [packet(number, bytes(300))], [0])
+    hold.forget(oldest(hold))
+    hold.forget(oldest(hold))
+    hold.begin(at_ns)
+
+
+def test_memory_that_is_needed_all_the_time_is_never_given_back(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_BYTES", ONE_PACKET)
+    pass_second(hold, 0, 3)
+    warm = set(hold.memory())
+    for second in range(1, 300):
+        pass_second(hold, second, 3)
+    assert set(hold.memory()) == warm
+
+
 def test_memory_that_one_late_moment_needed_goes_back_when_nobody_needs_it_for_a_minute(
     hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BLOCK_BYTES", 400)  # room for one of these packets
-
-    def pass_(at_ns: int, blocks: int) -> None:
-        hold.begin(at_ns)
-        for number in range(blocks):
-            store(hold, [packet(number, bytes(300))], [0])
-        hold.forget(oldest(hold))
-        hold.forget(oldest(hold))
-        hold.begin(at_ns)
-
+    monkeypatch.setattr(module, "BLOCK_BYTES", ONE_PACKET)
     for second, blocks in enumerate([2, 2, 20, 3, *[2] * 60, *[3] * 60, *[2] * 58]):
-        pass_(second * 1_000_000_000 + 2000, blocks)
+        pass_second(hold, second, blocks)
         if second == 2:
             assert len(hold.memory()) == 20
         if second == 60:  # the late moment lies within the minute that was looked at
