@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mitschnitt.wire.codecs import Int64s, Samples
@@ -148,3 +149,15 @@ def heard(came: Sent, *, samples: int) -> Samples:
     place = np.repeat(came.index - came.index.min(), came.size) + inside
     out[place] = said_in(came)
     return out
+
+
+def rough_paths() -> st.SearchStrategy[Path]:
+    """Paths on which packets are late, lost, overtaken or doubled, or nothing of it."""
+    return st.builds(
+        Path,
+        seed=st.integers(0, 2**31),
+        jitter_ms=st.sampled_from([0, 20, 200]),
+        loss=st.sampled_from([0, 0.05]),
+        reorder=st.sampled_from([0, 0.1]),
+        twice=st.sampled_from([0, 0.1]),
+    )

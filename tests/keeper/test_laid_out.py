@@ -14,7 +14,7 @@ from mitschnitt.keeper.laid_out import MAX_HOLE_BYTES, LaidOut
 from mitschnitt.wire.folded import Even, Folded
 from mitschnitt.wire.layout import Layout
 from mitschnitt.wire.timeline import fold, lay_out
-from sent_packets import Path, keep, talk
+from sent_packets import Path, keep, rough_paths, talk
 
 MS = 1_000_000
 
@@ -115,14 +115,7 @@ def test_more_than_an_answer_holds_is_refused_before_it_is_read(monkeypatch: pyt
 
 @settings(max_examples=many(30), deadline=None)
 @given(
-    st.builds(
-        Path,
-        seed=st.integers(0, 2**31),
-        jitter_ms=st.sampled_from([0, 20, 200]),
-        loss=st.sampled_from([0, 0.05]),
-        reorder=st.sampled_from([0, 0.1]),
-        twice=st.sampled_from([0, 0.1]),
-    ),
+    rough_paths(),
     st.sampled_from([(8_000, 0.0), (8_000, 900.0), (44_100, 0.0), (48_000, -700.0)]),
     st.data(),
 )

@@ -16,7 +16,7 @@ from mitschnitt.errors import TooLarge
 from mitschnitt.wire.rtp import EVENT_NOT_KEPT, RUN
 from mitschnitt.wire.timeline import Layout, lay_out
 from mitschnitt.wire.whole_runs import sounding
-from sent_packets import Path, keep, talk
+from sent_packets import Path, keep, rough_paths, talk
 
 CODECS = {8: ("PCMA", 8000), 9: ("G722", 8000), 13: ("CN", 8000), 98: ("L16", 44_100), 111: ("OPUS", 48_000)}
 KINDS = st.sampled_from([8, 8, 8, 9, 13, 98, 101, 111, 111])
@@ -72,14 +72,7 @@ def test_runs_that_a_stranger_made_lie_as_their_packets_lie_one_by_one(runs: NDA
 
 @settings(max_examples=many(40), deadline=None)
 @given(
-    st.builds(
-        Path,
-        seed=st.integers(0, 2**31),
-        jitter_ms=st.sampled_from([0, 20, 200]),
-        loss=st.sampled_from([0, 0.05]),
-        reorder=st.sampled_from([0, 0.1]),
-        twice=st.sampled_from([0, 0.1]),
-    ),
+    rough_paths(),
     st.sampled_from([(8000, 0.0), (44_100, 0.0), (48_000, 0.0), (8000, 900.0), (48_000, -700.0)]),
     st.booleans(),
 )

@@ -161,7 +161,7 @@ def unpack_slice(plain: bytes, *, track: int, number: int) -> PlainSlice:
 def unpack_slices(plains: memoryview, sizes: Sequence[int]) -> PlainSlices:
     """Slices of one party as one piece: they lie one behind the other, and have these bytes each.
 
-    Damaged when `unpack_slice` says so of any of them. A tenth of its time per slice: an hour has 14,400.
+    Damaged when `unpack_slice` says so of any of them. A quarter of its time per slice: an hour has 14,400.
     """
     end = np.cumsum(np.array(sizes, np.int64))
     begin = end - sizes

@@ -97,7 +97,7 @@ class Ladder:
                 return
         if len(self._rungs) == MAX_RUNGS:
             del self._rungs[self.gap]
-            self.left_out += 1
+            self.left_out = min(self.left_out + 1, MAX_NUMBER)
         after = min(max(round((now - self._started) * 1000), 0), MAX_NUMBER)
         self._rungs.append(replace(rung, after_ms=after))
 
@@ -110,7 +110,12 @@ class Ladder:
             [r.after_ms, r.way.value, r.status, r.method, r.number, r.times, r.cause, r.transport, r.flow, r.metadata]
             for r in kept
         ]
-        return {"began_at": self.began_at, "gap": gap, "left_out": self.left_out + surplus, "rungs": rows}
+        return {
+            "began_at": self.began_at,
+            "gap": gap,
+            "left_out": min(self.left_out + surplus, MAX_NUMBER),
+            "rungs": rows,
+        }
 
 
 def ladder_from_json(data: Any) -> Ladder:
